@@ -1,0 +1,38 @@
+# Every verb works again after the first time without reinstalling.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN := quickstart-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: install quickstart test lint type contract package benchmark clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[dev]
+	touch $(STAMP)
+
+quickstart: $(STAMP)
+	$(BIN)/rlsearch train configs/quickstart.yaml --name $(RUN)
+	$(BIN)/rlsearch evaluate runs/$(RUN) --seeds 5
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP)
+	$(BIN)/mypy
+
+contract: $(STAMP)
+	$(BIN)/lint-imports
+
+benchmark: $(STAMP)
+	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,349 @@
+"""The verbs: train, sample, top, evaluate, export, config.
+
+Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
+Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
+"""
+
+import csv
+import json
+import logging
+import math
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlsearch.errors import InputError, RlsearchError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rlsearch.judging import Judged
+    from rlsearch.results import Comparison, Score
+    from rlsearch.training import Outcome
+
+app = typer.Typer(
+    help="Find better activation functions with reinforcement learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Check or show a config.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as runs/quickstart.", metavar="RUN")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: controller.rounds=10.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class ExportFormat(StrEnum):
+    """What a formula can be exported as."""
+
+    TORCH = "torch"
+    LATEX = "latex"
+
+
+@app.command()
+def train(
+    config: Annotated[Path | None, typer.Argument(help="A config file, such as configs/quickstart.yaml.")] = None,
+    overrides: SetOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run folder under --runs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same as --set seed=...")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; same as --set device=...")] = None,
+    runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run instead.", metavar="RUN")] = None,
+    rounds: Annotated[int | None, typer.Option(help="With --resume: a new number of rounds in all.")] = None,
+) -> None:
+    """Train the controller from a config, or go on with a run."""
+    from rlsearch.progress import watching
+
+    if resume is not None:
+        if config is not None or overrides or name or seed is not None or device or overwrite:
+            raise InputError("--resume takes the config of the run; only --rounds can be given with it")
+        from rlsearch.training import resume as resume_run
+
+        with watching() as watch:
+            outcome = resume_run(resume, rounds, watch=watch)
+    else:
+        if config is None:
+            raise InputError("expected a config file, such as configs/quickstart.yaml, or --resume RUN")
+        if rounds is not None:
+            raise InputError("--rounds goes with --resume; for a new run use --set controller.rounds=...")
+        if name is not None and (not name.strip() or Path(name).name != name or name.startswith(".")):
+            raise InputError(f"--name {name!r} is not the name of a folder")
+        from rlsearch.config import load_config
+        from rlsearch.training import train as train_run
+
+        more = [f"seed={seed}"] if seed is not None else []
+        more += [f"device={device}"] if device is not None else []
+        loaded = load_config(config, [*(overrides or []), *more])
+        with watching() as watch:
+            outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, watch=watch)
+    _print_outcome(outcome)
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    count: Annotated[int, typer.Option("-n", help="Formulas to write.")] = 20,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token each time.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Write formulas with the trained policy; spellings of one function are merged."""
+    from rlsearch import results
+
+    samples = results.sample(run, count, greedy=greedy, seed=seed)
+    if as_json:
+        _print_json(
+            {"formula": str(s.formula), "count": s.count, **_result_fields(s.result)} for s in samples
+        )
+        return
+    table = _table("count", "reward", "score", "latency", "formula")
+    for s in samples:
+        fields = _result_fields(s.result)
+        reward = _number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
+        table.add_row(
+            str(s.count), reward, _number(fields["score"], ".4f"), _number(fields["latency"], ".2f"), str(s.formula)
+        )
+    _print(table)
+
+
+@app.command()
+def top(
+    run: RunArgument,
+    count: Annotated[int, typer.Option("-n", help="Functions to show.")] = 10,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Show the best functions of a run; it may still be going on."""
+    from rlsearch import results
+
+    board = results.top(run, count)
+    if as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula"])
+        for rank, judged in enumerate(board, start=1):
+            result = judged.result
+            writer.writerow([rank, result.value, result.score, judged.seeds, result.latency, str(judged.formula)])
+        return
+    if not board:
+        _print(f"{run} has no formula with a score yet.")
+        return
+    _print(_leaderboard(board))
+
+
+@app.command()
+def evaluate(
+    what: Annotated[list[str], typer.Argument(help="Formulas such as 'x * sigmoid(x)', or a run folder.")],
+    config: Annotated[Path | None, typer.Option(help="Whose proxies to train.")] = None,
+    overrides: SetOption = None,
+    seeds: Annotated[int, typer.Option(help="Fresh seeds per function.")] = 5,
+    best: Annotated[int, typer.Option(help="How many of a run's best functions.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Score formulas, or a run's best, beside the baselines on fresh seeds, and measure their latency."""
+    from rlsearch.formula import Formula
+
+    runs = [text for text in what if _is_run(text)]
+    if len(runs) > 1:
+        raise InputError(f"expected at most one run, got {', '.join(runs)}")
+    formulas = [Formula.parse(text) for text in what if text not in runs]
+    from rlsearch import results
+    from rlsearch.config import load_config
+
+    if overrides and config is None:
+        raise InputError("--set goes with --config")
+    loaded = load_config(config, overrides or []) if config else None
+    rows = results.evaluate(formulas, loaded, run=runs[0] if runs else None, best=best, seeds=seeds)
+    if as_json:
+        _print_json(_comparison_fields(row) for row in rows)
+        return
+    _print(_comparison_table(rows, bool(runs)))
+    _print(f"latency: forward plus backward, ratio to ReLU, {results.latency_label(loaded)}")
+    if runs:
+        _print(
+            f"\nNext: tensorboard --logdir {Path(runs[0]).parent}    rlsearch sample {runs[0]}"
+            f"    rlsearch export {runs[0]} -o activation.py"
+        )
+
+
+@app.command()
+def export(
+    what: Annotated[str, typer.Argument(help="A formula, or a run folder for its best.")],
+    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.TORCH,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; by default the screen.")] = None,
+) -> None:
+    """Write a formula as standalone torch source, or as LaTeX."""
+    from rlsearch.formula import Formula
+
+    if _is_run(what):
+        from rlsearch.results import best_formula
+
+        formula = best_formula(what)
+    else:
+        formula = Formula.parse(what)
+    text = formula.source() if form is ExportFormat.TORCH else formula.latex() + "\n"
+    if output is None:
+        sys.stdout.write(text)
+        return
+    if output.exists():
+        raise InputError(f"{output} exists already; it is not overwritten")
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror}") from error
+    _print(f"wrote {formula} to {output}")
+
+
+@config_app.command("check")
+def config_check(config: Path, overrides: SetOption = None) -> None:
+    """Check a config file; print nothing but the verdict."""
+    from rlsearch.config import load_config
+
+    loaded = load_config(config, overrides or [])
+    _print(f"{config} is a valid config: {loaded.proposals} proposals in {loaded.controller.rounds} rounds.")
+
+
+@config_app.command("show")
+def config_show(config: Path, overrides: SetOption = None) -> None:
+    """Print a config with every default spelled out."""
+    from rlsearch.config import dump_config, load_config
+
+    sys.stdout.write(dump_config(load_config(config, overrides or [])))
+
+
+def main() -> None:
+    """Runs the command line; every expected error ends in one message and an exit code, without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        app(standalone_mode=False)
+    except RlsearchError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 1)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        _fail(usage(), 2)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    sys.stderr.write(f"rlsearch: {message}\n")
+    sys.exit(exit_code)
+
+
+def _is_run(text: str) -> bool:
+    """Whether ``text`` means a run folder: it exists, or has a path's form and no formula's."""
+    path = Path(text)
+    return path.exists() or (path.parent.is_dir() and str(path.parent) != "." and " " not in text and "(" not in text)
+
+
+def _print_outcome(outcome: "Outcome") -> None:
+    folder = outcome.run.folder
+    _print(f"{outcome.proposals} proposals, {outcome.functions} functions; {folder}")
+    if outcome.leaderboard:
+        _print(_leaderboard(outcome.leaderboard))
+    if outcome.finished:
+        _print(
+            f"These scores are the search's own, and the best of many is partly luck. Next:\n"
+            f"  rlsearch evaluate {folder}        fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh\n"
+            f"  tensorboard --logdir {folder.parent}\n"
+            f"  rlsearch sample {folder}"
+        )
+    else:
+        _print(f"Stopped; everything is saved. Go on with: rlsearch train --resume {folder}")
+
+
+def _leaderboard(board: "list[Judged]") -> "Table":
+    table = _table("rank", "reward", "score", "seeds", "latency", "formula")
+    for rank, judged in enumerate(board, start=1):
+        result = judged.result
+        table.add_row(
+            str(rank),
+            _number(result.value, "+.4f"),
+            _number(result.score, ".4f"),
+            str(judged.seeds),
+            _number(result.latency, ".2f"),
+            str(judged.formula),
+        )
+    return table
+
+
+def _comparison_table(rows: "list[Comparison]", with_search: bool) -> "Table":
+    searched = ["search saw (validation)"] if with_search else []
+    table = _table(*searched, "fresh seeds (test)", "latency", "function")
+    for row in rows:
+        quartiles = f"{row.latency.ratio:.2f} ({row.latency.low:.2f}-{row.latency.high:.2f})"
+        function = f"{row.name}: {row.formula}" if row.name else str(row.formula)
+        table.add_row(*([_score(row.searched)] if with_search else []), _score(row.fresh), quartiles, function)
+    return table
+
+
+def _score(score: "Score | None") -> str:
+    if score is None:
+        return "-"
+    if math.isnan(score.mean):
+        return "diverged"
+    error = "" if math.isnan(score.standard_error) else f" ± {score.standard_error:.4f}"
+    return f"{score.mean:.4f}{error} ({score.seeds})"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _result_fields(result: Any) -> dict[str, Any]:
+    if result is None:
+        return {"status": None, "reward": None, "score": None, "latency": None}
+    return {"status": result.status, "reward": result.value, "score": result.score, "latency": result.latency}
+
+
+def _comparison_fields(row: "Comparison") -> dict[str, Any]:
+    def fields(score: "Score | None") -> dict[str, Any] | None:
+        if score is None:
+            return None
+        mean, error = (None if math.isnan(v) else v for v in (score.mean, score.standard_error))
+        return {"mean": mean, "standard_error": error, "seeds": score.seeds}
+
+    latency = {"ratio": row.latency.ratio, "low": row.latency.low, "high": row.latency.high}
+    return {
+        "name": row.name,
+        "formula": str(row.formula),
+        "searched": fields(row.searched),
+        "fresh": fields(row.fresh),
+        "latency": latency,
+    }
+
+
+def _table(*columns: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns[:-1]:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    return table
+
+
+def _print(content: "Table | str") -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=isinstance(content, str)).print(content, markup=False, highlight=False)
+
+
+def _print_json(rows: Any) -> None:
+    sys.stdout.write(json.dumps(list(rows), indent=1) + "\n")

@@ -1,0 +1,64 @@
+"""A rollout buffer of whole episodes that learns from the elite of a round, or from all of it."""
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+
+
+class EpisodeBuffer(RolloutBuffer):
+    """Holds one round: each column is one episode, from its first token to the last idle step.
+
+    Idle steps, in which a complete formula takes padding, are dropped from what is learned: they carry no policy
+    gradient, but would distort the loss's mean and the value fit.
+
+    With an ``elite_fraction``, only the episodes whose return reaches the ``1 - elite_fraction`` quantile of the
+    round are learned from, with advantage ``(R - quantile) / std(elite)``: the risk-seeking policy gradient of
+    Petersen et al. 2021 (arXiv 1912.04871), Section 3.2, in PPO's clipped form. Without one, GAE on all episodes.
+
+    Args:
+        pad_index: Index in the observation of the mask's entry for padding, which is 1 in idle steps.
+        elite_fraction: Share of a round's episodes to learn from; None for all.
+    """
+
+    def __init__(self, *args: Any, pad_index: int, elite_fraction: float | None, **kwargs: Any) -> None:
+        self.pad_index = pad_index
+        self.elite_fraction = elite_fraction
+        self.elite_threshold = np.nan
+        super().__init__(*args, **kwargs)
+
+    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: NDArray[np.bool_]) -> None:
+        """Fills in advantages and value targets; every episode must end with the rollout."""
+        assert dones.all(), "a round ends with all its episodes"
+        live = self.observations[..., self.pad_index] == 0  # [steps, episodes]
+        episode_returns = self.rewards.sum(axis=0)
+        if self.elite_fraction is None:
+            # The reward belongs to the last token; with idle values at 0, GAE over the rest is that of the live steps.
+            self.rewards[:] = 0
+            self.rewards[live.sum(axis=0) - 1, np.arange(self.n_envs)] = episode_returns
+            self.values[~live] = 0
+            super().compute_returns_and_advantage(torch.zeros_like(last_values), dones)
+            self._learned = live
+            return
+        self.elite_threshold = float(np.quantile(episode_returns, 1 - self.elite_fraction))
+        elite = episode_returns >= self.elite_threshold
+        spread = float(episode_returns[elite].std())
+        advantages = (episode_returns - self.elite_threshold) / max(spread, 1e-8)
+        self.advantages[:] = np.where(elite, advantages, 0)
+        self.returns[:] = episode_returns
+        self._learned = live & elite
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
+        """Yields the steps to learn from, shuffled, in batches; the last one may be smaller."""
+        if not self.generator_ready:
+            for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
+                setattr(self, name, self.swap_and_flatten(getattr(self, name)))
+            self.generator_ready = True
+        steps = np.random.permutation(np.flatnonzero(self._learned.T))
+        batch_size = batch_size or len(steps)
+        for start in range(0, len(steps), batch_size):
+            yield self._get_samples(steps[start : start + batch_size])

@@ -1,0 +1,54 @@
+"""The settings of the controller; those under ``ppo`` carry stable-baselines3's names."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rlsearch.settings import Settings
+
+_DERIVED = {
+    "n_envs": "it is controller.formulas_per_round",
+    "n_steps": "it is language.max_length, so that one rollout is one round",
+    "normalize_advantage": "learn_from decides it: elite advantages are scaled already, mean ones are normalised",
+}
+
+
+class PPOSettings(Settings):
+    """Arguments of ``stable_baselines3.PPO``."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(1024, ge=2)
+    n_epochs: int = Field(4, ge=1)
+    gamma: float = Field(1.0, gt=0, le=1)
+    gae_lambda: float = Field(1.0, ge=0, le=1)
+    clip_range: float = Field(0.2, gt=0)
+    ent_coef: float = Field(0.05, ge=0)
+    vf_coef: float = Field(0.5, ge=0)
+    max_grad_norm: float = Field(0.5, gt=0)
+    target_kl: float | None = Field(None, gt=0)
+    net_arch: tuple[int, ...] = (64, 64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_derived(cls, values: Any) -> Any:
+        for name, reason in _DERIVED.items():
+            if isinstance(values, dict) and name in values:
+                raise ValueError(f"{name} is not a setting: {reason}")
+        return values
+
+    @field_validator("net_arch")
+    @classmethod
+    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if any(width < 1 for width in widths):
+            raise ValueError(f"layer widths must be positive, got {list(widths)}")
+        return widths
+
+
+class ControllerSettings(Settings):
+    """How the policy learns, and for how long."""
+
+    rounds: int = Field(40, ge=1)
+    formulas_per_round: int = Field(256, ge=2)
+    learn_from: Literal["elite", "mean"] = "elite"
+    elite_fraction: float = Field(0.05, gt=0, lt=1)
+    ppo: PPOSettings = PPOSettings()

@@ -1,0 +1,191 @@
+"""The three readings of an operator: on numpy arrays, on torch tensors, and as Python source.
+
+The operator table (``operators.py``) defines each operator once, in terms of the functions below. Handing it
+another backend gives another reading, so value, module and exported source cannot drift apart.
+
+Constants stay Python floats until an operation meets an array. Every function therefore takes floats as well,
+and computes on them in float64; arrays keep their own dtype.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+Backend = SimpleNamespace
+"""A namespace of the functions in ``UNARY`` plus ``maximum``, ``minimum``, ``clamp`` and ``where``."""
+
+
+def _np_elu(a: Any) -> Any:
+    return np.where(a > 0, a, np.expm1(np.minimum(a, 0)))
+
+
+def _np_positive(a: Any) -> Any:
+    return np.asarray(a > 0, dtype=np.result_type(a))
+
+
+UNARY: dict[str, Callable[[Any], Any]] = {
+    "abs": np.abs,
+    "sign": np.sign,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "sin": np.sin,
+    "cos": np.cos,
+    "sinc": np.sinc,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "sigmoid": special.expit,
+    "softplus": lambda a: np.logaddexp(a, np.zeros_like(a)),
+    "relu": lambda a: np.maximum(a, 0),
+    "elu": _np_elu,
+    "erf": special.erf,
+    "hard_sigmoid": lambda a: np.clip(a + 3, 0, 6) / 6,
+    "positive": _np_positive,  # 1 where a > 0, else 0
+}
+"""The one-argument functions, as numpy computes them."""
+
+
+def _clamp_float(a: float, low: float | None, high: float | None) -> float:
+    a = a if low is None else max(a, low)
+    return a if high is None else min(a, high)
+
+
+def _make_backend(
+    unary: dict[str, Callable[[Any], Any]],
+    maximum: Callable[[Any, Any], Any],
+    minimum: Callable[[Any, Any], Any],
+    clamp: Callable[[Any, float | None, float | None], Any],
+    where: Callable[[Any, Any, Any], Any],
+) -> Backend:
+    """Wraps array functions so that floats are computed as floats."""
+
+    def lift(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        on_float = UNARY[name]
+        return lambda a: float(on_float(a)) if isinstance(a, float) else function(a)
+
+    def both_floats(a: Any, b: Any) -> bool:
+        return isinstance(a, float) and isinstance(b, float)
+
+    return SimpleNamespace(
+        **{name: lift(name, function) for name, function in unary.items()},
+        # numpy's, because Python's max(1.0, nan) is 1.0
+        maximum=lambda a, b: float(np.maximum(a, b)) if both_floats(a, b) else maximum(a, b),
+        minimum=lambda a, b: float(np.minimum(a, b)) if both_floats(a, b) else minimum(a, b),
+        clamp=lambda a, low=None, high=None: (_clamp_float if isinstance(a, float) else clamp)(a, low, high),
+        where=lambda condition, a, b: (
+            (a if condition else b) if isinstance(condition, bool) else where(condition, a, b)
+        ),
+    )
+
+
+NUMPY: Backend = _make_backend(UNARY, np.maximum, np.minimum, np.clip, np.where)
+
+
+@lru_cache(maxsize=1)
+def torch_backend() -> Backend:
+    """Returns the backend on torch tensors; torch is imported at the first call."""
+    import torch
+    from torch.nn import functional
+
+    def binary(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        # torch.maximum takes tensors only; a 0-d CPU tensor broadcasts on every device without a copy to it.
+        def call(a: Any, b: Any) -> Any:
+            if isinstance(a, float):
+                a = torch.tensor(a, dtype=b.dtype)
+            elif isinstance(b, float):
+                b = torch.tensor(b, dtype=a.dtype)
+            return function(a, b)
+
+        return call
+
+    names = {"relu": torch.relu, "elu": functional.elu, "hard_sigmoid": functional.hardsigmoid}
+    names |= {"softplus": functional.softplus, "positive": lambda a: (a > 0).to(a.dtype)}
+    unary = {name: names.get(name) or getattr(torch, name) for name in UNARY}
+    return _make_backend(unary, binary(torch.maximum), binary(torch.minimum), torch.clamp, torch.where)
+
+
+class SourceText:
+    """A piece of Python source that stands for a tensor; arithmetic on it writes more source."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __neg__(self) -> "SourceText":
+        return SourceText(f"(-{self.text})")
+
+    def __add__(self, other: Any) -> "SourceText":
+        return SourceText(f"({self.text} + {_text(other)})")
+
+    def __radd__(self, other: Any) -> "SourceText":
+        return SourceText(f"({_text(other)} + {self.text})")
+
+    def __sub__(self, other: Any) -> "SourceText":
+        return SourceText(f"({self.text} - {_text(other)})")
+
+    def __rsub__(self, other: Any) -> "SourceText":
+        return SourceText(f"({_text(other)} - {self.text})")
+
+    def __mul__(self, other: Any) -> "SourceText":
+        return SourceText(f"({self.text} * {_text(other)})")
+
+    def __rmul__(self, other: Any) -> "SourceText":
+        return SourceText(f"({_text(other)} * {self.text})")
+
+    def __truediv__(self, other: Any) -> "SourceText":
+        return SourceText(f"({self.text} / {_text(other)})")
+
+    def __rtruediv__(self, other: Any) -> "SourceText":
+        return SourceText(f"({_text(other)} / {self.text})")
+
+    def __lt__(self, other: Any) -> "SourceText":
+        return SourceText(f"({self.text} < {_text(other)})")
+
+    def __gt__(self, other: Any) -> "SourceText":
+        return SourceText(f"({self.text} > {_text(other)})")
+
+
+def _text(a: Any) -> str:
+    if isinstance(a, SourceText):
+        return a.text
+    return repr(a) if math.isfinite(a) else f'float("{a!r}")'
+
+
+def _source_call(function: str) -> Callable[..., SourceText]:
+    return lambda *arguments: SourceText(f"{function}({', '.join(_text(a) for a in arguments)})")
+
+
+def _source_binary(function: str) -> Callable[[Any, Any], SourceText]:
+    def call(a: Any, b: Any) -> SourceText:
+        dtype = f"{(a if isinstance(a, SourceText) else b).text}.dtype"
+        a, b = (f"torch.tensor({_text(v)}, dtype={dtype})" if isinstance(v, float) else v.text for v in (a, b))
+        return SourceText(f"{function}({a}, {b})")
+
+    return call
+
+
+def _source_clamp(a: SourceText, low: float | None, high: float | None) -> SourceText:
+    limits = [f"{name}={_text(value)}" for name, value in (("min", low), ("max", high)) if value is not None]
+    return SourceText(f"torch.clamp({a.text}, {', '.join(limits)})")
+
+
+_FUNCTIONAL = {"elu": "elu", "hard_sigmoid": "hardsigmoid", "softplus": "softplus"}
+
+SOURCE: Backend = _make_backend(
+    {
+        name: _source_call(f"torch.nn.functional.{_FUNCTIONAL[name]}" if name in _FUNCTIONAL else f"torch.{name}")
+        for name in UNARY
+        if name != "positive"  # appears in derivatives only, and source is differentiated by autograd
+    },
+    _source_binary("torch.maximum"),
+    _source_binary("torch.minimum"),
+    _source_clamp,
+    _source_call("torch.where"),
+)

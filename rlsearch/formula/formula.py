@@ -1,0 +1,225 @@
+"""The formula: a frozen value that knows how to read, print, evaluate, identify and export itself."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlsearch.errors import FormulaError, nearest
+from rlsearch.formula import printing
+from rlsearch.formula.backends import NUMPY, torch_backend
+from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.program import Program, compile_program, run
+
+if TYPE_CHECKING:
+    from rlsearch.formula.module import Activation
+
+Token = str | float
+"""An operator's name, an input's name (one lower-case letter), or a constant."""
+
+MAX_SIZE = 512
+"""Most tokens a formula may have; named functions that repeat their argument grow fast when nested."""
+
+
+def is_input(token: Token) -> bool:
+    """Whether ``token`` is the name of an input: one lower-case letter."""
+    return isinstance(token, str) and len(token) == 1 and "a" <= token <= "z"
+
+
+def _input_order(name: str) -> tuple[bool, str]:
+    return name != "x", name
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A complete prefix sequence of tokens, independent of any vocabulary.
+
+    Equality is of spelling; two spellings of one function share their :attr:`fingerprint`.
+
+    Attributes:
+        tokens: Operators and inputs by name, constants as finite floats, in prefix (Polish) order.
+
+    Raises:
+        FormulaError: If a token is unknown, the sequence is incomplete or too long, or it contains no input.
+
+    Example:
+        >>> silu = Formula.parse("x * sigmoid(x)")
+        >>> silu.tokens
+        ('mul', 'x', 'sigmoid', 'x')
+        >>> float(silu(0.0))
+        0.0
+    """
+
+    tokens: tuple[Token, ...]
+
+    def __post_init__(self) -> None:
+        tokens = tuple(t if isinstance(t, str) else float(t) + 0.0 for t in self.tokens)  # + 0.0 turns -0.0 into 0.0
+        object.__setattr__(self, "tokens", tokens)
+        if len(tokens) > MAX_SIZE:
+            raise FormulaError(f"a formula of {len(tokens)} tokens; at most {MAX_SIZE} are allowed")
+        open_slots = 1
+        for position, token in enumerate(tokens):
+            if open_slots == 0:
+                raise FormulaError(f"the formula is complete before token {position + 1} ({token!r}) of {tokens}")
+            open_slots += _arity(token) - 1
+        if open_slots:
+            raise FormulaError(f"the formula {tokens} is incomplete: {open_slots} more operand(s) expected")
+        if not any(is_input(token) for token in tokens):
+            raise FormulaError(f"the formula '{self}' contains no input; expected at least one, such as x")
+
+    @classmethod
+    def parse(cls, text: str) -> "Formula":
+        """Reads infix text such as ``"x * sigmoid(x)"`` or ``"gelu(x) + 0.1 * sin(x)"``.
+
+        Understands ``+ - * /``, ``**`` with a small whole number, unary minus, parentheses, numbers, ``pi``, the
+        operators' names, and the named functions of ``rlsearch.formula.named``, which expand into operators.
+
+        Raises:
+            FormulaError: With the position and what was expected there.
+        """
+        from rlsearch.formula.parsing import parse_tokens
+
+        return cls(parse_tokens(text))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that occur, ``x`` first and then by the alphabet."""
+        return tuple(sorted({str(t) for t in self.tokens if is_input(t)}, key=_input_order))
+
+    @property
+    def size(self) -> int:
+        """Number of tokens."""
+        return len(self.tokens)
+
+    @property
+    def depth(self) -> int:
+        """Number of tokens on the longest way from the outermost operator to a leaf."""
+        stack: list[int] = []
+        for token in reversed(self.tokens):
+            operands = [stack.pop() for _ in range(_arity(token))]
+            stack.append(1 + max(operands, default=0))
+        return stack[0]
+
+    @property
+    def program(self) -> Program:
+        """The formula as straight-line code over :attr:`inputs`."""
+        return _program(self)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the formula's values: equal for two spellings of one function.
+
+        The values on a fixed quasi-random float64 grid reaching to about +-60 are compressed by arcsinh and rounded
+        to six decimals; NaN and the infinities have codes of their own. Two functions that agree on the whole grid
+        collide, and a value on a rounding boundary may split one function in two: both are rare and tolerated.
+        Fingerprints are compared within one machine only.
+        """
+        return _fingerprint(self)
+
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """Evaluates the formula on numpy arrays or torch tensors, elementwise.
+
+        Args:
+            *values: One array, tensor or number per entry of :attr:`inputs`, in that order, of shapes that broadcast.
+            **named: Inputs by name instead; names that do not occur in the formula are ignored.
+
+        Raises:
+            FormulaError: If an input is missing or one too many was given.
+        """
+        arrays = self._bind(values, named)
+        if any(type(a).__module__.split(".")[0] == "torch" for a in arrays):
+            return run(self.program, torch_backend(), [float(a) if isinstance(a, int) else a for a in arrays])
+        arrays = [np.asarray(a, dtype=None if np.issubdtype(np.result_type(a), np.floating) else float) for a in arrays]
+        with np.errstate(all="ignore"):
+            return run(self.program, NUMPY, arrays)
+
+    def _bind(self, values: Sequence[Any], named: dict[str, Any]) -> list[Any]:
+        expected = ", ".join(self.inputs)
+        if values:
+            if named or len(values) != len(self.inputs):
+                raise FormulaError(f"'{self}' takes ({expected}), got {len(values) + len(named)} value(s)")
+            return list(values)
+        missing = [name for name in self.inputs if name not in named]
+        if missing:
+            raise FormulaError(f"'{self}' takes ({expected}); {', '.join(missing)} is missing")
+        return [named[name] for name in self.inputs]
+
+    def __str__(self) -> str:
+        return printing.to_infix(self.tokens)
+
+    def latex(self) -> str:
+        r"""Returns the formula as LaTeX, for instance ``x \cdot \sigma\left(x\right)``."""
+        return printing.to_latex(self.tokens)
+
+    def to_module(self) -> "Activation":
+        """Returns the formula as a :class:`torch.nn.Module`."""
+        from rlsearch.formula.module import Activation
+
+        return Activation(self)
+
+    def source(self, class_name: str = "Activation") -> str:
+        """Returns standalone Python source of an ``nn.Module`` that imports nothing but torch.
+
+        Raises:
+            FormulaError: If ``class_name`` is not a Python class name.
+        """
+        from rlsearch.formula.source import module_source
+
+        return module_source(self, class_name)
+
+
+def _arity(token: Token) -> int:
+    if not isinstance(token, str):
+        if not math.isfinite(token):
+            raise FormulaError(f"the constant {token!r} is not finite")
+        return 0
+    if token in OPERATORS:
+        return OPERATORS[token].arity
+    if is_input(token):
+        return 0
+    raise FormulaError(
+        f"unknown token {token!r}; expected an operator, an input (one lower-case letter) or a number"
+        + nearest(token, OPERATORS)
+    )
+
+
+@lru_cache(maxsize=65536)
+def _program(formula: Formula) -> Program:
+    return compile_program(formula.tokens, formula.inputs)
+
+
+GRID_POINTS = 128
+GRID_REACH = 60.0
+_DECIMALS = 6
+_NAN, _INF = np.int64(2**62), np.int64(2**62 + 1)
+
+
+@lru_cache(maxsize=26)
+def fingerprint_grid(name: str) -> NDArray[np.float64]:
+    """Returns the grid of the input ``name``, shape ``[GRID_POINTS]``, dense near 0 and reaching to +-60.
+
+    An additive recurrence (a Kronecker sequence) with the golden ratio for ``x`` and the square root of another
+    prime for every other letter, spread by ``sinh``: the inputs of one formula are quasi-random to each other.
+    """
+    # Not 5: its square root is a multiple of the golden ratio but for a whole number.
+    primes = [2, 3, 107, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101]
+    step = (math.sqrt(5) - 1) / 2 if name == "x" else math.sqrt(primes[ord(name) - ord("a")])
+    uniform = np.modf(0.5 + step * np.arange(1, GRID_POINTS + 1))[0]
+    return np.sinh(math.asinh(GRID_REACH) * (2 * uniform - 1))
+
+
+@lru_cache(maxsize=262144)
+def _fingerprint(formula: Formula) -> str:
+    values = formula(**{name: fingerprint_grid(name) for name in formula.inputs})
+    with np.errstate(invalid="ignore"):
+        codes = np.rint(np.arcsinh(values) * 10**_DECIMALS)
+        codes = np.where(np.isfinite(codes), codes, 0).astype(np.int64)
+    codes[np.isnan(values)] = _NAN
+    codes[np.isposinf(values)] = _INF
+    codes[np.isneginf(values)] = -_INF
+    return hashlib.blake2b(codes.tobytes(), digest_size=16).hexdigest()

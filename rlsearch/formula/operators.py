@@ -1,0 +1,262 @@
+"""The operator table: every primitive of the formula language, one row each.
+
+A row gives arity, value, one partial derivative per operand, and how the operator is displayed. Values and
+derivatives are written against a backend (``backends.py``), so one row serves numpy, torch and exported source.
+
+Rules that every row keeps (and ``tests/formula/test_operators.py`` checks):
+
+* no NaN from finite operands; infinities by overflow are allowed;
+* a derivative everywhere, equal to torch's where torch has one (0 for ``abs`` and ``relu`` at 0, a half each for
+  ``max`` and ``min`` at a tie);
+* guards act only within ``EPSILON`` of a singular point and leave every other value exact.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+EPSILON = 1e-6
+"""Distance from a singular point (of sqrt, log, div) below which a guard acts."""
+
+_ROOT = math.sqrt(EPSILON)
+_TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+
+# Precedences of the infix notation, from loosest to tightest.
+ANY, SUM, PRODUCT, UNARY, POWER, ATOM = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How an operator is written.
+
+    Attributes:
+        template: Text in which ``<a>`` and ``<b>`` stand for the operands.
+        precedence: How tightly the written form binds.
+        operands: The loosest precedence that each operand may have without parentheses.
+    """
+
+    template: str
+    precedence: int = ATOM
+    operands: tuple[int, ...] = (ANY, ANY)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One primitive of the language.
+
+    Attributes:
+        name: Its name in formulas and configs.
+        arity: Number of operands, 1 or 2.
+        value: ``value(backend, a[, b])``.
+        partials: One ``partial(backend, y, a[, b])`` per operand, where ``y`` is the value already computed.
+        infix: How ``str(formula)`` writes it; it parses back.
+        latex: How LaTeX writes it.
+        inverse: Name of the operator that undoes it, if any (for the grammar's optional rule).
+        periodic: Whether it is periodic (for the grammar's optional rule).
+    """
+
+    name: str
+    arity: int
+    value: Callable[..., Any]
+    partials: tuple[Callable[..., Any], ...]
+    infix: Notation
+    latex: Notation
+    inverse: str | None = None
+    periodic: bool = False
+
+    def __reduce__(self) -> tuple[Callable[[str], "Operator"], tuple[str]]:
+        return _by_name, (self.name,)  # its functions cannot be pickled
+
+
+def _by_name(name: str) -> Operator:
+    return OPERATORS[name]
+
+
+def _unary(
+    name: str,
+    value: Callable[..., Any],
+    partial: Callable[..., Any],
+    latex: str | Notation,
+    infix: Notation | None = None,
+    inverse: str | None = None,
+    periodic: bool = False,
+) -> Operator:
+    if isinstance(latex, str):
+        latex = Notation(latex + r"\left(<a>\right)")
+    return Operator(name, 1, value, (partial,), infix or Notation(f"{name}(<a>)"), latex, inverse, periodic)
+
+
+def _binary(
+    name: str,
+    value: Callable[..., Any],
+    partials: tuple[Callable[..., Any], Callable[..., Any]],
+    latex: str | Notation,
+    infix: Notation | None = None,
+) -> Operator:
+    if isinstance(latex, str):
+        latex = Notation(latex + r"\left(<a>, <b>\right)")
+    return Operator(name, 2, value, partials, infix or Notation(f"{name}(<a>, <b>)"), latex)
+
+
+def _away_from_zero(f: Any, b: Any) -> Any:
+    """Returns ``b`` with values nearer to 0 than ``EPSILON`` moved out to it, keeping the sign."""
+    return f.where(b < 0, f.clamp(b, None, -EPSILON), f.clamp(b, EPSILON, None))
+
+
+def _unless_huge(f: Any, a: Any) -> Any:
+    """Returns ``a``, but 1 (where sinc is 0) for values so far out that ``pi a`` may overflow and sinc is 0 anyway."""
+    return f.where(f.abs(a) > 1e18, 1.0, a)  # rather than clamp, whose limits must fit into a float16
+
+
+def _larger(f: Any, a: Any, b: Any) -> Any:
+    """Returns 1 where ``a > b``, 0 where ``a < b`` and a half at a tie, as torch.maximum's gradient does."""
+    return 0.5 * (1.0 + f.positive(a - b) - f.positive(b - a))
+
+
+def _named(name: str) -> str:
+    return r"\operatorname{" + name.replace("_", r"\_") + "}"
+
+
+_ROWS = (
+    _unary(
+        "neg",
+        lambda f, a: -a,
+        lambda f, y, a: -1.0,
+        Notation("-<a>", UNARY, (UNARY,)),
+        Notation("-<a>", UNARY, (UNARY,)),
+        inverse="neg",
+    ),
+    _unary("abs", lambda f, a: f.abs(a), lambda f, y, a: f.sign(a), Notation(r"\left|<a>\right|")),
+    _unary(
+        "square",
+        lambda f, a: a * a,
+        lambda f, y, a: 2.0 * a,
+        Notation("<a>^{2}", POWER, (ATOM,)),
+        Notation("<a>**2", POWER, (ATOM,)),
+        inverse="sqrt",
+    ),
+    _unary(
+        "cube",
+        lambda f, a: a * a * a,
+        lambda f, y, a: 3.0 * (a * a),
+        Notation("<a>^{3}", POWER, (ATOM,)),
+        Notation("<a>**3", POWER, (ATOM,)),
+    ),
+    # sqrt|a|, replaced by its chord within EPSILON of 0, where its slope would be infinite.
+    _unary(
+        "sqrt",
+        lambda f, a: f.where(f.abs(a) < EPSILON, f.abs(a) * (1 / _ROOT), f.sqrt(f.clamp(f.abs(a), EPSILON))),
+        lambda f, y, a: f.sign(a) * f.where(f.abs(a) < EPSILON, 1 / _ROOT, 0.5 / f.clamp(y, _ROOT)),
+        Notation(r"\sqrt{\left|<a>\right|}"),
+        inverse="square",
+    ),
+    _unary("exp", lambda f, a: f.exp(a), lambda f, y, a: y, Notation("e^{<a>}", POWER), inverse="log"),
+    _unary(
+        "log",
+        lambda f, a: f.log(f.clamp(f.abs(a), EPSILON)),
+        lambda f, y, a: f.where(f.abs(a) < EPSILON, 0.0, 1.0 / _away_from_zero(f, a)),
+        Notation(r"\log\left|<a>\right|", POWER),
+        inverse="exp",
+    ),
+    _unary("sin", lambda f, a: f.sin(a), lambda f, y, a: f.cos(a), r"\sin", periodic=True),
+    _unary("cos", lambda f, a: f.cos(a), lambda f, y, a: -f.sin(a), r"\cos", periodic=True),
+    # sin(pi a) / (pi a), as in numpy and torch.
+    _unary(
+        "sinc",
+        lambda f, a: f.sinc(_unless_huge(f, a)),
+        lambda f, y, a: f.where(
+            f.abs(a) < EPSILON, 0.0, (f.cos(math.pi * _unless_huge(f, a)) - y) / _away_from_zero(f, a)
+        ),
+        _named("sinc"),
+    ),
+    _unary("sinh", lambda f, a: f.sinh(a), lambda f, y, a: f.cosh(a), r"\sinh", inverse="asinh"),
+    _unary("cosh", lambda f, a: f.cosh(a), lambda f, y, a: f.sinh(a), r"\cosh"),
+    _unary("tanh", lambda f, a: f.tanh(a), lambda f, y, a: 1.0 - y * y, r"\tanh"),
+    _unary(
+        "asinh", lambda f, a: f.asinh(a), lambda f, y, a: 1.0 / f.sqrt(1.0 + a * a), _named("asinh"), inverse="sinh"
+    ),
+    _unary("atan", lambda f, a: f.atan(a), lambda f, y, a: 1.0 / (1.0 + a * a), r"\arctan"),
+    _unary("sigmoid", lambda f, a: f.sigmoid(a), lambda f, y, a: y * (1.0 - y), r"\sigma"),
+    _unary("softplus", lambda f, a: f.softplus(a), lambda f, y, a: f.sigmoid(a), _named("softplus")),
+    _unary("relu", lambda f, a: f.relu(a), lambda f, y, a: f.positive(a), _named("relu")),
+    _unary(
+        "min0",
+        lambda f, a: f.clamp(a, None, 0.0),
+        lambda f, y, a: 1.0 - f.positive(a),
+        Notation(r"\min\left(<a>, 0\right)"),
+    ),
+    _unary("erf", lambda f, a: f.erf(a), lambda f, y, a: _TWO_OVER_ROOT_PI * f.exp(-(a * a)), _named("erf")),
+    _unary("gauss", lambda f, a: f.exp(-(a * a)), lambda f, y, a: -2.0 * (a * y), Notation("e^{-(<a>)^{2}}", POWER)),
+    _unary(
+        "softsign",
+        lambda f, a: a / (1.0 + f.abs(a)),
+        lambda f, y, a: 1.0 / ((1.0 + f.abs(a)) * (1.0 + f.abs(a))),
+        _named("softsign"),
+    ),
+    _unary(
+        "hard_sigmoid",
+        lambda f, a: f.hard_sigmoid(a),
+        lambda f, y, a: f.positive(3.0 - f.abs(a)) * (1 / 6),
+        _named("hard_sigmoid"),
+    ),
+    _unary("elu", lambda f, a: f.elu(a), lambda f, y, a: f.exp(f.clamp(a, None, 0.0)), _named("elu")),
+    _binary(
+        "add",
+        lambda f, a, b: a + b,
+        (lambda f, y, a, b: 1.0, lambda f, y, a, b: 1.0),
+        Notation("<a> + <b>", SUM, (SUM, PRODUCT)),
+        Notation("<a> + <b>", SUM, (SUM, PRODUCT)),
+    ),
+    _binary(
+        "sub",
+        lambda f, a, b: a - b,
+        (lambda f, y, a, b: 1.0, lambda f, y, a, b: -1.0),
+        Notation("<a> - <b>", SUM, (SUM, PRODUCT)),
+        Notation("<a> - <b>", SUM, (SUM, PRODUCT)),
+    ),
+    _binary(
+        "mul",
+        lambda f, a, b: a * b,
+        (lambda f, y, a, b: b, lambda f, y, a, b: a),
+        Notation(r"<a> \cdot <b>", PRODUCT, (PRODUCT, UNARY)),
+        Notation("<a> * <b>", PRODUCT, (PRODUCT, UNARY)),
+    ),
+    _binary(
+        "div",
+        lambda f, a, b: a / _away_from_zero(f, b),
+        (
+            lambda f, y, a, b: 1.0 / _away_from_zero(f, b),
+            lambda f, y, a, b: f.where(f.abs(b) < EPSILON, 0.0, -y / _away_from_zero(f, b)),
+        ),
+        Notation(r"\frac{<a>}{<b>}", POWER),
+        Notation("<a> / <b>", PRODUCT, (PRODUCT, UNARY)),
+    ),
+    _binary(
+        "max",
+        lambda f, a, b: f.maximum(a, b),
+        (lambda f, y, a, b: _larger(f, a, b), lambda f, y, a, b: _larger(f, b, a)),
+        r"\max",
+    ),
+    _binary(
+        "min",
+        lambda f, a, b: f.minimum(a, b),
+        (lambda f, y, a, b: _larger(f, b, a), lambda f, y, a, b: _larger(f, a, b)),
+        r"\min",
+    ),
+    _binary(
+        "gate",
+        lambda f, a, b: f.sigmoid(a) * b,
+        (
+            lambda f, y, a, b: f.sigmoid(a) * (1.0 - f.sigmoid(a)) * b,
+            lambda f, y, a, b: f.sigmoid(a),
+        ),
+        Notation(r"\sigma\left(<a>\right) \cdot <b>", PRODUCT, (ANY, UNARY)),
+    ),
+)
+
+OPERATORS: Mapping[str, Operator] = MappingProxyType({row.name: row for row in _ROWS})
+"""Every operator by name, in table order. Immutable."""
+
+COMMUTATIVE = frozenset({"add", "mul", "max", "min"})

@@ -1,0 +1,53 @@
+"""Prefix tokens to infix text and LaTeX, with no more parentheses than the precedences ask for."""
+
+from collections.abc import Sequence
+
+from rlsearch.formula.operators import ATOM, OPERATORS, POWER, UNARY, Notation, Operator
+
+
+def number_text(value: float) -> str:
+    """Returns the shortest decimal that reads back as ``value``, without a trailing ``.0``."""
+    return repr(value).removesuffix(".0")
+
+
+def to_infix(tokens: Sequence[str | float]) -> str:
+    """Returns infix text; :func:`rlsearch.formula.parsing.parse_tokens` reads it back to the same tokens."""
+    return _write(tokens, latex=False)
+
+
+def to_latex(tokens: Sequence[str | float]) -> str:
+    """Returns LaTeX for math mode."""
+    return _write(tokens, latex=True)
+
+
+def _write(tokens: Sequence[str | float], latex: bool) -> str:
+    left, right = (r"\left(", r"\right)") if latex else ("(", ")")
+    stack: list[tuple[str, int, bool]] = []  # text, precedence, whether it is a number
+    for token in reversed(tokens):
+        if not isinstance(token, str):
+            text = _latex_number(token) if latex else number_text(token)
+            precedence = UNARY if token < 0 else POWER if "^" in text else ATOM
+            stack.append((text, precedence, True))
+        elif token in OPERATORS:
+            operator = OPERATORS[token]
+            notation = operator.latex if latex else operator.infix
+            text = notation.template
+            for slot, minimum in zip(("<a>", "<b>")[: operator.arity], notation.operands, strict=False):
+                operand, precedence, is_number = stack.pop()
+                # "-1" reads as a number, so the negation of a number needs parentheses to stay one.
+                if precedence < minimum or (is_number and _is_negation(operator, notation)):
+                    operand = left + operand + right
+                text = text.replace(slot, operand)
+            stack.append((text, notation.precedence, False))
+        else:
+            stack.append((token, ATOM, False))
+    return stack[0][0]
+
+
+def _is_negation(operator: Operator, notation: Notation) -> bool:
+    return operator.arity == 1 and notation.template == "-<a>"
+
+
+def _latex_number(value: float) -> str:
+    mantissa, _, exponent = number_text(value).partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa

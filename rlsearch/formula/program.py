@@ -1,0 +1,110 @@
+"""From a formula's tokens to a list of instructions, and its value and slope by running them.
+
+A program computes every distinct subexpression once and every constant subexpression beforehand. Its slopes come
+by dual numbers: each instruction carries its value and its derivative by each input, so one pass over the numbers
+gives both and no graph is kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlsearch.formula.backends import NUMPY, Backend
+from rlsearch.formula.operators import OPERATORS, Operator
+
+Operand = int | float
+"""The index of an earlier value (inputs first, then instructions in order), or a constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One operator applied to earlier values."""
+
+    operator: Operator
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A formula as straight-line code.
+
+    Attributes:
+        n_inputs: Number of inputs, which are values ``0`` to ``n_inputs - 1``.
+        instructions: In order; each appends one value.
+        result: Which value is the formula's.
+    """
+
+    n_inputs: int
+    instructions: tuple[Instruction, ...]
+    result: int
+
+
+def compile_program(tokens: Sequence[str | float], inputs: Sequence[str]) -> Program:
+    """Returns the program of a complete prefix sequence that contains at least one of ``inputs``."""
+    instructions: list[Instruction] = []
+    known: dict[str, int] = {}
+    stack: list[Operand] = []
+    # Read from the right, a prefix sequence is a stack machine's: operands lie ready when their operator comes.
+    for token in reversed(tokens):
+        if not isinstance(token, str):
+            stack.append(token)
+        elif token in OPERATORS:
+            operator = OPERATORS[token]
+            operands = tuple(stack.pop() for _ in range(operator.arity))
+            if all(isinstance(a, float) for a in operands):
+                with np.errstate(all="ignore"):
+                    stack.append(float(operator.value(NUMPY, *operands)))
+            else:
+                key = f"{token} {operands}"  # as text, because the value 1 and the constant 1.0 compare equal
+                if key not in known:
+                    known[key] = len(inputs) + len(instructions)
+                    instructions.append(Instruction(operator, operands))
+                stack.append(known[key])
+        else:
+            stack.append(list(inputs).index(token))
+    (result,) = stack
+    assert isinstance(result, int)
+    return Program(len(inputs), tuple(instructions), result)
+
+
+def run(program: Program, backend: Backend, inputs: Sequence[Any]) -> Any:
+    """Returns the value of ``program`` on ``inputs``, arrays of one shape."""
+    values = list(inputs)
+    for instruction in program.instructions:
+        operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
+        values.append(instruction.operator.value(backend, *operands))
+    return values[program.result]
+
+
+def run_with_slopes(program: Program, backend: Backend, inputs: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the value of ``program`` and its partial derivative by each input.
+
+    A derivative that is the same everywhere is returned as a float, 0.0 for an input that does not occur.
+    """
+    values = list(inputs)
+    # None means identically 0, so that nothing is multiplied by it.
+    slopes: list[list[Any]] = [
+        [1.0 if i == j else None for j in range(program.n_inputs)] for i in range(program.n_inputs)
+    ]
+    for instruction in program.instructions:
+        operator = instruction.operator
+        operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
+        value = operator.value(backend, *operands)
+        slope: list[Any] = [None] * program.n_inputs
+        for index, partial in zip(instruction.operands, operator.partials, strict=True):
+            if not isinstance(index, int):
+                continue
+            outer = partial(backend, value, *operands)
+            for i, inner in enumerate(slopes[index]):
+                if inner is not None:
+                    term = outer if _is_one(inner) else inner if _is_one(outer) else outer * inner
+                    slope[i] = term if slope[i] is None else slope[i] + term
+        values.append(value)
+        slopes.append(slope)
+    return values[program.result], tuple(0.0 if s is None else s for s in slopes[program.result])
+
+
+def _is_one(a: Any) -> bool:
+    return isinstance(a, float) and a == 1.0

@@ -1,0 +1,57 @@
+"""A formula as standalone Python source: one class, importing torch alone."""
+
+import keyword
+from typing import Any
+
+from rlsearch.errors import FormulaError
+from rlsearch.formula.backends import SOURCE, SourceText
+from rlsearch.formula.formula import Formula
+
+_TEMPLATE = '''"""{title}
+
+Found by rlsearch. Standalone: needs only torch.
+"""
+
+import torch
+
+
+class {name}(torch.nn.Module):
+    """Elementwise {formula}"""
+
+    def forward(self, {signature}) -> torch.Tensor:
+{body}
+'''
+
+
+def module_source(formula: Formula, class_name: str) -> str:
+    """Returns the source of ``formula`` as a class named ``class_name``; see :meth:`Formula.source`."""
+    if not class_name.isidentifier() or keyword.iskeyword(class_name) or class_name == "torch":
+        raise FormulaError(f"{class_name!r} is not a Python class name; expected one such as 'Activation'")
+    lines: list[str] = []
+    values: list[Any] = [SourceText(name) for name in formula.inputs]
+    for position, instruction in enumerate(formula.program.instructions):
+        operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
+        text = instruction.operator.value(SOURCE, *operands).text
+        variable = f"t{position}"
+        lines.append(f"{variable} = {_strip_parentheses(text)}")
+        values.append(SourceText(variable))
+    lines.append(f"return {values[formula.program.result].text}")
+    return _TEMPLATE.format(
+        title=f"The activation function {formula}.",
+        name=class_name,
+        formula=f"{formula}.",
+        signature=", ".join(f"{name}: torch.Tensor" for name in formula.inputs),
+        body="\n".join(" " * 8 + line for line in lines),
+    )
+
+
+def _strip_parentheses(text: str) -> str:
+    """Drops one pair of parentheses around the whole of ``text``."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and position < len(text) - 1:
+            return text
+    return text[1:-1]

@@ -1,0 +1,56 @@
+"""The reference kernel: dual numbers in plain torch, one member after the other, on any device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlsearch.errors import FormulaError
+from rlsearch.formula import Formula
+from rlsearch.formula.backends import torch_backend
+from rlsearch.formula.program import Program, run, run_with_slopes
+from rlsearch.kernels.base import Activation
+
+
+class TorchKernel:
+    """Value and slope by torch operations; exact, and with nothing to compile."""
+
+    name = "torch"
+
+    def population(self, formulas: Sequence[Formula]) -> Activation:
+        """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
+        for formula in formulas:
+            if formula.inputs != ("x",):
+                raise FormulaError(f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of x alone")
+        programs = tuple(formula.program for formula in formulas)
+
+        def activation(x: Tensor) -> Tensor:
+            if len(x) != len(programs):
+                raise ValueError(f"a population of {len(programs)} got a tensor of {len(x)} slices")
+            if torch.is_grad_enabled() and x.requires_grad:
+                result: Tensor = _ValueAndSlope.apply(x, programs)  # type: ignore[no-untyped-call]
+                return result
+            y = torch.empty_like(x)
+            for member, program in enumerate(programs):
+                y[member] = run(program, torch_backend(), (x[member],))
+            return y
+
+        return activation
+
+
+class _ValueAndSlope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, programs: Sequence[Program]) -> Tensor:
+        y, slope = torch.empty_like(x), torch.empty_like(x)
+        for member, program in enumerate(programs):
+            value, (derivative,) = run_with_slopes(program, torch_backend(), (x[member],))
+            y[member] = value
+            slope[member] = derivative
+        ctx.save_for_backward(slope)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return gradients[0] * slope, None

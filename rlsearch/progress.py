@@ -1,0 +1,45 @@
+"""The progress of a search on the screen: a bar with the time left and the best formula so far."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rlsearch.judging import Judged
+from rlsearch.training import Progress as SearchProgress
+from rlsearch.training import Watcher
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """Yields a watcher that draws a bar on a terminal, and writes a line a round anywhere else."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _line_by_line
+        return
+    columns = (TextColumn("round"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[best]}"), console=console) as bar:
+        task = bar.add_task("search", total=None, best="training the baseline")
+
+        def draw(progress: SearchProgress) -> None:
+            done = progress.rounds_done + progress.fraction
+            bar.update(task, completed=done, total=progress.rounds, best=_best_text(progress.best))
+
+        yield draw
+
+
+def _line_by_line(progress: SearchProgress) -> None:
+    report = progress.report
+    if report is None:
+        return
+    Console(stderr=True, soft_wrap=True).print(
+        f"round {progress.rounds_done}/{progress.rounds}: {sum(report.fresh)} new functions, "
+        f"{report.evaluations} trainings in {report.seconds:.1f} s; best {_best_text(progress.best)}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _best_text(best: Judged | None) -> str:
+    return f"{best.result.value:+.4f} {best.formula}" if best else "none yet"

@@ -1,0 +1,1 @@
+"""Proxies: a dataset and a small network, trained with many candidates at once."""

@@ -1,0 +1,135 @@
+"""The population trainer: K candidates, each with its own formula and seed, trained as one batched network."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rlsearch.formula import Formula
+from rlsearch.kernels import Kernel
+from rlsearch.proxies.data import Dataset, Part, load_dataset
+from rlsearch.proxies.networks import NETWORKS
+from rlsearch.proxies.settings import ProxySettings
+
+_PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
+_SCORED_ROWS = 2000  # per forward pass when scoring: bounds memory, and is a multiple of 4 (see ProxySettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One training: a formula from a seed, which decides initial weights and the order of the examples."""
+
+    formula: Formula
+    seed: int
+
+
+class Proxy:
+    """A proxy on a device.
+
+    A member's score depends on its formula and seed only: members share nothing, K is constant (the last population
+    is filled up), and every member's slice is aligned. One process with a fixed number of threads gives the same
+    bits again.
+
+    Args:
+        settings: The proxy.
+        kernel: Computes the activations.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+
+    Attributes:
+        protocol: A name for everything that decides a score except formula and seed: dataset, network and a digest
+            of all settings, kernel and device type.
+    """
+
+    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str) -> None:
+        self.settings = settings
+        self.kernel = kernel
+        self.device = device
+        text = f"{settings.model_dump_json()} {settings.sizes} {kernel.name} {torch.device(device).type}"
+        digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+        self.protocol = f"{settings.dataset}-{settings.network}-{digest}"
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return load_dataset(self.settings).to(self.device)
+
+    def train(self, members: Sequence[Member], part: str = "validation") -> Iterator[list[float | None]]:
+        """Trains ``members`` in populations of ``settings.population``.
+
+        Args:
+            members: In the order in which they are to be trained.
+            part: Which part of the dataset to score on; a search uses ``"validation"`` only.
+
+        Yields:
+            One list per population, in order: accuracy per member, or None where it became non-finite.
+        """
+        size = self.settings.population
+        for start in range(0, len(members), size):
+            population = list(members[start : start + size])
+            padding = [Member(_PADDING, population[0].seed)] * (size - len(population))
+            yield self._train_population([*population, *padding], part)[: len(population)]
+
+    def _train_population(self, members: Sequence[Member], part: str) -> list[float | None]:
+        settings, device = self.settings, self.device
+        train, scored = self._dataset.train, getattr(self._dataset, part)
+        generators = {member.seed: torch.Generator().manual_seed(member.seed) for member in members}
+        # Members of one seed start alike, so each draws from its own copy of the seed's generator.
+        network = NETWORKS[settings.network](
+            settings,
+            train.inputs.shape[1],
+            [generators[member.seed].clone_state() for member in members],
+            self.kernel.population([member.formula for member in members]),
+        ).to(device)
+        orders = {seed: self._order(generator, len(train.labels)) for seed, generator in generators.items()}
+        order = torch.stack([orders[member.seed] for member in members], dim=1).to(device)  # [steps, K, batch]
+        optimiser = _optimiser(settings, network.parameters())
+        with _no_denormals():
+            for rows in order:
+                logits = network(train.inputs[rows])
+                # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
+                loss = functional.cross_entropy(logits.flatten(0, 1), train.labels[rows].flatten(), reduction="sum")
+                optimiser.zero_grad()
+                (loss / settings.batch_size).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            return _accuracy(network, scored, len(members))
+
+    def _order(self, generator: torch.Generator, examples: int) -> Tensor:
+        """Returns the rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
+        batch = self.settings.batch_size
+        generator = generator.clone_state()
+        generator.manual_seed(generator.initial_seed() ^ 0x5EED)  # a stream of its own, whatever the network drew
+        epochs = [torch.randperm(examples, generator=generator) for _ in range(self.settings.epochs)]
+        return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])
+
+
+def _optimiser(settings: ProxySettings, parameters: Iterator[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9, fused=True)
+    return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+
+
+@torch.no_grad()
+def _accuracy(network: torch.nn.Module, part: Part, members: int) -> list[float | None]:
+    """Returns each member's accuracy on ``part``, or None where a logit is not finite; one copy to the host."""
+    correct = torch.zeros(members, device=part.labels.device)
+    finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
+    for inputs, labels in zip(part.inputs.split(_SCORED_ROWS), part.labels.split(_SCORED_ROWS), strict=True):
+        logits = network(inputs.expand(members, *inputs.shape))
+        correct += (logits.argmax(dim=-1) == labels).sum(dim=1)
+        finite &= logits.isfinite().flatten(1).all(dim=1)
+    shares = (correct / len(part.labels)).tolist()
+    return [share if ok else None for share, ok in zip(shares, finite.tolist(), strict=True)]
+
+
+@contextmanager
+def _no_denormals() -> Iterator[None]:
+    """Flushes denormal numbers to zero: a saturated activation full of them costs half as much again otherwise."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)

@@ -1,0 +1,62 @@
+"""The settings of one proxy: everything that decides a score except formula and seed."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlsearch.settings import Settings
+
+DEFAULT_SIZES = {
+    "mnist1d": (4000, 10_000, 10_000),
+    "digits": (1000, 396, 400),
+}
+"""Examples for training, validation and test. mnist1d is generated: many validation points cut the score's noise."""
+
+_AVAILABLE = {"digits": 1796}  # 1797 in scikit-learn; parts are multiples of 4
+
+
+class ProxySettings(Settings):
+    """A dataset, a network and how it is trained.
+
+    Widths, batch size and part sizes are multiples of 4, so that every member's slice of a population starts on a
+    16-byte boundary and its bits do not depend on its place.
+    """
+
+    dataset: Literal["mnist1d", "digits"] = "mnist1d"
+    network: Literal["mlp", "conv1d"] = "mlp"
+    data_seed: int = Field(0, ge=0)
+    train_size: int | None = Field(None, ge=4)
+    validation_size: int | None = Field(None, ge=4)
+    test_size: int | None = Field(None, ge=4)
+    widths: tuple[int, ...] = (100, 100)
+    normalisation: Literal["none", "layer"] = "none"
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-2, gt=0)
+    batch_size: int = Field(128, ge=4)
+    epochs: int = Field(5, ge=1)
+    population: int = Field(16, ge=1)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Number of training, validation and test examples."""
+        chosen = (self.train_size, self.validation_size, self.test_size)
+        train, validation, test = (c or d for c, d in zip(chosen, DEFAULT_SIZES[self.dataset], strict=True))
+        return train, validation, test
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        numbers = {"batch_size": self.batch_size, "widths": self.widths}
+        numbers |= dict(zip(("train_size", "validation_size", "test_size"), self.sizes, strict=True))
+        for name, value in numbers.items():
+            values = value if isinstance(value, tuple) else (value,)
+            if any(v < 4 or v % 4 for v in values):
+                raise ValueError(f"{name} must be a multiple of 4, got {list(values) if name == 'widths' else value}")
+        if not self.widths:
+            raise ValueError("widths must name at least one layer, or the activation is never used")
+        if self.batch_size > self.sizes[0]:
+            raise ValueError(f"batch_size {self.batch_size} is larger than the training part of {self.sizes[0]}")
+        if sum(self.sizes) > _AVAILABLE.get(self.dataset, sum(self.sizes)):
+            raise ValueError(f"{self.dataset} has {_AVAILABLE[self.dataset]} examples, got parts of {self.sizes}")
+        if self.network == "conv1d" and self.dataset != "mnist1d":
+            raise ValueError(f"the conv1d network is for sequences (mnist1d), not for {self.dataset}")
+        return self

@@ -1,0 +1,267 @@
+"""What one does with a run: sample its policy, read its leaderboard, score formulas again, export them."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from rlsearch_envs.lockstep import LockstepVecEnv
+
+from rlsearch.config import Config, TargetSettings
+from rlsearch.controller.ppo import make_controller
+from rlsearch.errors import ConfigError, InputError, RunError
+from rlsearch.formula import Formula
+from rlsearch.formula.named import BASELINES
+from rlsearch.judging import Judge, Judged
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.population import Member, Proxy
+from rlsearch.rewards.latency import Latency, LatencyCosts, label, measure
+from rlsearch.rewards.protocol import RewardResult, StagedReward, Status
+from rlsearch.rewards.proxy import ProxyReward, fresh_seed
+from rlsearch.rewards.settings import RewardSettings
+from rlsearch.storage import Archive, Run
+from rlsearch.storage.checkpoint import load_checkpoint, restore_policy
+from rlsearch.training import make_judge, plain_reward, resolve, run_config
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A function that the policy wrote.
+
+    Attributes:
+        formula: Its first spelling among the samples.
+        count: How many of the samples are this function.
+        result: What the run's archive knows of it, if anything.
+    """
+
+    formula: Formula
+    count: int
+    result: RewardResult | None
+
+
+def sample(
+    run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed: int = 0
+) -> list[Sample]:
+    """Samples formulas from a run's trained policy; spellings of one function are merged.
+
+    Args:
+        run: The run folder.
+        count: Formulas to write.
+        greedy: Whether to take the likeliest token each time; there is only one such formula.
+        seed: Of the sampling.
+
+    Returns:
+        The functions, the most frequent first.
+
+    Raises:
+        RunError: If the folder is not a run, or its checkpoint is damaged or foreign.
+        InputError: If ``count`` is not positive.
+    """
+    if count < 1:
+        raise InputError(f"expected at least one formula to sample, got {count}")
+    run = _opened(run)
+    config = run_config(run)
+    state = load_checkpoint(run.checkpoint)
+    rows = 1 if greedy else count
+    written: list[Formula] = []
+
+    def collect(formulas: Sequence[Formula]) -> list[RewardResult]:
+        written.extend(formulas)
+        return [RewardResult(0.0)] * len(formulas)
+
+    env = LockstepVecEnv(config.language.grammar(), collect, rows)
+    with torch.random.fork_rng(devices=[]):
+        controller = make_controller(config.controller, env, seed)
+        restore_policy(controller, state)
+        torch.manual_seed(seed)
+        observations = env.reset()
+        while not written:
+            actions, _ = controller.predict(observations, deterministic=greedy)  # type: ignore[arg-type]
+            observations = env.step(actions)[0]  # type: ignore[assignment]
+    counts = Counter(formula.fingerprint for formula in written)
+    known = _known(run, config)
+    first = {formula.fingerprint: formula for formula in reversed(written)}
+    return [
+        Sample(first[fingerprint], n, known[fingerprint].result if fingerprint in known else None)
+        for fingerprint, n in counts.most_common()
+    ]
+
+
+def top(run: Run | Path | str, count: int = 10) -> list[Judged]:
+    """Returns the best functions of a run, best first; it may still be going on.
+
+    Raises:
+        RunError: If the folder is not a run.
+    """
+    run = _opened(run)
+    judge = _reader(run, run_config(run))
+    return judge.leaderboard(count) if judge else []
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean over seeds.
+
+    Attributes:
+        mean: Mean accuracy over proxies and seeds; NaN if a training diverged.
+        standard_error: Of the mean, over seeds; NaN for fewer than two.
+        seeds: Number of seeds.
+    """
+
+    mean: float
+    standard_error: float
+    seeds: int
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> "Score":
+        """Returns the mean of one score per seed."""
+        error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+        return cls(math.fsum(scores) / len(scores), error, len(scores))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One function beside the others.
+
+    Attributes:
+        name: Its name, for a baseline; else empty.
+        formula: The function.
+        searched: What the search saw of it, on the validation part; None if it did not see it.
+        fresh: What fresh seeds say, on the test part.
+        latency: Measured, as a ratio to ReLU.
+    """
+
+    name: str
+    formula: Formula
+    searched: Score | None
+    fresh: Score
+    latency: Latency
+
+
+def evaluate(
+    formulas: Sequence[Formula],
+    config: Config | None = None,
+    *,
+    run: Run | Path | str | None = None,
+    best: int = 5,
+    seeds: int = 5,
+) -> list[Comparison]:
+    """Scores formulas beside the baselines on seeds that no search uses and on the part that no search sees.
+
+    Args:
+        formulas: Any formulas of ``x``.
+        config: Whose proxies to train; by default those of ``run``, else the default reward's.
+        run: A run whose ``best`` functions are scored too, with what its search saw of every function.
+        best: How many of them.
+        seeds: Fresh seeds per function.
+
+    Returns:
+        One comparison per function, sorted by fresh score, best first.
+
+    Raises:
+        ConfigError: If the config's reward has no proxies.
+        InputError: If there is nothing to score.
+    """
+    if seeds < 1:
+        raise InputError(f"expected at least one seed, got {seeds}")
+    known: dict[str, Judged] = {}
+    wanted = {formula.fingerprint: ("", formula) for formula in formulas}
+    if run is not None:
+        run = _opened(run)
+        own = run_config(run)
+        judge = _reader(run, own)
+        known = judge.known if judge else {}
+        for judged in judge.leaderboard(best) if judge else []:
+            wanted.setdefault(judged.formula.fingerprint, ("", judged.formula))
+        config = config or own
+    if not wanted:
+        raise InputError("nothing to score: expected a formula, or a run with results")
+    for name in BASELINES:
+        formula = Formula.parse(f"{name}(x)")
+        wanted[formula.fingerprint] = (name, wanted.get(formula.fingerprint, ("", formula))[1])
+    config = resolve(config or Config())
+    if isinstance(config.reward, TargetSettings):
+        raise ConfigError(f"the reward {config.reward.target} has no proxies to train; give a config that has some")
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    chosen = [formula for _, formula in wanted.values()]
+    scores = _fresh_scores(chosen, config.reward, config, seeds)
+    latencies = measure(chosen, TorchKernel(), config.device)
+    rows = [
+        Comparison(name, formula, _searched(known.get(fingerprint)), score, latency)
+        for (fingerprint, (name, formula)), score, latency in zip(wanted.items(), scores, latencies, strict=True)
+    ]
+    return sorted(rows, key=lambda row: -math.inf if math.isnan(row.fresh.mean) else row.fresh.mean, reverse=True)
+
+
+def latency_label(config: Config | None = None) -> str:
+    """Returns which kernel and device measured latencies hold for."""
+    return label(TorchKernel(), resolve(config or Config()).device)
+
+
+def export(formula: Formula, form: Literal["torch", "latex"] = "torch") -> str:
+    """Returns a formula as standalone source of a torch module, or as LaTeX."""
+    return formula.source() if form == "torch" else formula.latex() + "\n"
+
+
+def best_formula(run: Run | Path | str) -> Formula:
+    """Returns the best formula of a run.
+
+    Raises:
+        RunError: If the run has none yet.
+    """
+    board = top(run, 1)
+    if not board:
+        raise RunError(f"the run {_opened(run).folder} has no formula with a score yet")
+    return board[0].formula
+
+
+def _opened(run: Run | Path | str) -> Run:
+    return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def _reader(run: Run, config: Config) -> Judge | None:
+    """Returns a judge that knows the whole archive, or None before the baseline is complete."""
+    with Archive(run.archive, read_only=True) as archive:
+        reward = _reading_reward(run, config)
+        stored = {(e.request.protocol, e.request.seed) for number, e in archive.evaluations() if number == -1}
+        if any((r.protocol, r.seed) not in stored for r in reward.references):
+            return None
+        return make_judge(config, reward, archive, first_round=2**31)
+
+
+def _reading_reward(run: Run, config: Config) -> StagedReward:
+    """Returns the run's reward for arithmetic on stored results; nothing of the user's code is loaded."""
+    if isinstance(config.reward, TargetSettings):
+        return plain_reward(config.reward, None)
+    costs = LatencyCosts.load(run.latency_costs)
+    return ProxyReward(config.reward, costs, TorchKernel(), config.device, config.seed, config.status_values)
+
+
+def _known(run: Run, config: Config) -> dict[str, Judged]:
+    judge = _reader(run, config)
+    return judge.known if judge else {}
+
+
+def _searched(judged: Judged | None) -> Score | None:
+    if judged is None or judged.result.status is not Status.OK:
+        return None
+    by_seed: dict[int, list[float]] = {}
+    for evaluation in judged.evaluations:
+        if evaluation.score is not None:
+            by_seed.setdefault(evaluation.request.seed, []).append(evaluation.score)
+    return Score.of([math.fsum(s) / len(s) for s in by_seed.values()]) if by_seed else None
+
+
+def _fresh_scores(formulas: Sequence[Formula], reward: RewardSettings, config: Config, seeds: int) -> list[Score]:
+    members = [Member(f, fresh_seed(config.seed, i)) for f in formulas for i in range(seeds)]
+    per_proxy = []
+    for settings in reward.proxies:
+        proxy = Proxy(settings, TorchKernel(), config.device)
+        scores = [math.nan if s is None else s for part in proxy.train(members, "test") for s in part]
+        per_proxy.append(np.array(scores).reshape(len(formulas), seeds))
+    return [Score.of(row.tolist()) for row in np.mean(per_proxy, axis=0)]

@@ -1,0 +1,191 @@
+"""Latency: time of an activation, forward plus backward, as a ratio to ReLU measured beside it.
+
+During a search latency is a sum of operator costs, calibrated once per kernel, device and dtype: deterministic and
+free. What is reported of finalists is measured. A figure is only ever compared with others of its own label.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlsearch.errors import ConfigError
+from rlsearch.formula import OPERATORS, Formula
+from rlsearch.kernels import Kernel
+from rlsearch.proxies.data import cache_folder
+
+ELEMENTS = 2**16
+"""Enough that overhead per call does not decide, and that the data stays in a core's second-level cache."""
+
+_PIECE_SECONDS = 3e-4  # a timed piece lasts at least this long, far above the clock's resolution
+_RELU = Formula.parse("relu(x)")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A measured ratio to ReLU.
+
+    Attributes:
+        ratio: Median over interleaved pairs.
+        low: First quartile.
+        high: Third quartile.
+    """
+
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyCosts:
+    """The cost model of one kernel on one device.
+
+    Attributes:
+        label: Kernel, device and dtype that the costs hold for.
+        fixed: Ratio to ReLU of a formula without operators.
+        costs: What each operator adds to the ratio.
+    """
+
+    label: str
+    fixed: float
+    costs: dict[str, float]
+
+    def ratio(self, formula: Formula) -> float:
+        """Returns the estimated latency of ``formula`` as it is executed: each distinct subexpression once."""
+        return self.fixed + sum(self.costs[i.operator.name] for i in formula.program.instructions)
+
+    def save(self, path: Path) -> None:
+        """Writes the costs as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".tmp")
+        partial.write_text(json.dumps(asdict(self), indent=1))
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "LatencyCosts":
+        """Reads costs that :meth:`save` wrote.
+
+        Raises:
+            ConfigError: If the file cannot be read or is not a complete table of costs.
+        """
+        try:
+            read = json.loads(path.read_text())
+            costs = cls(str(read["label"]), float(read["fixed"]), {k: float(v) for k, v in read["costs"].items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{path} is not a table of latency costs: {error!r}") from error
+        missing = sorted(set(OPERATORS) - set(costs.costs))
+        if missing:
+            raise ConfigError(f"{path} has no cost for the operator {missing[0]!r}; calibrate anew by removing it")
+        return costs
+
+
+def label(kernel: Kernel, device: str) -> str:
+    """Returns what a figure's validity hangs on, for instance ``"torch kernel, cpu (AMD EPYC), float32"``."""
+    if torch.device(device).type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"cpu ({_processor()}), {torch.get_num_threads()} thread(s)"
+    return f"{kernel.name} kernel, {name}, float32"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.processor() or platform.machine()
+
+
+def cached_costs(kernel: Kernel, device: str) -> LatencyCosts:
+    """Returns this machine's costs from the cache folder, calibrated now if they are not there."""
+    wanted = label(kernel, device)
+    file_name = "latency-" + "".join(c if c.isalnum() else "-" for c in wanted) + ".json"
+    path = cache_folder() / file_name
+    if path.exists():
+        try:
+            stored = LatencyCosts.load(path)
+            if stored.label == wanted:
+                return stored
+        except ConfigError:
+            pass  # damaged, or older than an operator: made anew below
+    costs = calibrate(kernel, device)
+    try:
+        costs.save(path)
+    except OSError:
+        pass  # a cache that cannot be written costs a calibration per run, nothing else
+    return costs
+
+
+def calibrate(kernel: Kernel, device: str) -> LatencyCosts:
+    """Measures every operator alone, beside ReLU, and returns the costs. Takes a few seconds."""
+    alone = {
+        name: Formula((name, "x") if operator.arity == 1 else (name, "x", "neg", "x"))
+        for name, operator in OPERATORS.items()
+    }
+    measured = measure([Formula(("x",)), *alone.values()], kernel, device)
+    fixed = measured[0].ratio
+    ratios = {name: latency.ratio for name, latency in zip(alone, measured[1:], strict=True)}
+    least = 0.01  # no operator is free, whatever the noise said
+    costs = {name: max(ratio - fixed, least) for name, ratio in ratios.items() if OPERATORS[name].arity == 1}
+    # A binary operator is measured with a negation as its second operand, which costs what a negation costs.
+    costs |= {
+        name: max(ratio - fixed - costs["neg"], least) for name, ratio in ratios.items() if OPERATORS[name].arity == 2
+    }
+    costs["relu"] = 1 - fixed  # ReLU is the unit, by definition rather than to within the noise
+    return LatencyCosts(label(kernel, device), fixed, costs)
+
+
+def measure(
+    formulas: Sequence[Formula], kernel: Kernel, device: str, elements: int = ELEMENTS, rounds: int = 15
+) -> list[Latency]:
+    """Measures forward plus backward of each formula on a tensor of ``elements``, in turn with ReLU.
+
+    Every round takes the formulas in a new order, and each right after ReLU; the ratio of such a pair is immune to a
+    machine whose speed drifts. Reported are the median and the quartiles over the rounds.
+    """
+    timer = _Timer(kernel, device, elements)
+    repeats = {formula: timer.repeats(formula) for formula in {*formulas, _RELU}}
+    pairs: dict[Formula, list[float]] = {formula: [] for formula in formulas}
+    shuffle = np.random.default_rng(0)
+    for _ in range(rounds):
+        for i in shuffle.permutation(len(formulas)):
+            reference = timer.seconds(_RELU, repeats[_RELU])
+            pairs[formulas[i]].append(timer.seconds(formulas[i], repeats[formulas[i]]) / reference)
+    quartiles = [statistics.quantiles(pairs[formula], n=4) for formula in formulas]
+    return [Latency(ratio=q[1], low=q[0], high=q[2]) for q in quartiles]
+
+
+class _Timer:
+    """Times one formula's forward plus backward, in seconds per call."""
+
+    def __init__(self, kernel: Kernel, device: str, elements: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.kernel = kernel
+        self.x = torch.randn(1, elements, generator=generator).to(device).requires_grad_()
+        self.gradient = torch.ones_like(self.x)
+        self.is_cuda = self.x.is_cuda
+
+    def repeats(self, formula: Formula) -> int:
+        """Returns how many calls one timed piece takes."""
+        self.seconds(formula, 3)
+        return max(3, int(_PIECE_SECONDS / self.seconds(formula, 3)))
+
+    def seconds(self, formula: Formula, repeats: int) -> float:
+        activation = self.kernel.population([formula])
+        self._synchronise()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            torch.autograd.grad(activation(self.x), self.x, self.gradient)
+        self._synchronise()
+        return (time.perf_counter() - start) / repeats
+
+    def _synchronise(self) -> None:
+        if self.is_cuda:
+            torch.cuda.synchronize()

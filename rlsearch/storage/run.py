@@ -1,0 +1,143 @@
+"""The run folder: where each of its files lies, who may write it, and what it was made with."""
+
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from rlsearch.errors import RunError, StorageError
+
+_PACKAGES = ("rlsearch", "torch", "stable-baselines3", "gymnasium", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One folder under ``runs/``.
+
+    Attributes:
+        folder: The folder; TensorBoard's event files lie directly in it.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.folder / "config.yaml"
+
+    @property
+    def archive(self) -> Path:
+        """The archive."""
+        return self.folder / "archive.sqlite"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state at the start of the next round."""
+        return self.folder / "checkpoints" / "latest.pt"
+
+    @property
+    def latency_costs(self) -> Path:
+        """The calibration that the run uses."""
+        return self.folder / "latency.json"
+
+    @property
+    def meta(self) -> Path:
+        """Versions, device, seed and times."""
+        return self.folder / "meta.json"
+
+    @classmethod
+    def create(cls, folder: Path, *, overwrite: bool = False) -> "Run":
+        """Makes a new run folder.
+
+        Raises:
+            RunError: If it exists and ``overwrite`` is not set, or it is not a run and would be lost.
+            StorageError: If it cannot be made.
+        """
+        run = cls(folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if not overwrite:
+                raise RunError(f"{folder} exists already: go on with --resume, or choose another --name, or --overwrite")
+            if not run.meta.exists():
+                raise RunError(f"{folder} is not a run of rlsearch; it is not overwritten")
+            with run.lock():
+                pass  # nobody is writing to it
+            shutil.rmtree(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be made: {error}") from error
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Returns an existing run.
+
+        Raises:
+            RunError: If the folder is missing or is not a run.
+        """
+        run = cls(folder)
+        if not folder.is_dir():
+            beside = sorted(p.name for p in folder.parent.glob("*") if (p / "meta.json").exists())
+            known = f"; {folder.parent} has {', '.join(beside[-8:])}" if beside else ""
+            raise RunError(f"there is no run {folder}{known}")
+        missing = [path.name for path in (run.config, run.meta, run.archive) if not path.exists()]
+        if missing:
+            raise RunError(f"{folder} is not a run of rlsearch: it has no {missing[0]}")
+        return run
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the run for this process, for as long as it writes.
+
+        Raises:
+            RunError: If another process holds it.
+        """
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self.folder} is in use by another process; wait for it or stop it") from None
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be locked: {error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_meta(self, **facts: Any) -> None:
+        """Writes the versions in use and ``facts``."""
+        meta = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": {package: version(package) for package in _PACKAGES},
+            **facts,
+        }
+        self.meta.write_text(json.dumps(meta, indent=1) + "\n")
+
+    def read_meta(self) -> dict[str, Any]:
+        """Returns what :meth:`write_meta` wrote.
+
+        Raises:
+            RunError: If it cannot be read.
+        """
+        try:
+            meta = json.loads(self.meta.read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.meta} cannot be read: {error}") from error
+        if not isinstance(meta, dict):
+            raise RunError(f"{self.meta} is not the metadata of a run")
+        return meta

@@ -1,0 +1,44 @@
+"""Objects that a config names by their import path: ``{target: "my_package.my_module:MyReward", ...arguments}``."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rlsearch.errors import ConfigError, nearest
+
+
+def find_target(path: str) -> Callable[..., Any]:
+    """Returns the class or function that ``path`` names as ``"package.module:name"``.
+
+    Raises:
+        ConfigError: If the path has another form, or nothing callable is found there.
+    """
+    module_name, colon, name = path.partition(":")
+    if not colon or not module_name or not name:
+        raise ConfigError(f"the target {path!r} is not of the form 'package.module:name'")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"the target {path!r} cannot be imported: {error}") from error
+    if not hasattr(module, name):
+        raise ConfigError(f"{module_name} has no {name!r}{nearest(name, vars(module))}")
+    found = getattr(module, name)
+    if not callable(found):
+        raise ConfigError(f"the target {path!r} is a {type(found).__name__}, not a class or function")
+    return found  # type: ignore[no-any-return]
+
+
+def build_target(config: Mapping[str, Any] | str) -> Any:
+    """Returns what the target makes of its arguments: ``find_target(config["target"])(**the_rest)``.
+
+    Raises:
+        ConfigError: If the target cannot be found or does not take these arguments.
+    """
+    config = {"target": config} if isinstance(config, str) else dict(config)
+    if not isinstance(config.get("target"), str):
+        raise ConfigError(f"expected a 'target' of the form 'package.module:name', got {config}")
+    target = find_target(config.pop("target"))
+    try:
+        return target(**config)
+    except TypeError as error:
+        raise ConfigError(f"{target.__qualname__} does not take {config}: {error}") from error

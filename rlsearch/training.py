@@ -1,0 +1,309 @@
+"""A search from its config to its results: the one place that puts all of it together."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rlsearch_envs.lockstep import LockstepVecEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rlsearch.config import Config, TargetSettings, dump_config, load_config
+from rlsearch.controller.monitoring import SearchMonitor, make_logger
+from rlsearch.controller.ppo import make_controller
+from rlsearch.errors import ConfigError, RunError, StorageError
+from rlsearch.judging import Judge, Judged, PlainReward, RoundReport
+from rlsearch.kernels import TorchKernel
+from rlsearch.rewards.latency import LatencyCosts, cached_costs
+from rlsearch.rewards.protocol import Reward, StagedReward
+from rlsearch.rewards.proxy import ProxyReward, search_seed
+from rlsearch.storage import Archive, Run
+from rlsearch.storage.checkpoint import load_checkpoint, restore, save_checkpoint
+from rlsearch.targets import build_target
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a search stands.
+
+    Attributes:
+        rounds_done: Whole rounds.
+        rounds: Rounds in all.
+        fraction: Of the round under way, from 0 to 1.
+        best: The leader, if there is one.
+        report: The round that has just ended, if one has.
+    """
+
+    rounds_done: int
+    rounds: int
+    fraction: float
+    best: Judged | None
+    report: RoundReport | None = None
+
+
+Watcher = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a search ended.
+
+    Attributes:
+        run: Its folder.
+        leaderboard: The best functions, best first.
+        proposals: Formulas proposed, over all sessions of the run.
+        functions: Different functions judged.
+        finished: False where it was interrupted; resume it then.
+    """
+
+    run: Run
+    leaderboard: list[Judged]
+    proposals: int
+    functions: int
+    finished: bool
+
+
+def train(
+    config: Config | Path | str,
+    name: str | None = None,
+    *,
+    stem: str | None = None,
+    runs: Path | str = "runs",
+    overwrite: bool = False,
+    watch: Watcher = lambda progress: None,
+) -> Outcome:
+    """Trains a controller and returns what it found.
+
+    Args:
+        config: The config, or the path of its file.
+        name: Name of the run folder; by default ``stem``, numbered where it is taken.
+        stem: By default the config file's name.
+        runs: The folder of run folders.
+        overwrite: Whether to replace an existing run of that name.
+        watch: Called as the search goes on.
+
+    Raises:
+        ConfigError: If the config is wrong.
+        RunError: If the run exists.
+        StorageError: If the run folder can no longer be written; what was committed is safe.
+    """
+    if not isinstance(config, Config):
+        stem = stem or Path(config).stem
+        config = load_config(config)
+    config = resolve(config)
+    reward, costs = make_reward(config)
+    folder = Path(runs) / (name or _free_name(Path(runs), stem or "run"))
+    run = Run.create(folder, overwrite=overwrite)
+    with run.lock():
+        try:
+            latency = costs.label if costs else None
+            run.write_meta(seed=config.seed, device=config.device, threads=config.threads, latency=latency)
+            run.config.write_text(dump_config(config))
+            if costs is not None:
+                costs.save(run.latency_costs)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be written: {error}") from error
+        with Archive(run.archive, create=True) as archive:
+            return _search(run, config, reward, archive, None, watch)
+
+
+def resume(
+    folder: Path | str, rounds: int | None = None, *, watch: Watcher = lambda progress: None
+) -> Outcome:
+    """Goes on with a run that was stopped, killed, or is to be longer.
+
+    Args:
+        folder: The run folder.
+        rounds: A new number of rounds in all, not below those done. Nothing else can be changed.
+        watch: Called as the search goes on.
+
+    Raises:
+        RunError: If the folder is not a run, is damaged, in use, or was made with other software that matters.
+    """
+    run = Run.open(Path(folder))
+    with run.lock():
+        config = run_config(run)
+        state = load_checkpoint(run.checkpoint) if run.checkpoint.exists() else None
+        done = int(state["round"]) if state else 0
+        if rounds is not None:
+            if rounds < done:
+                raise ConfigError(f"{run.folder} has done {done} rounds already; expected at least that, got {rounds}")
+            controller = config.controller.model_copy(update={"rounds": rounds})
+            config = config.model_copy(update={"controller": controller})
+            run.config.write_text(dump_config(config))
+        if resolve(config) != config:
+            raise RunError(f"{run.folder} needs the device {config.device!r}, which this machine lacks")
+        reward, _ = make_reward(config, run)
+        with Archive(run.archive) as archive:
+            return _search(run, config, reward, archive, state, watch)
+
+
+def resolve(config: Config) -> Config:
+    """Returns the config with device and threads decided for this machine.
+
+    Raises:
+        ConfigError: If the device is not there.
+    """
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device.startswith("cuda"):
+        index = int(device.partition(":")[2] or 0)
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
+    threads = config.threads or len(os.sched_getaffinity(0))
+    return config.model_copy(update={"device": device, "threads": threads})
+
+
+def run_config(run: Run) -> Config:
+    """Returns the config of a run.
+
+    Raises:
+        RunError: If it was damaged.
+    """
+    try:
+        return load_config(run.config)
+    except ConfigError as error:
+        raise RunError(f"the config of {run.folder} is damaged:\n{error}") from error
+
+
+def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, LatencyCosts | None]:
+    """Returns the reward of a config, and the latency costs if it has any.
+
+    Args:
+        config: A resolved config.
+        run: Where the costs are, if the run exists already.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if isinstance(config.reward, TargetSettings):
+        reward = build_target(config.reward.model_dump())
+        if isinstance(reward, StagedReward):
+            return reward, None
+        if not callable(reward):
+            raise ConfigError(f"{config.reward.target} made a {type(reward).__name__}, which is not callable")
+        return plain_reward(config.reward, reward), None
+    kernel = TorchKernel()
+    if run is not None:
+        costs = LatencyCosts.load(run.latency_costs)
+    elif config.reward.latency_costs is not None:
+        costs = LatencyCosts.load(config.reward.latency_costs)
+    else:
+        costs = cached_costs(kernel, config.device)
+    reward = ProxyReward(config.reward, costs, kernel, config.device, config.seed, config.status_values)
+    return reward, costs
+
+
+def plain_reward(settings: TargetSettings, reward: Reward | None) -> PlainReward:
+    """Returns a user's reward in stages; without the reward itself, one that can only read results back."""
+    arguments = settings.model_dump(exclude={"target"})
+    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target)
+
+
+def make_judge(
+    config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any
+) -> Judge:
+    """Returns the judge of a run."""
+    seeds = 1 if isinstance(config.reward, TargetSettings) else config.reward.seeds
+    return Judge(
+        reward,
+        archive,
+        lambda i: search_seed(config.seed, i),
+        seeds_per_formula=seeds,
+        status_values=config.status_values,
+        rescoring=config.rescoring,
+        first_round=first_round,
+        **more,
+    )
+
+
+def _search(
+    run: Run, config: Config, reward: StagedReward, archive: Archive, state: dict[str, Any] | None, watch: Watcher
+) -> Outcome:
+    first_round = int(state["round"]) if state else 0
+    rounds, per_round = config.controller.rounds, config.controller.formulas_per_round
+    judge: Judge | None = None
+
+    def on_progress(done: int, wanted: int) -> None:
+        if judge is not None:
+            best = judge.leaderboard(1)
+            watch(Progress(judge.round, rounds, done / wanted, best[0] if best else None))
+
+    finished = False
+    try:
+        judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
+        env = LockstepVecEnv(config.language.grammar(), judge, per_round)
+        controller = make_controller(config.controller, env, config.seed)
+        if state:
+            restore(controller, state)
+        purge_from = first_round * per_round + 1 if state else None
+        controller.set_logger(make_logger(run.folder, env.grammar.max_length, purge_from))
+        callbacks: list[BaseCallback] = [
+            _Checkpointing(run, judge),
+            SearchMonitor(judge, config.logging.every, config.logging.best),
+            _Watching(judge, rounds, watch),
+        ]
+        _learn(controller, callbacks, (rounds - first_round) * per_round * env.grammar.max_length)
+        finished = True
+    except KeyboardInterrupt:
+        if judge is None:
+            raise
+        _log.info("interrupted")
+    return Outcome(run, judge.leaderboard(10), judge.round * per_round, len(judge.known), finished)
+
+
+def _learn(controller: PPO, callbacks: list[BaseCallback], steps: int) -> None:
+    try:
+        if steps > 0:
+            controller.learn(steps, callbacks, log_interval=1, reset_num_timesteps=False)
+    finally:
+        controller.logger.close()
+
+
+def _free_name(runs: Path, stem: str) -> str:
+    names = [stem, *(f"{stem}-{i}" for i in range(2, 100_000))]
+    return next(name for name in names if not (runs / name).exists())
+
+
+class _Checkpointing(BaseCallback):
+    """Saves the state at the start of every round, and at the end."""
+
+    def __init__(self, run: Run, judge: Judge) -> None:
+        super().__init__()
+        self.run = run
+        self.judge = judge
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _save(self) -> None:
+        save_checkpoint(self.run.checkpoint, self.model, self.judge.round)  # type: ignore[arg-type]
+
+    def _on_rollout_start(self) -> None:
+        self._save()
+
+    def _on_training_end(self) -> None:
+        self._save()
+
+
+class _Watching(BaseCallback):
+    """Tells the watcher of every round that has ended."""
+
+    def __init__(self, judge: Judge, rounds: int, watch: Watcher) -> None:
+        super().__init__()
+        self.judge = judge
+        self.rounds = rounds
+        self.watch = watch
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        best = self.judge.leaderboard(1)
+        self.watch(Progress(self.judge.round, self.rounds, 0.0, best[0] if best else None, self.judge.report))
