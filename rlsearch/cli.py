@@ -102,9 +102,7 @@ def sample(
 
     samples = results.sample(run, count, greedy=greedy, seed=seed)
     if as_json:
-        _print_json(
-            {"formula": str(s.formula), "count": s.count, **_result_fields(s.result)} for s in samples
-        )
+        _print_json({"formula": str(s.formula), "count": s.count, **_result_fields(s.result)} for s in samples)
         return
     table = _table("count", "reward", "score", "latency", "formula")
     for s in samples:

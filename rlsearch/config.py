@@ -48,7 +48,7 @@ class Config(Settings):
 
     seed: int = Field(0, ge=0, lt=2**31 // 10_000)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    threads: int | None = Field(None, ge=1, le=1024, description="of torch; None takes all cores")
+    threads: int = Field(1, ge=1, le=1024, description="of torch; its small products gain little from more")
     language: LanguageSettings = LanguageSettings()
     controller: ControllerSettings = ControllerSettings()
     reward: Annotated[

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from rlsearch_envs.lockstep import LockstepVecEnv
 
 from rlsearch.config import Config, TargetSettings
 from rlsearch.controller.ppo import make_controller
@@ -27,6 +26,7 @@ from rlsearch.rewards.settings import RewardSettings
 from rlsearch.storage import Archive, Run
 from rlsearch.storage.checkpoint import load_checkpoint, restore_policy
 from rlsearch.training import make_judge, plain_reward, resolve, run_config
+from rlsearch_envs.lockstep import LockstepVecEnv
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,7 @@ class Sample:
     result: RewardResult | None
 
 
-def sample(
-    run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed: int = 0
-) -> list[Sample]:
+def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed: int = 0) -> list[Sample]:
     """Samples formulas from a run's trained policy; spellings of one function are merged.
 
     Args:
@@ -79,10 +77,10 @@ def sample(
         controller = make_controller(config.controller, env, seed)
         restore_policy(controller, state)
         torch.manual_seed(seed)
-        observations = env.reset()
+        observations: Any = env.reset()
         while not written:
-            actions, _ = controller.predict(observations, deterministic=greedy)  # type: ignore[arg-type]
-            observations = env.step(actions)[0]  # type: ignore[assignment]
+            actions, _ = controller.predict(observations, deterministic=greedy)
+            observations = env.step(actions)[0]
     counts = Counter(formula.fingerprint for formula in written)
     known = _known(run, config)
     first = {formula.fingerprint: formula for formula in reversed(written)}
@@ -187,7 +185,7 @@ def evaluate(
     config = resolve(config or Config())
     if isinstance(config.reward, TargetSettings):
         raise ConfigError(f"the reward {config.reward.target} has no proxies to train; give a config that has some")
-    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.set_num_threads(config.threads)
     chosen = [formula for _, formula in wanted.values()]
     scores = _fresh_scores(chosen, config.reward, config, seeds)
     latencies = measure(chosen, TorchKernel(), config.device)

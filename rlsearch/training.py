@@ -1,14 +1,12 @@
 """A search from its config to its results: the one place that puts all of it together."""
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rlsearch_envs.lockstep import LockstepVecEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -24,6 +22,7 @@ from rlsearch.rewards.proxy import ProxyReward, search_seed
 from rlsearch.storage import Archive, Run
 from rlsearch.storage.checkpoint import load_checkpoint, restore, save_checkpoint
 from rlsearch.targets import build_target
+from rlsearch_envs.lockstep import LockstepVecEnv
 
 _log = logging.getLogger(__name__)
 
@@ -113,9 +112,7 @@ def train(
             return _search(run, config, reward, archive, None, watch)
 
 
-def resume(
-    folder: Path | str, rounds: int | None = None, *, watch: Watcher = lambda progress: None
-) -> Outcome:
+def resume(folder: Path | str, rounds: int | None = None, *, watch: Watcher = lambda progress: None) -> Outcome:
     """Goes on with a run that was stopped, killed, or is to be longer.
 
     Args:
@@ -145,7 +142,7 @@ def resume(
 
 
 def resolve(config: Config) -> Config:
-    """Returns the config with device and threads decided for this machine.
+    """Returns the config with the device decided for this machine.
 
     Raises:
         ConfigError: If the device is not there.
@@ -157,8 +154,7 @@ def resolve(config: Config) -> Config:
         index = int(device.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
             raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
-    threads = config.threads or len(os.sched_getaffinity(0))
-    return config.model_copy(update={"device": device, "threads": threads})
+    return config.model_copy(update={"device": device})
 
 
 def run_config(run: Run) -> Config:
@@ -180,8 +176,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         config: A resolved config.
         run: Where the costs are, if the run exists already.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.threads)
     if isinstance(config.reward, TargetSettings):
         reward = build_target(config.reward.model_dump())
         if isinstance(reward, StagedReward):
@@ -206,9 +201,7 @@ def plain_reward(settings: TargetSettings, reward: Reward | None) -> PlainReward
     return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target)
 
 
-def make_judge(
-    config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any
-) -> Judge:
+def make_judge(config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any) -> Judge:
     """Returns the judge of a run."""
     seeds = 1 if isinstance(config.reward, TargetSettings) else config.reward.seeds
     return Judge(

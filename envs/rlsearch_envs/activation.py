@@ -1,7 +1,7 @@
 """The gymnasium environment: one formula is one episode."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -48,8 +48,8 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
     ## Information
     ``action_mask``: int8 of shape ``[n_actions]``, as ``action_space.sample(mask=...)`` takes it; also
     :meth:`action_masks`, bool, as sb3-contrib's MaskablePPO takes it. ``illegal_action``: True after one. At the
-    end, ``formula`` (a Formula), ``status``, ``score`` and ``latency``. Episode statistics (``info["episode"]``) are left
-    to the usual wrappers, gymnasium's RecordEpisodeStatistics and stable-baselines3's Monitor, which insist on
+    end, ``formula`` (a Formula), ``status``, ``score`` and ``latency``. Episode statistics (``info["episode"]``) are
+    left to the usual wrappers, gymnasium's RecordEpisodeStatistics and stable-baselines3's Monitor, which insist on
     writing them.
 
     ## Arguments
@@ -76,7 +76,7 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
         ConfigError: If an argument is wrong.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012  (gymnasium's attribute)
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
         self.illegal_reward = float(illegal_reward)
         self.render_mode = render_mode
         self.layout = ObservationLayout.of(self.grammar)
-        self.observation_space = self.layout.space()
+        self.observation_space = self.layout.space()  # type: ignore[assignment]
         self.action_space = spaces.Discrete(self.layout.n_actions)
         self._builder = FormulaBuilder(self.grammar, 1)
         self._mask = self._builder.mask()
@@ -107,7 +107,8 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns which actions are legal now, bool of shape ``[n_actions]``."""
-        return self._mask[0].copy()
+        mask: NDArray[np.bool_] = self._mask[0].copy()
+        return mask
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -142,12 +143,10 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
         if len(results) != 1:
             raise RewardError(f"the reward returned {len(results)} results for one formula, '{formula}'")
         result = results[0]
-        info = self._info(
-            formula=formula, status=result.status.value, score=result.score, latency=result.latency
-        )
+        info = self._info(formula=formula, status=result.status.value, score=result.score, latency=result.latency)
         return observation, float(result.value), True, False, info
 
-    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> str | NDArray[np.uint8] | None:
         """Returns the formula as text or its curve as an array of shape ``[height, width, 3]``."""
         if self.render_mode == "ansi":
             return self._builder.text(0)
@@ -200,5 +199,3 @@ def _reward(reward: Reward | None, make_reward: Mapping[str, Any] | str | Callab
     if not callable(reward):
         raise ConfigError(f"the reward is a {type(reward).__name__}, which cannot be called with formulas")
     return reward
-
-

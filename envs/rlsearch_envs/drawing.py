@@ -26,8 +26,8 @@ def draw_curve(builder: FormulaBuilder) -> NDArray[np.uint8]:
         plot_curve(axes, builder.formula(0))
     axes.set_title(_shortened(builder.text(0)), fontsize=9)
     axes.grid(alpha=0.3)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 def _shortened(text: str, limit: int = 60) -> str:

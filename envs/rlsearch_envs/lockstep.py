@@ -140,5 +140,3 @@ class LockstepVecEnv(VecEnv):
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
         """Returns no pictures; ActivationEnv renders."""
         return [None] * self.num_envs
-
-

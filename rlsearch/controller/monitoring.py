@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rlsearch_envs.drawing import plot_curve
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
@@ -16,6 +15,7 @@ from rlsearch.controller.buffer import EpisodeBuffer
 from rlsearch.formula import OPERATORS
 from rlsearch.judging import Judge, Judged, RoundReport
 from rlsearch.rewards.protocol import Status
+from rlsearch_envs.drawing import plot_curve
 
 
 class ProposalsWriter(TensorBoardOutputFormat):

@@ -11,12 +11,13 @@ from typing import Any
 import gymnasium
 import torch
 from gymnasium import spaces
-from rlsearch_envs.observation import ObservationLayout
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from torch import Tensor, nn
 from torch.nn import functional
+
+from rlsearch_envs.observation import ObservationLayout
 
 _ILLEGAL_LOGIT = -1e8  # finite, so that entropy and gradients are; its probability underflows to exactly 0
 
@@ -114,7 +115,7 @@ class MaskedPolicy(ActorCriticPolicy):
         counts = torch.bincount(torch.tensor(self.arities[1:]))  # padding is alone whenever it is legal
         prior = -torch.log(counts[torch.tensor(self.arities)].float())
         with torch.no_grad():
-            self.action_net.bias.copy_(prior)  # type: ignore[union-attr,operator]
+            self.action_net.bias.copy_(prior)  # type: ignore[operator]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters = super()._get_constructor_parameters()

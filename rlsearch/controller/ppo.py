@@ -1,11 +1,11 @@
 """Stock PPO, put together with the masked policy and the episode buffer."""
 
-from rlsearch_envs.lockstep import LockstepVecEnv
 from stable_baselines3 import PPO
 
 from rlsearch.controller.buffer import EpisodeBuffer
 from rlsearch.controller.policy import MaskedPolicy
 from rlsearch.controller.settings import ControllerSettings
+from rlsearch_envs.lockstep import LockstepVecEnv
 
 
 def make_controller(settings: ControllerSettings, env: LockstepVecEnv, seed: int) -> PPO:

@@ -106,7 +106,11 @@ def torch_backend() -> Backend:
 
         return call
 
-    names = {"relu": torch.relu, "elu": functional.elu, "hard_sigmoid": functional.hardsigmoid}
+    names: dict[str, Callable[[Any], Any]] = {
+        "relu": torch.relu,
+        "elu": functional.elu,
+        "hard_sigmoid": functional.hardsigmoid,
+    }
     names |= {"softplus": functional.softplus, "positive": lambda a: (a > 0).to(a.dtype)}
     unary = {name: names.get(name) or getattr(torch, name) for name in UNARY}
     return _make_backend(unary, binary(torch.maximum), binary(torch.minimum), torch.clamp, torch.where)

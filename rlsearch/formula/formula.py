@@ -210,7 +210,8 @@ def fingerprint_grid(name: str) -> NDArray[np.float64]:
     primes = [2, 3, 107, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101]
     step = (math.sqrt(5) - 1) / 2 if name == "x" else math.sqrt(primes[ord(name) - ord("a")])
     uniform = np.modf(0.5 + step * np.arange(1, GRID_POINTS + 1))[0]
-    return np.sinh(math.asinh(GRID_REACH) * (2 * uniform - 1))
+    grid: NDArray[np.float64] = np.sinh(math.asinh(GRID_REACH) * (2 * uniform - 1))
+    return grid
 
 
 @lru_cache(maxsize=262144)

@@ -133,7 +133,8 @@ class FormulaBuilder:
     @property
     def finished(self) -> BoolArray:
         """Which rows hold a complete formula, shape ``[count]``."""
-        return self.open_slots == 0
+        finished: BoolArray = self.open_slots == 0
+        return finished
 
     @property
     def parent(self) -> IntArray:

@@ -42,15 +42,17 @@ class TorchKernel:
 class _ValueAndSlope(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, programs: Sequence[Program]) -> Tensor:
-        y, slope = torch.empty_like(x), torch.empty_like(x)
+        y = torch.empty_like(x)
+        ctx.slopes = []  # tensors, or floats where the slope is the same everywhere
         for member, program in enumerate(programs):
-            value, (derivative,) = run_with_slopes(program, torch_backend(), (x[member],))
-            y[member] = value
-            slope[member] = derivative
-        ctx.save_for_backward(slope)
+            y[member], (slope,) = run_with_slopes(program, torch_backend(), (x[member],))
+            ctx.slopes.append(slope)
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return gradients[0] * slope, None
+        (gradient,) = gradients
+        result = torch.empty_like(gradient)
+        for member, slope in enumerate(ctx.slopes):
+            torch.mul(gradient[member], slope, out=result[member])
+        return result, None

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,7 +63,7 @@ def _load(name: str, seed: int, sizes: tuple[int, int, int]) -> Dataset:
     bounds = np.cumsum((0, *sizes))
     parts = [
         Part(torch.from_numpy(inputs[a:b].astype(np.float32)), torch.from_numpy(labels[a:b].astype(np.int64)))
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in pairwise(bounds)
     ]
     return Dataset(*parts)
 
@@ -99,7 +100,7 @@ def _digits(seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int6
 def _cached(
     key: dict[str, object], generate: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64]]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Returns what ``generate`` makes, from the cache folder if it has it; an unwritable or damaged cache is ignored."""
+    """Returns what ``generate`` makes, from the cache folder if it is there; a cache that fails is ignored."""
     digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
     path = cache_folder() / f"{key['set']}-{digest}.npz"
     try:

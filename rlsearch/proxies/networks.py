@@ -7,6 +7,7 @@ ordinary network.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ class PopulationMLP(nn.Module):
         super().__init__()
         self.activation = activation
         widths = (n_features, *settings.widths)
-        self.layers = nn.ModuleList(PopulationLinear(generators, a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(PopulationLinear(generators, a, b) for a, b in pairwise(widths))
         self.norms = _norms(settings, len(generators))
         self.head = PopulationLinear(generators, widths[-1], _PADDED_CLASSES)
 
@@ -95,7 +96,7 @@ class PopulationConv1d(nn.Module):
         self.activation = activation
         channels = (1, *settings.widths)
         self.layers = nn.ModuleList(
-            PopulationLinear(generators, a * self.kernel_size, b) for a, b in zip(channels, channels[1:], strict=False)
+            PopulationLinear(generators, a * self.kernel_size, b) for a, b in pairwise(channels)
         )
         self.norms = _norms(settings, len(generators))
         self.head = PopulationLinear(generators, channels[-1], _PADDED_CLASSES)
@@ -105,7 +106,9 @@ class PopulationConv1d(nn.Module):
         members, batch, _ = x.shape
         x = x.unsqueeze(-1)
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            windows = functional.pad(x, (0, 0, 1, 1)).unfold(2, self.kernel_size, 2)  # [K, batch, out, channels, kernel]
+            windows = functional.pad(x, (0, 0, 1, 1)).unfold(
+                2, self.kernel_size, 2
+            )  # [K, batch, out, channels, kernel]
             length = windows.shape[2]
             rows = windows.reshape(members, batch * length, -1)
             x = self.activation(norm(layer(rows))).reshape(members, batch, length, -1)

@@ -117,7 +117,8 @@ def _accuracy(network: torch.nn.Module, part: Part, members: int) -> list[float 
     """Returns each member's accuracy on ``part``, or None where a logit is not finite; one copy to the host."""
     correct = torch.zeros(members, device=part.labels.device)
     finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
-    for inputs, labels in zip(part.inputs.split(_SCORED_ROWS), part.labels.split(_SCORED_ROWS), strict=True):
+    for start in range(0, len(part.labels), _SCORED_ROWS):
+        inputs, labels = (t[start : start + _SCORED_ROWS] for t in (part.inputs, part.labels))
         logits = network(inputs.expand(members, *inputs.shape))
         correct += (logits.argmax(dim=-1) == labels).sum(dim=1)
         finite &= logits.isfinite().flatten(1).all(dim=1)

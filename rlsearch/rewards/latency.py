@@ -8,6 +8,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def label(kernel: Kernel, device: str) -> str:
     if torch.device(device).type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"cpu ({_processor()}), {torch.get_num_threads()} thread(s)"
+        name = f"cpu ({_processor()}), one thread"
     return f"{kernel.name} kernel, {name}, float32"
 
 
@@ -116,10 +117,8 @@ def cached_costs(kernel: Kernel, device: str) -> LatencyCosts:
         except ConfigError:
             pass  # damaged, or older than an operator: made anew below
     costs = calibrate(kernel, device)
-    try:
+    with suppress(OSError):  # a cache that cannot be written costs a calibration per run, nothing else
         costs.save(path)
-    except OSError:
-        pass  # a cache that cannot be written costs a calibration per run, nothing else
     return costs
 
 
@@ -150,7 +149,15 @@ def measure(
     Every round takes the formulas in a new order, and each right after ReLU; the ratio of such a pair is immune to a
     machine whose speed drifts. Reported are the median and the quartiles over the rounds.
     """
-    timer = _Timer(kernel, device, elements)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other would be most of what is measured
+    try:
+        return _measure(formulas, _Timer(kernel, device, elements), rounds)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(formulas: Sequence[Formula], timer: "_Timer", rounds: int) -> list[Latency]:
     repeats = {formula: timer.repeats(formula) for formula in {*formulas, _RELU}}
     pairs: dict[Formula, list[float]] = {formula: [] for formula in formulas}
     shuffle = np.random.default_rng(0)

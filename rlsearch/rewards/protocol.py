@@ -118,14 +118,24 @@ class StagedReward(Protocol):
         seeded: Whether another seed gives another score, so that scoring again says more.
     """
 
-    protocols: tuple[str, ...]
-    references: Sequence[Request]
-    seeded: bool
+    @property
+    def protocols(self) -> Sequence[str]:
+        """Names of the proxies."""
+        ...
+
+    @property
+    def references(self) -> Sequence[Request]:
+        """What others are relative to."""
+        ...
+
+    @property
+    def seeded(self) -> bool:
+        """Whether scoring again says more."""
+        ...
 
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
         """Takes the evaluations of ``references``, once, before anything is combined."""
         ...
-
 
     def evaluate(self, requests: Sequence[Request]) -> Iterator[Sequence[Evaluation]]:
         """Yields the evaluations of ``requests``, population by population, each as soon as it is done."""

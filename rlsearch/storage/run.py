@@ -69,7 +69,9 @@ class Run:
         run = cls(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             if not overwrite:
-                raise RunError(f"{folder} exists already: go on with --resume, or choose another --name, or --overwrite")
+                raise RunError(
+                    f"{folder} exists already: go on with --resume, or choose another --name, or --overwrite"
+                )
             if not run.meta.exists():
                 raise RunError(f"{folder} is not a run of rlsearch; it is not overwritten")
             with run.lock():

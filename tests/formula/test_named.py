@@ -1,0 +1,132 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import special
+from torch.nn import functional
+
+from rlsearch import Formula
+from rlsearch.formula.backends import NUMPY, torch_backend
+from rlsearch.formula.named import BASELINES, NAMED
+from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.program import run_with_slopes
+
+torch.set_num_threads(1)
+
+# Away from the kinks, which lie at whole numbers.
+POINTS = torch.cat([torch.linspace(-30.3, 30.4, 201), torch.linspace(-4.03, 4.04, 201)]).double()
+assert (POINTS - POINTS.round()).abs().min() > 1e-4
+
+
+def glu_with(gate):
+    return lambda x, g: x * gate(g)
+
+
+TORCH_HAS = {
+    "relu": functional.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": functional.softplus,
+    "softsign": functional.softsign,
+    "elu": functional.elu,
+    "hard_sigmoid": functional.hardsigmoid,
+    "leaky_relu": functional.leaky_relu,
+    "relu6": functional.relu6,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+    "swish": functional.silu,
+    "mish": functional.mish,
+    "selu": functional.selu,
+    "celu": functional.celu,
+    "hard_swish": functional.hardswish,
+    "hard_tanh": functional.hardtanh,
+    "log_sigmoid": functional.logsigmoid,
+    "tanhshrink": functional.tanhshrink,
+    "relu_squared": lambda x: functional.relu(x) ** 2,
+    "glu": lambda x, g: functional.glu(torch.cat([x, g]), dim=0),
+    "reglu": glu_with(functional.relu),
+    "geglu": glu_with(functional.gelu),
+    "swiglu": glu_with(functional.silu),
+}
+
+
+def sinc(x):
+    return np.sin(np.pi * x) / (np.pi * x)
+
+
+def gelu(x):
+    """x times the standard normal distribution function."""
+    return x * special.ndtr(x)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+# From the papers, in numpy alone.
+PUBLISHED = {
+    "quick_gelu": lambda x: x * sigmoid(1.702 * x),
+    "gelusine": lambda x: gelu(x) + 0.1 * np.sin(x),
+    "gelu_sinc": lambda x: gelu(x) * (1 + 0.5 * sinc(x)),
+    "gmtu": lambda x: 1.0 * np.tanh(1.5 * x) * np.exp(-0.2 * np.power(x, 2)) + 0.1 * x,
+    "max_sigmoid": lambda x: np.maximum(x, sigmoid(x)),
+    "cos_minus_x": lambda x: np.cos(x) - x,
+    "min_sin": lambda x: np.minimum(x, np.sin(x)),
+    "atan_squared_minus_x": lambda x: np.arctan(x) ** 2 - x,
+    "max_tanh": lambda x: np.maximum(x, np.tanh(x)),
+    "sinc_plus_x": lambda x: sinc(x) + x,
+    "x_asinh_squared": lambda x: x * np.log(x + np.sqrt(x * x + 1)) ** 2,
+    "sigmoid_erf": lambda x: sigmoid(x) * (2 * special.ndtr(math.sqrt(2) * x) - 1),
+    "sigmoid_hard_sigmoid": lambda x: sigmoid(x) * -x * np.clip(x / 6 + 0.5, 0, 1),
+}
+
+
+def call(name):
+    parameters = NAMED[name].parameters if name in NAMED else ("x",)
+    return Formula.parse(f"{name}({', '.join(parameters)})")
+
+
+def test_every_named_function_is_checked_here():
+    assert set(NAMED) <= {*TORCH_HAS, *PUBLISHED}
+    assert not set(NAMED) & set(OPERATORS)
+    assert {"leaky_relu", "gelu", "silu", "swish", "mish", "selu", "hard_swish", "gelusine"} <= set(NAMED)
+    assert all(function.source for function in NAMED.values())
+
+
+@pytest.mark.parametrize("name", TORCH_HAS)
+def test_equals_torchs_own_in_value_and_slope(name):
+    formula = call(name)
+    inputs = [POINTS, POINTS.flip(0) * 0.7 + 0.011][: len(formula.inputs)]
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    expected = TORCH_HAS[name](*leaves)
+    slopes = torch.autograd.grad(expected.sum(), leaves)
+    for backend, arrays in ((NUMPY, [x.numpy() for x in inputs]), (torch_backend(), inputs)):
+        value, ours = run_with_slopes(formula.program, backend, arrays)
+        np.testing.assert_allclose(value, expected.detach(), rtol=1e-6, atol=1e-6)
+        for slope, reference in zip(ours, slopes, strict=True):
+            np.testing.assert_allclose(slope, reference, rtol=1e-6, atol=1e-6)
+    ours = torch.autograd.grad(formula.to_module()(*leaves).sum(), leaves)
+    for slope, reference in zip(ours, slopes, strict=True):
+        torch.testing.assert_close(slope, reference, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_equals_the_publication(name):
+    x = POINTS.numpy()
+    np.testing.assert_allclose(call(name)(x), PUBLISHED[name](x), rtol=1e-9, atol=1e-9)
+
+
+def test_golden_values():
+    # gelu(1) = Phi(1) = 0.8413447460685429, 0.1 sin(1) = 0.08414709848078965;
+    # Phi(1/2) = 0.6914624612740131, sinc(1/2) = 2/pi
+    assert call("gelusine")(1.0) == pytest.approx(0.8413447460685429 + 0.08414709848078965, rel=1e-12)
+    assert call("gelu_sinc")(0.5) == pytest.approx(0.5 * 0.6914624612740131 * (1 + 1 / math.pi), rel=1e-12)
+    # tanh(3) = 0.9950547536867305, exp(-0.8) = 0.4493289641172216
+    assert call("gmtu")(2.0) == pytest.approx(0.9950547536867305 * 0.4493289641172216 + 0.2, rel=1e-12)
+
+
+def test_baselines_can_be_parsed():
+    assert BASELINES == ("relu", "gelu", "silu", "mish", "tanh")
+    assert len({call(name).fingerprint for name in BASELINES}) == 5
