@@ -31,6 +31,18 @@ type: $(STAMP)
 contract: $(STAMP)
 	$(BIN)/lint-imports
 
+# Builds the sdist and the wheel from it, installs the wheel in a clean environment elsewhere, and trains with it.
+package: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m build -q
+	sh -eu -c 'elsewhere=$$(mktemp -d); trap "rm -rf $$elsewhere" EXIT; \
+	  $(PYTHON) -m venv $$elsewhere/venv; \
+	  $$elsewhere/venv/bin/python -m pip install -q -c constraints.txt dist/*.whl; \
+	  cp configs/smoke.yaml $$elsewhere; cd $$elsewhere; \
+	  venv/bin/rlsearch --help; \
+	  venv/bin/rlsearch train smoke.yaml; \
+	  venv/bin/rlsearch top runs/smoke'
+
 benchmark: $(STAMP)
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
 
