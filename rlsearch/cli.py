@@ -6,8 +6,8 @@ Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
 
 import csv
 import json
-import logging
 import math
+import os
 import signal
 import sys
 from enum import StrEnum
@@ -51,7 +51,9 @@ class ExportFormat(StrEnum):
 
 @app.command()
 def train(
-    config: Annotated[Path | None, typer.Argument(help="A config file, such as configs/quickstart.yaml.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="A file such as configs/quickstart.yaml.", metavar="CONFIG")
+    ] = None,
     overrides: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder under --runs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same as --set seed=...")] = None,
@@ -97,7 +99,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Write formulas with the trained policy; spellings of one function are merged."""
+    """Write formulas with the trained policy, repeats merged."""
     from rlsearch import results
 
     samples = results.sample(run, count, greedy=greedy, seed=seed)
@@ -125,7 +127,7 @@ def top(
 
     board = results.top(run, count)
     if as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula"])
         for rank, judged in enumerate(board, start=1):
             result = judged.result
@@ -139,14 +141,17 @@ def top(
 
 @app.command()
 def evaluate(
-    what: Annotated[list[str], typer.Argument(help="Formulas such as 'x * sigmoid(x)', or a run folder.")],
+    what: Annotated[list[str], typer.Argument(help="Such as 'x * sigmoid(x)', or a run.", metavar="FORMULA|RUN")],
     config: Annotated[Path | None, typer.Option(help="Whose proxies to train.")] = None,
     overrides: SetOption = None,
     seeds: Annotated[int, typer.Option(help="Fresh seeds per function.")] = 5,
     best: Annotated[int, typer.Option(help="How many of a run's best functions.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Score formulas, or a run's best, beside the baselines on fresh seeds, and measure their latency."""
+    """Score formulas beside the baselines on fresh seeds.
+
+    Their latency is measured too. Given a run, its best are scored, beside what the search saw of them.
+    """
     from rlsearch.formula import Formula
 
     runs = [text for text in what if _is_run(text)]
@@ -174,7 +179,7 @@ def evaluate(
 
 @app.command()
 def export(
-    what: Annotated[str, typer.Argument(help="A formula, or a run folder for its best.")],
+    what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
     form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.TORCH,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; by default the screen.")] = None,
 ) -> None:
@@ -219,10 +224,10 @@ def config_show(config: Path, overrides: SetOption = None) -> None:
 
 def main() -> None:
     """Runs the command line; every expected error ends in one message and an exit code, without a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False):  # typer's code for a Ctrl-C that no verb has caught
+            _fail("interrupted", 1)
     except RlsearchError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -235,7 +240,11 @@ def main() -> None:
         usage = getattr(error, "format_message", None)
         if usage is None:
             raise
-        _fail(usage(), 2)
+        message, context = usage(), getattr(error, "ctx", None)
+        if message.startswith("Usage:"):  # no verb was given: this is the help
+            sys.stderr.write(message + "\n")
+            sys.exit(2)
+        _fail(f"{message} (see {context.command_path} --help)" if context else message, 2)
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -245,8 +254,10 @@ def _fail(message: str, exit_code: int) -> None:
 
 def _is_run(text: str) -> bool:
     """Whether ``text`` means a run folder: it exists, or has a path's form and no formula's."""
-    path = Path(text)
-    return path.exists() or (path.parent.is_dir() and str(path.parent) != "." and " " not in text and "(" not in text)
+    if os.path.exists(text):  # pathlib's own raises for a text as long as some formulas
+        return True
+    parent = Path(text).parent
+    return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text
 
 
 def _print_outcome(outcome: "Outcome") -> None:
@@ -255,12 +266,14 @@ def _print_outcome(outcome: "Outcome") -> None:
     if outcome.leaderboard:
         _print(_leaderboard(outcome.leaderboard))
     if outcome.finished:
-        _print(
-            f"These scores are the search's own, and the best of many is partly luck. Next:\n"
-            f"  rlsearch evaluate {folder}        fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh\n"
-            f"  tensorboard --logdir {folder.parent}\n"
-            f"  rlsearch sample {folder}"
-        )
+        if outcome.has_proxies:
+            _print(
+                f"These scores are the search's own, and the best of many is partly luck. Next:\n"
+                f"  rlsearch evaluate {folder}        fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh"
+            )
+        else:
+            _print("Next:")
+        _print(f"  tensorboard --logdir {folder.parent}\n  rlsearch sample {folder}")
     else:
         _print(f"Stopped; everything is saved. Go on with: rlsearch train --resume {folder}")
 

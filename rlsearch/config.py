@@ -20,7 +20,7 @@ from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging import RescoringSettings
 from rlsearch.rewards.protocol import StatusValues
 from rlsearch.rewards.settings import RewardSettings
-from rlsearch.settings import Settings, problems
+from rlsearch.settings import DEFAULT_KIND, TARGET_KIND, Settings, problems
 
 
 class TargetSettings(Settings):
@@ -33,7 +33,7 @@ class TargetSettings(Settings):
 
 def _kind_of_reward(values: Any) -> str:
     has_target = "target" in values if isinstance(values, Mapping) else isinstance(values, TargetSettings)
-    return "<target>" if has_target else "<default>"
+    return TARGET_KIND if has_target else DEFAULT_KIND
 
 
 class LoggingSettings(Settings):
@@ -48,11 +48,11 @@ class Config(Settings):
 
     seed: int = Field(0, ge=0, lt=2**31 // 10_000)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    threads: int = Field(1, ge=1, le=1024, description="of torch; its small products gain little from more")
+    workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")
     language: LanguageSettings = LanguageSettings()
     controller: ControllerSettings = ControllerSettings()
     reward: Annotated[
-        Annotated[RewardSettings, Tag("<default>")] | Annotated[TargetSettings, Tag("<target>")],
+        Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[TargetSettings, Tag(TARGET_KIND)],
         Discriminator(_kind_of_reward),
     ] = RewardSettings()
     status_values: StatusValues = StatusValues()
@@ -90,9 +90,14 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
     except ValidationError as error:
         lines = []
         for location, message in problems(Config, error):
-            by_hand = next((s for s in set_by_hand if tuple(s) == location[: len(s)]), None)
-            where = f"--set {'.'.join(by_hand)}" if by_hand else f"{path}:{_line(tree, location)}"
-            lines.append(f"{where}: {'.'.join(map(str, location)) or 'the file'}: {message}")
+            keys = [str(key) for key in location]
+            where = f"{path}:{_line(tree, location)}"
+            for by_hand in set_by_hand:
+                if by_hand == keys[: len(by_hand)]:
+                    where = f"--set {'.'.join(by_hand)}"
+                elif keys == by_hand[: len(keys)]:  # a group that the file and the override share
+                    where += f" with --set {'.'.join(by_hand)}"
+            lines.append(f"{where}: {'.'.join(keys) or 'the file'}: {message}")
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -115,10 +120,13 @@ def _parse(text: str, name: str) -> CommentedMap:
         raise ConfigError(f"{name}:{line}: not YAML: {error.problem}") from None
     except YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: nested too deeply for a config") from None
     if tree is None:
         return CommentedMap()
     if not isinstance(tree, CommentedMap):
-        raise ConfigError(f"{name}:1: expected settings of the form 'key: value', got a {type(tree).__name__}")
+        kind = "list" if isinstance(tree, CommentedSeq) else "single value"
+        raise ConfigError(f"{name}:1: expected settings of the form 'key: value', got a {kind}")
     return tree
 
 
@@ -136,7 +144,7 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
     for i, name in enumerate(path):
         where: Any = name
         if isinstance(node, CommentedSeq):
-            if not name.isdigit() or int(name) >= len(node):
+            if not name.isdecimal() or int(name) >= len(node):
                 raise ConfigError(f"--set {override!r}: {'.'.join(path[:i])} is a list of {len(node)}; got {name!r}")
             where = int(name)
         elif not isinstance(node, CommentedMap):
@@ -151,7 +159,7 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
 
 
 def _plain(node: Any) -> Any:
-    """Returns the tree as plain dicts, lists and scalars."""
+    """Returns the tree as plain dicts, lists, numbers and texts; a tag or a date is but text."""
     if isinstance(node, CommentedMap):
         return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
@@ -159,7 +167,7 @@ def _plain(node: Any) -> Any:
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
-    return node
+    return None if node is None else str(node)
 
 
 def _line(tree: CommentedMap, path: tuple[str | int, ...]) -> int:

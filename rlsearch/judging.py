@@ -134,13 +134,21 @@ class PlainReward:
 
     @staticmethod
     def _evaluation(request: Request, result: RewardResult) -> Evaluation:
-        status, message = result.status, result.message
-        if status is Status.OK and not math.isfinite(result.value):
-            status, message = Status.FAILED, f"the reward returned {result.value}"
+        score: float | None = None
+        latency: float | None = None
+        value, message = math.nan, str(result.message)
+        try:  # numpy's and torch's numbers become Python's, which the archive takes
+            status = Status(result.status)
+            score = None if result.score is None else float(result.score)
+            latency = None if result.latency is None else float(result.latency)
+            value = float(result.value) if status is Status.OK else value
+            if status is Status.OK and not math.isfinite(value):
+                raise ValueError("the value is not finite")
+        except (TypeError, ValueError, RuntimeError) as error:
+            status, message = Status.FAILED, f"the reward returned {result}: {error}"
         if status is Status.FAILED:
             _log.warning("'%s' failed: %s", request.formula, message)
-        value = result.value if status is Status.OK else None
-        return Evaluation(request, status, result.score, result.latency, 0.0, value, message)
+        return Evaluation(request, status, score, latency, 0.0, value if status is Status.OK else None, message)
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
         """Returns what the reward returned."""
@@ -195,24 +203,19 @@ class Judge:
 
     def _take_up(self) -> None:
         """Reads the archive: the rounds before this one are known, this one's evaluations need not be done again."""
-        earlier: dict[str, list[Evaluation]] = {}
-        references: list[Evaluation] = []
+        earlier: list[Evaluation] = []
         for number, evaluation in self.archive.evaluations():
-            if number == -1:
-                references.append(evaluation)
-            if number < self.round:
-                earlier.setdefault(evaluation.request.formula.fingerprint, []).append(evaluation)
+            if 0 <= number < self.round:
+                earlier.append(evaluation)
             else:
                 self._done_before[_key(evaluation.request)] = evaluation
-        self._done_before |= {_key(e.request): e for e in references}
-        found = self._evaluate(-1, self.reward.references)
-        self.reward.refer(found)
-        for fingerprint in earlier:
-            self._learn(earlier[fingerprint][0].request.formula, fingerprint, earlier[fingerprint])
-        for evaluation in found:
-            formula = evaluation.request.formula
-            if formula.fingerprint not in self.known:
-                self._learn(formula, formula.fingerprint, [e for e in found if e.request.formula == formula])
+        references = self._evaluate(-1, self.reward.references)
+        self.reward.refer(references)
+        by_function: dict[str, list[Evaluation]] = {}
+        for evaluation in (*references, *earlier):
+            by_function.setdefault(evaluation.request.formula.fingerprint, []).append(evaluation)
+        for fingerprint, evaluations in by_function.items():
+            self._learn(evaluations[0].request.formula, fingerprint, evaluations)
         for fingerprint, formula in self.archive.spellings(before_round=self.round):
             if fingerprint in self.known:
                 self._result(formula)
@@ -259,7 +262,13 @@ class Judge:
         return Counter(judged.result.status for judged in self.known.values())
 
     def _rescore(self) -> None:
-        chosen = [j for j in self.leaderboard(self.rescoring.best) if j.seeds < self.rescoring.max_seeds]
+        # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
+        references = {request.formula.fingerprint for request in self.reward.references}
+        chosen = [
+            judged
+            for judged in self.leaderboard(self.rescoring.best)
+            if judged.seeds < self.rescoring.max_seeds and judged.formula.fingerprint not in references
+        ]
         requests = [
             Request(judged.formula, protocol, self.seeds(judged.seeds))
             for judged in chosen

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from rlsearch.judging import Judged
 from rlsearch.training import Progress as SearchProgress
@@ -18,8 +19,13 @@ def watching() -> Iterator[Watcher]:
     if not console.is_terminal:
         yield _line_by_line
         return
-    columns = (TextColumn("round"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[best]}"), console=console) as bar:
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # a long formula is cut, not the figures beside it
+    columns = (
+        TextColumn("round"), MofNCompleteColumn(), BarColumn(12), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[best]}", markup=False, table_column=rest),
+    )  # fmt: skip
+    with Progress(*columns, console=console, expand=True) as bar:
         task = bar.add_task("search", total=None, best="training the baseline")
 
         def draw(progress: SearchProgress) -> None:

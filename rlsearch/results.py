@@ -25,6 +25,7 @@ from rlsearch.rewards.proxy import ProxyReward, fresh_seed
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.storage import Archive, Run
 from rlsearch.storage.checkpoint import load_checkpoint, restore_policy
+from rlsearch.threads import one_thread
 from rlsearch.training import make_judge, plain_reward, resolve, run_config
 from rlsearch_envs.lockstep import LockstepVecEnv
 
@@ -73,7 +74,7 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
         return [RewardResult(0.0)] * len(formulas)
 
     env = LockstepVecEnv(config.language.grammar(), collect, rows)
-    with torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         controller = make_controller(config.controller, env, seed)
         restore_policy(controller, state)
         torch.manual_seed(seed)
@@ -95,7 +96,10 @@ def top(run: Run | Path | str, count: int = 10) -> list[Judged]:
 
     Raises:
         RunError: If the folder is not a run.
+        InputError: If ``count`` is not positive.
     """
+    if count < 1:
+        raise InputError(f"expected at least one function to show, got {count}")
     run = _opened(run)
     judge = _reader(run, run_config(run))
     return judge.leaderboard(count) if judge else []
@@ -185,7 +189,6 @@ def evaluate(
     config = resolve(config or Config())
     if isinstance(config.reward, TargetSettings):
         raise ConfigError(f"the reward {config.reward.target} has no proxies to train; give a config that has some")
-    torch.set_num_threads(config.threads)
     chosen = [formula for _, formula in wanted.values()]
     scores = _fresh_scores(chosen, config.reward, config, seeds)
     latencies = measure(chosen, TorchKernel(), config.device)
@@ -237,7 +240,9 @@ def _reading_reward(run: Run, config: Config) -> StagedReward:
     if isinstance(config.reward, TargetSettings):
         return plain_reward(config.reward, None)
     costs = LatencyCosts.load(run.latency_costs)
-    return ProxyReward(config.reward, costs, TorchKernel(), config.device, config.seed, config.status_values)
+    return ProxyReward(
+        config.reward, costs, TorchKernel(), config.device, config.seed, status_values=config.status_values
+    )
 
 
 def _known(run: Run, config: Config) -> dict[str, Judged]:
@@ -259,7 +264,7 @@ def _fresh_scores(formulas: Sequence[Formula], reward: RewardSettings, config: C
     members = [Member(f, fresh_seed(config.seed, i)) for f in formulas for i in range(seeds)]
     per_proxy = []
     for settings in reward.proxies:
-        proxy = Proxy(settings, TorchKernel(), config.device)
+        proxy = Proxy(settings, TorchKernel(), config.device, config.workers or 1)
         scores = [math.nan if s is None else s for part in proxy.train(members, "test") for s in part]
         per_proxy.append(np.array(scores).reshape(len(formulas), seeds))
     return [Score.of(row.tolist()) for row in np.mean(per_proxy, axis=0)]

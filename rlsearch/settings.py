@@ -11,7 +11,9 @@ from rlsearch.errors import ConfigError, nearest
 class Settings(BaseModel):
     """A group of settings. Unknown keys are refused; a value is checked when it is made and never changes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, ser_json_inf_nan="constants"
+    )
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> Self:
@@ -27,20 +29,35 @@ class Settings(BaseModel):
             raise ConfigError("\n".join(lines)) from None
 
 
+DEFAULT_KIND, TARGET_KIND = "<default>", "<target>"
+"""The tags of the two kinds of reward; pydantic reports them as if they were keys."""
+
+_EXPECTED = {"model_type": "a group of settings", "tuple_type": "a list"}
+
+
 def problems(cls: type[BaseModel], error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yields the path and the description of every problem in ``error``, which arose in checking ``cls``."""
-    for detail in error.errors(include_url=False):
-        path = tuple(key for key in detail["loc"] if not str(key).startswith("<"))  # "<...>" tags a kind of reward
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] == "too_short" and any(_is_within(d["loc"], detail["loc"]) for d in details):
+            continue  # pydantic does not count items that are wrong themselves
+        path = tuple(key for key in detail["loc"] if key not in (DEFAULT_KIND, TARGET_KIND))
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             known = _keys_beside(cls, path)
             message = f"unknown key{nearest(str(path[-1]), known)}"
             message += f" (known: {', '.join(known)})" if known else ""
+        elif detail["type"] in _EXPECTED:
+            message = f"expected {_EXPECTED[detail['type']]}, got {detail['input']!r}"
         elif detail["type"] != "value_error" and detail["type"] != "missing":
             message = f"{message[0].lower()}{message[1:]}, got {detail['input']!r}"
         elif detail["type"] == "missing":
             message = "missing"
         yield path, message
+
+
+def _is_within(path: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:
+    return len(path) > len(other) and path[: len(other)] == other
 
 
 def _keys_beside(cls: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

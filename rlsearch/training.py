@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from joblib import cpu_count
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -22,6 +23,7 @@ from rlsearch.rewards.proxy import ProxyReward, search_seed
 from rlsearch.storage import Archive, Run
 from rlsearch.storage.checkpoint import load_checkpoint, restore, save_checkpoint
 from rlsearch.targets import build_target
+from rlsearch.threads import one_thread
 from rlsearch_envs.lockstep import LockstepVecEnv
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Outcome:
         proposals: Formulas proposed, over all sessions of the run.
         functions: Different functions judged.
         finished: False where it was interrupted; resume it then.
+        has_proxies: Whether the reward trains proxies, so that the best can be scored again on fresh seeds.
     """
 
     run: Run
@@ -66,6 +69,7 @@ class Outcome:
     proposals: int
     functions: int
     finished: bool
+    has_proxies: bool
 
 
 def train(
@@ -97,18 +101,19 @@ def train(
         config = load_config(config)
     config = resolve(config)
     reward, costs = make_reward(config)
-    folder = Path(runs) / (name or _free_name(Path(runs), stem or "run"))
+    stem = stem or "run"
+    folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
     run = Run.create(folder, overwrite=overwrite)
     with run.lock():
         try:
             latency = costs.label if costs else None
-            run.write_meta(seed=config.seed, device=config.device, threads=config.threads, latency=latency)
-            run.config.write_text(dump_config(config))
+            run.write_meta(seed=config.seed, device=config.device, workers=config.workers, latency=latency)
+            _write_config(run, config)
             if costs is not None:
                 costs.save(run.latency_costs)
         except OSError as error:
             raise StorageError(f"{folder} cannot be written: {error}") from error
-        with Archive(run.archive, create=True) as archive:
+        with Archive(run.archive, create=True) as archive, one_thread():
             return _search(run, config, reward, archive, None, watch)
 
 
@@ -121,28 +126,29 @@ def resume(folder: Path | str, rounds: int | None = None, *, watch: Watcher = la
         watch: Called as the search goes on.
 
     Raises:
-        RunError: If the folder is not a run, is damaged, in use, or was made with other software that matters.
+        RunError: If the folder is not a run, is damaged, or in use.
+        ConfigError: If there are too few rounds, or the run's device or reward is not there.
+        StorageError: If the run folder can no longer be written; what was committed is safe.
     """
     run = Run.open(Path(folder))
     with run.lock():
-        config = run_config(run)
+        config = resolve(run_config(run))
         state = load_checkpoint(run.checkpoint) if run.checkpoint.exists() else None
         done = int(state["round"]) if state else 0
         if rounds is not None:
             if rounds < done:
                 raise ConfigError(f"{run.folder} has done {done} rounds already; expected at least that, got {rounds}")
-            controller = config.controller.model_copy(update={"rounds": rounds})
+            controller = config.controller.check(config.controller.model_dump() | {"rounds": rounds})
             config = config.model_copy(update={"controller": controller})
-            run.config.write_text(dump_config(config))
-        if resolve(config) != config:
-            raise RunError(f"{run.folder} needs the device {config.device!r}, which this machine lacks")
         reward, _ = make_reward(config, run)
-        with Archive(run.archive) as archive:
+        if rounds is not None:
+            _write_config(run, config)
+        with Archive(run.archive) as archive, one_thread():
             return _search(run, config, reward, archive, state, watch)
 
 
 def resolve(config: Config) -> Config:
-    """Returns the config with the device decided for this machine.
+    """Returns the config with device and workers decided for this machine.
 
     Raises:
         ConfigError: If the device is not there.
@@ -154,7 +160,9 @@ def resolve(config: Config) -> Config:
         index = int(device.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
             raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
-    return config.model_copy(update={"device": device})
+    # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
+    workers = config.workers or (cpu_count() if device == "cpu" else 1)
+    return config.model_copy(update={"device": device, "workers": workers})
 
 
 def run_config(run: Run) -> Config:
@@ -176,7 +184,6 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         config: A resolved config.
         run: Where the costs are, if the run exists already.
     """
-    torch.set_num_threads(config.threads)
     if isinstance(config.reward, TargetSettings):
         reward = build_target(config.reward.model_dump())
         if isinstance(reward, StagedReward):
@@ -191,7 +198,9 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         costs = LatencyCosts.load(config.reward.latency_costs)
     else:
         costs = cached_costs(kernel, config.device)
-    reward = ProxyReward(config.reward, costs, kernel, config.device, config.seed, config.status_values)
+    reward = ProxyReward(
+        config.reward, costs, kernel, config.device, config.seed, config.workers or 1, config.status_values
+    )
     return reward, costs
 
 
@@ -245,10 +254,13 @@ def _search(
         _learn(controller, callbacks, (rounds - first_round) * per_round * env.grammar.max_length)
         finished = True
     except KeyboardInterrupt:
-        if judge is None:
-            raise
         _log.info("interrupted")
-    return Outcome(run, judge.leaderboard(10), judge.round * per_round, len(judge.known), finished)
+    except OSError as error:  # of the archive and the checkpoints there are StorageErrors; this is TensorBoard's
+        raise StorageError(f"{run.folder} cannot be written: {error}. Resume the run later.") from error
+    has_proxies = not isinstance(config.reward, TargetSettings)
+    if judge is None:  # interrupted while the baseline was trained
+        return Outcome(run, [], first_round * per_round, 0, finished, has_proxies)
+    return Outcome(run, judge.leaderboard(10), judge.round * per_round, len(judge.known), finished, has_proxies)
 
 
 def _learn(controller: PPO, callbacks: list[BaseCallback], steps: int) -> None:
@@ -257,6 +269,15 @@ def _learn(controller: PPO, callbacks: list[BaseCallback], steps: int) -> None:
             controller.learn(steps, callbacks, log_interval=1, reset_num_timesteps=False)
     finally:
         controller.logger.close()
+
+
+def _write_config(run: Run, config: Config) -> None:
+    partial = run.config.with_suffix(".tmp")  # a process that is killed here must not leave half a config
+    try:
+        partial.write_text(dump_config(config), encoding="utf-8")
+        partial.replace(run.config)
+    except OSError as error:
+        raise StorageError(f"{run.config} cannot be written: {error}") from error
 
 
 def _free_name(runs: Path, stem: str) -> str:
@@ -276,6 +297,8 @@ class _Checkpointing(BaseCallback):
         return True
 
     def _save(self) -> None:
+        # PPO leaves what it says of a round's training in memory until the next round; a resumed run would lack it.
+        self.logger.dump(self.num_timesteps)
         save_checkpoint(self.run.checkpoint, self.model, self.judge.round)  # type: ignore[arg-type]
 
     def _on_rollout_start(self) -> None:

@@ -32,8 +32,8 @@ class CurveReward:
             for name in ("x", *formula.inputs)
         }
         self.target = formula(**self.inputs)
-        self.spread = float(np.std(self.target))
-        if not np.isfinite(self.target).all() or self.spread == 0:
+        self.spread = float(np.std(self.target)) if np.isfinite(self.target).all() else 0.0
+        if self.spread == 0:
             raise ConfigError(f"the curve '{curve}' is constant or not finite on [-{reach}, {reach}]")
 
     def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:

@@ -61,6 +61,8 @@ class _MaskedLinear(nn.Linear):
 
     def forward(self, latent_and_mask: Tensor) -> Tensor:
         mask = latent_and_mask[:, -self.out_features :]
+        if not mask.any(dim=1).all():
+            raise ValueError("no action is legal in an observation; expected at least one")
         logits = super().forward(latent_and_mask[:, : -self.out_features])
         return logits.masked_fill(mask == 0, _ILLEGAL_LOGIT)
 

@@ -10,29 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsearch.errors import FormulaError, nearest
+from rlsearch.errors import FormulaError
 from rlsearch.formula import printing
 from rlsearch.formula.backends import NUMPY, torch_backend
-from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.program import Program, compile_program, run
+from rlsearch.formula.source import module_source
+from rlsearch.formula.tokens import MAX_SIZE, Token, arity, depth_of, inputs_of, is_input
 
 if TYPE_CHECKING:
     from rlsearch.formula.module import Activation
-
-Token = str | float
-"""An operator's name, an input's name (one lower-case letter), or a constant."""
-
-MAX_SIZE = 512
-"""Most tokens a formula may have; named functions that repeat their argument grow fast when nested."""
-
-
-def is_input(token: Token) -> bool:
-    """Whether ``token`` is the name of an input: one lower-case letter."""
-    return isinstance(token, str) and len(token) == 1 and "a" <= token <= "z"
-
-
-def _input_order(name: str) -> tuple[bool, str]:
-    return name != "x", name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +45,10 @@ class Formula:
     tokens: tuple[Token, ...]
 
     def __post_init__(self) -> None:
-        tokens = tuple(t if isinstance(t, str) else float(t) + 0.0 for t in self.tokens)  # + 0.0 turns -0.0 into 0.0
+        try:
+            tokens = tuple(t if isinstance(t, str) else float(t) + 0.0 for t in self.tokens)  # + 0.0 turns -0.0 to 0.0
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FormulaError(f"a token of {self.tokens} is neither a name nor a finite number") from error
         object.__setattr__(self, "tokens", tokens)
         if len(tokens) > MAX_SIZE:
             raise FormulaError(f"a formula of {len(tokens)} tokens; at most {MAX_SIZE} are allowed")
@@ -66,7 +56,7 @@ class Formula:
         for position, token in enumerate(tokens):
             if open_slots == 0:
                 raise FormulaError(f"the formula is complete before token {position + 1} ({token!r}) of {tokens}")
-            open_slots += _arity(token) - 1
+            open_slots += arity(token) - 1
         if open_slots:
             raise FormulaError(f"the formula {tokens} is incomplete: {open_slots} more operand(s) expected")
         if not any(is_input(token) for token in tokens):
@@ -82,14 +72,12 @@ class Formula:
         Raises:
             FormulaError: With the position and what was expected there.
         """
-        from rlsearch.formula.parsing import parse_tokens
-
         return cls(parse_tokens(text))
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs that occur, ``x`` first and then by the alphabet."""
-        return tuple(sorted({str(t) for t in self.tokens if is_input(t)}, key=_input_order))
+        return inputs_of(self.tokens)
 
     @property
     def size(self) -> int:
@@ -99,11 +87,7 @@ class Formula:
     @property
     def depth(self) -> int:
         """Number of tokens on the longest way from the outermost operator to a leaf."""
-        stack: list[int] = []
-        for token in reversed(self.tokens):
-            operands = [stack.pop() for _ in range(_arity(token))]
-            stack.append(1 + max(operands, default=0))
-        return stack[0]
+        return depth_of(self.tokens)
 
     @property
     def program(self) -> Program:
@@ -134,7 +118,10 @@ class Formula:
         arrays = self._bind(values, named)
         if any(type(a).__module__.split(".")[0] == "torch" for a in arrays):
             return run(self.program, torch_backend(), [float(a) if isinstance(a, int) else a for a in arrays])
-        arrays = [np.asarray(a, dtype=None if np.issubdtype(np.result_type(a), np.floating) else float) for a in arrays]
+        # A number beside an array stays a number, so that the array's dtype decides that of the result.
+        if all(isinstance(a, int | float) for a in arrays):
+            arrays = [np.float64(a) for a in arrays]
+        arrays = [float(a) if type(a) in (int, float) else _floating(a) for a in arrays]
         with np.errstate(all="ignore"):
             return run(self.program, NUMPY, arrays)
 
@@ -168,24 +155,12 @@ class Formula:
         Raises:
             FormulaError: If ``class_name`` is not a Python class name.
         """
-        from rlsearch.formula.source import module_source
-
-        return module_source(self, class_name)
+        return module_source(self.program, self.inputs, str(self), class_name)
 
 
-def _arity(token: Token) -> int:
-    if not isinstance(token, str):
-        if not math.isfinite(token):
-            raise FormulaError(f"the constant {token!r} is not finite")
-        return 0
-    if token in OPERATORS:
-        return OPERATORS[token].arity
-    if is_input(token):
-        return 0
-    raise FormulaError(
-        f"unknown token {token!r}; expected an operator, an input (one lower-case letter) or a number"
-        + nearest(token, OPERATORS)
-    )
+def _floating(values: Any) -> NDArray[np.floating[Any]]:
+    array = np.asarray(values)
+    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
 
 
 @lru_cache(maxsize=65536)

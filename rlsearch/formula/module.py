@@ -63,6 +63,8 @@ def replace_activations(model: nn.Module, old: type[nn.Module], new: nn.Module) 
         for name, child in parent._modules.items()
         if isinstance(child, old)
     ]
+    if isinstance(model, old):
+        raise InputError(f"the model itself is a {old.__name__}; use the new module in its place")
     if not places:
         kinds = sorted({type(m).__name__ for m in model.modules() if not list(m.children())})
         raise InputError(

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from rlsearch.errors import FormulaError, nearest
-from rlsearch.formula.formula import MAX_SIZE, Token, is_input
 from rlsearch.formula.named import NAMED
 from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.tokens import MAX_SIZE, Token, is_input
 
 MAX_TEXT = 10_000
 MAX_NESTING = 64  # as many as a formula of 64 tokens, the most that a search may write, can need

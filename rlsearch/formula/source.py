@@ -1,11 +1,12 @@
 """A formula as standalone Python source: one class, importing torch alone."""
 
 import keyword
+from collections.abc import Sequence
 from typing import Any
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula.backends import SOURCE, SourceText
-from rlsearch.formula.formula import Formula
+from rlsearch.formula.program import Program
 
 _TEMPLATE = '''"""{title}
 
@@ -23,24 +24,24 @@ class {name}(torch.nn.Module):
 '''
 
 
-def module_source(formula: Formula, class_name: str) -> str:
-    """Returns the source of ``formula`` as a class named ``class_name``; see :meth:`Formula.source`."""
+def module_source(program: Program, inputs: Sequence[str], text: str, class_name: str) -> str:
+    """Returns the source of a formula, written ``text``, as a class; see :meth:`Formula.source`."""
     if not class_name.isidentifier() or keyword.iskeyword(class_name) or class_name == "torch":
         raise FormulaError(f"{class_name!r} is not a Python class name; expected one such as 'Activation'")
     lines: list[str] = []
-    values: list[Any] = [SourceText(name) for name in formula.inputs]
-    for position, instruction in enumerate(formula.program.instructions):
+    values: list[Any] = [SourceText(name) for name in inputs]
+    for position, instruction in enumerate(program.instructions):
         operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
-        text = instruction.operator.value(SOURCE, *operands).text
+        value = instruction.operator.value(SOURCE, *operands).text
         variable = f"t{position}"
-        lines.append(f"{variable} = {_strip_parentheses(text)}")
+        lines.append(f"{variable} = {_strip_parentheses(value)}")
         values.append(SourceText(variable))
-    lines.append(f"return {values[formula.program.result].text}")
+    lines.append(f"return {values[program.result].text}")
     return _TEMPLATE.format(
-        title=f"The activation function {formula}.",
+        title=f"The activation function {text}.",
         name=class_name,
-        formula=f"{formula}.",
-        signature=", ".join(f"{name}: torch.Tensor" for name in formula.inputs),
+        formula=f"{text}.",
+        signature=", ".join(f"{name}: torch.Tensor" for name in inputs),
         body="\n".join(" " * 8 + line for line in lines),
     )
 

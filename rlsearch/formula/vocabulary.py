@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.errors import ConfigError, FormulaError, nearest
-from rlsearch.formula.formula import Formula, Token, is_input
+from rlsearch.formula.formula import Formula
 from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.printing import number_text
+from rlsearch.formula.tokens import Token, is_input
 
 PAD = 0
 """The id of padding, and never of anything else; tokens are numbered from 1."""

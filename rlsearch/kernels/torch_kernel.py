@@ -31,10 +31,7 @@ class TorchKernel:
             if torch.is_grad_enabled() and x.requires_grad:
                 result: Tensor = _ValueAndSlope.apply(x, programs)  # type: ignore[no-untyped-call]
                 return result
-            y = torch.empty_like(x)
-            for member, program in enumerate(programs):
-                y[member] = run(program, torch_backend(), (x[member],))
-            return y
+            return torch.stack([run(p, torch_backend(), (member,)) for p, member in zip(programs, x.unbind())])
 
         return activation
 
@@ -42,17 +39,11 @@ class TorchKernel:
 class _ValueAndSlope(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, programs: Sequence[Program]) -> Tensor:
-        y = torch.empty_like(x)
-        ctx.slopes = []  # tensors, or floats where the slope is the same everywhere
-        for member, program in enumerate(programs):
-            y[member], (slope,) = run_with_slopes(program, torch_backend(), (x[member],))
-            ctx.slopes.append(slope)
-        return y
+        results = [run_with_slopes(p, torch_backend(), (member,)) for p, member in zip(programs, x.unbind())]
+        ctx.slopes = [slope for _, (slope,) in results]  # tensors, or floats where the slope is the same everywhere
+        return torch.stack([y for y, _ in results])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
-        result = torch.empty_like(gradient)
-        for member, slope in enumerate(ctx.slopes):
-            torch.mul(gradient[member], slope, out=result[member])
-        return result, None
+        return torch.stack([g * slope for g, slope in zip(gradient.unbind(), ctx.slopes)]), None

@@ -19,6 +19,7 @@ from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.data import cache_folder
+from rlsearch.threads import one_thread
 
 ELEMENTS = 2**16
 """Enough that overhead per call does not decide, and that the data stays in a core's second-level cache."""
@@ -149,12 +150,8 @@ def measure(
     Every round takes the formulas in a new order, and each right after ReLU; the ratio of such a pair is immune to a
     machine whose speed drifts. Reported are the median and the quartiles over the rounds.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads that wait for each other would be most of what is measured
-    try:
+    with one_thread():
         return _measure(formulas, _Timer(kernel, device, elements), rounds)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _measure(formulas: Sequence[Formula], timer: "_Timer", rounds: int) -> list[Latency]:

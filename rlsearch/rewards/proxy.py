@@ -29,6 +29,7 @@ class ProxyReward:
         kernel: Computes the activations.
         device: Where the proxies are trained.
         run_seed: Seeds belong to the run: all trainings use :func:`search_seed` of it.
+        workers: Processes that train side by side.
         status_values: The reward of formulas without a score.
     """
 
@@ -41,12 +42,13 @@ class ProxyReward:
         kernel: Kernel,
         device: str,
         run_seed: int = 0,
+        workers: int = 1,
         status_values: StatusValues = StatusValues(),
     ) -> None:
         self.settings = settings
         self.costs = costs
         self.status_values = status_values
-        proxies = [Proxy(proxy, kernel, device) for proxy in settings.proxies]
+        proxies = [Proxy(proxy, kernel, device, workers) for proxy in settings.proxies]
         self.proxies = {proxy.protocol: proxy for proxy in proxies}
         if len(self.proxies) < len(proxies):
             raise RewardError("two proxies of the reward are the same; expected different ones")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rlsearch.errors import RunError, StorageError
 from rlsearch.formula import Formula
@@ -178,10 +178,11 @@ class Archive:
 
     def count_proposals(self) -> int:
         """Returns the number of stored proposals."""
-        return int(self._read("SELECT COUNT(*) FROM proposals").fetchone()[0])
+        ((count,),) = self._read("SELECT COUNT(*) FROM proposals")
+        return int(count)
 
-    def _read(self, query: str, *parameters: int) -> sqlite3.Cursor:
-        try:
-            return self._connection.execute(query, parameters)
+    def _read(self, query: str, *parameters: int) -> Iterator[tuple[Any, ...]]:
+        try:  # a damaged page is met at the row that lies on it, not before
+            yield from self._connection.execute(query, parameters)
         except sqlite3.DatabaseError as error:
             raise RunError(f"{self.path} cannot be read: {error}") from error

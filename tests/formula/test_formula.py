@@ -17,9 +17,10 @@ from strategies import ANY_CONSTANTS, FIXED, formulas
 
 from rlsearch import Formula, RlsearchError
 from rlsearch.errors import FormulaError, InputError
-from rlsearch.formula.formula import GRID_POINTS, GRID_REACH, MAX_SIZE, fingerprint_grid
+from rlsearch.formula.formula import GRID_POINTS, GRID_REACH, fingerprint_grid
 from rlsearch.formula.named import NAMED
 from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.tokens import MAX_SIZE
 
 parse = Formula.parse
 

@@ -35,9 +35,7 @@ def test_the_language_works_without_torch():
 
 
 def test_public_names():
-    assert set(rlsearch.__all__) == {
-        "__version__", "Formula", "Grammar", "RlsearchError", "Vocabulary", "replace_activations",
-    }  # fmt: skip
+    assert {"Formula", "Vocabulary", "train", "sample", "replace_activations"} <= set(rlsearch.__all__)
     for name in rlsearch.__all__:
         assert getattr(rlsearch, name) is not None
     assert dir(rlsearch) == sorted(rlsearch.__all__)
