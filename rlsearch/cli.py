@@ -168,12 +168,13 @@ def evaluate(
     if as_json:
         _print_json(_comparison_fields(row) for row in rows)
         return
-    _print(_comparison_table(rows, bool(runs)))
-    _print(f"latency: forward plus backward, ratio to ReLU, {results.latency_label(loaded)}")
+    _print(_comparison_table(rows, seeds, bool(runs)))
+    label = results.latency_label(loaded, runs[0] if runs else None)
+    _print(f"Accuracy: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}.")
     if runs:
         _print(
-            f"\nNext: tensorboard --logdir {Path(runs[0]).parent}    rlsearch sample {runs[0]}"
-            f"    rlsearch export {runs[0]} -o activation.py"
+            f"Next:\n  tensorboard --logdir {Path(runs[0]).parent}\n  rlsearch sample {runs[0]}\n"
+            f"  rlsearch export {runs[0]} -o activation.py"
         )
 
 
@@ -224,9 +225,10 @@ def config_show(config: Path, overrides: SetOption = None) -> None:
 
 def main() -> None:
     """Runs the command line; every expected error ends in one message and an exit code, without a traceback."""
+    sys.path.append(os.getcwd())  # a config may name a reward in a file beside it
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
-        if app(standalone_mode=False):  # typer's code for a Ctrl-C that no verb has caught
+        if app(prog_name="rlsearch", standalone_mode=False):  # typer's code for a Ctrl-C that no verb has caught
             _fail("interrupted", 1)
     except RlsearchError as error:
         _fail(str(error), error.exit_code)
@@ -293,13 +295,13 @@ def _leaderboard(board: "list[Judged]") -> "Table":
     return table
 
 
-def _comparison_table(rows: "list[Comparison]", with_search: bool) -> "Table":
-    searched = ["search saw (validation)"] if with_search else []
-    table = _table(*searched, "fresh seeds (test)", "latency", "function")
+def _comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool) -> "Table":
+    searched = ["search saw\n(validation)"] if with_search else []
+    table = _table(*searched, f"{seeds} fresh seed{'s' * (seeds > 1)}\n(test)", "latency", "function")
     for row in rows:
-        quartiles = f"{row.latency.ratio:.2f} ({row.latency.low:.2f}-{row.latency.high:.2f})"
-        function = f"{row.name}: {row.formula}" if row.name else str(row.formula)
-        table.add_row(*([_score(row.searched)] if with_search else []), _score(row.fresh), quartiles, function)
+        function = row.name or str(row.formula)  # a baseline is known by its name
+        latency = _number(row.latency.ratio, ".2f")
+        table.add_row(*([_score(row.searched)] if with_search else []), _score(row.fresh), latency, function)
     return table
 
 
@@ -309,11 +311,11 @@ def _score(score: "Score | None") -> str:
     if math.isnan(score.mean):
         return "diverged"
     error = "" if math.isnan(score.standard_error) else f" ± {score.standard_error:.4f}"
-    return f"{score.mean:.4f}{error} ({score.seeds})"
+    return f"{score.mean:.4f}{error}"
 
 
 def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+    return "-" if value is None else format(value, form)
 
 
 def _result_fields(result: Any) -> dict[str, Any]:

@@ -134,21 +134,19 @@ class PlainReward:
 
     @staticmethod
     def _evaluation(request: Request, result: RewardResult) -> Evaluation:
-        score: float | None = None
-        latency: float | None = None
-        value, message = math.nan, str(result.message)
+        score = latency = value = None
+        message = str(result.message)
         try:  # numpy's and torch's numbers become Python's, which the archive takes
             status = Status(result.status)
-            score = None if result.score is None else float(result.score)
-            latency = None if result.latency is None else float(result.latency)
-            value = float(result.value) if status is Status.OK else value
-            if status is Status.OK and not math.isfinite(value):
-                raise ValueError("the value is not finite")
+            score, latency = (None if number is None else float(number) for number in (result.score, result.latency))
+            value = float(result.value) if status is Status.OK else None
+            if value is not None and not math.isfinite(value):
+                raise ValueError("its value is not finite")
         except (TypeError, ValueError, RuntimeError) as error:
-            status, message = Status.FAILED, f"the reward returned {result}: {error}"
+            status, value, message = Status.FAILED, None, f"the reward returned {result}: {error}"
         if status is Status.FAILED:
             _log.warning("'%s' failed: %s", request.formula, message)
-        return Evaluation(request, status, score, latency, 0.0, value if status is Status.OK else None, message)
+        return Evaluation(request, status, score, latency, 0.0, value, message)
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
         """Returns what the reward returned."""

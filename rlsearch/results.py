@@ -1,9 +1,11 @@
 """What one does with a run: sample its policy, read its leaderboard, score formulas again, export them."""
 
 import math
+import random
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +76,7 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
         return [RewardResult(0.0)] * len(formulas)
 
     env = LockstepVecEnv(config.language.grammar(), collect, rows)
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), _random_numbers_kept():
         controller = make_controller(config.controller, env, seed)
         restore_policy(controller, state)
         torch.manual_seed(seed)
@@ -169,8 +171,8 @@ def evaluate(
         ConfigError: If the config's reward has no proxies.
         InputError: If there is nothing to score.
     """
-    if seeds < 1:
-        raise InputError(f"expected at least one seed, got {seeds}")
+    if not 1 <= seeds <= 1000:
+        raise InputError(f"expected 1 to 1000 seeds, got {seeds}")
     known: dict[str, Judged] = {}
     wanted = {formula.fingerprint: ("", formula) for formula in formulas}
     if run is not None:
@@ -199,8 +201,10 @@ def evaluate(
     return sorted(rows, key=lambda row: -math.inf if math.isnan(row.fresh.mean) else row.fresh.mean, reverse=True)
 
 
-def latency_label(config: Config | None = None) -> str:
-    """Returns which kernel and device measured latencies hold for."""
+def latency_label(config: Config | None = None, run: Run | Path | str | None = None) -> str:
+    """Returns which kernel and device :func:`evaluate` measures latencies on, given this config and run."""
+    if config is None and run is not None:
+        config = run_config(_opened(run))
     return label(TorchKernel(), resolve(config or Config()).device)
 
 
@@ -219,6 +223,18 @@ def best_formula(run: Run | Path | str) -> Formula:
     if not board:
         raise RunError(f"the run {_opened(run).folder} has no formula with a score yet")
     return board[0].formula
+
+
+@contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """Puts the global random numbers back, all of which stable-baselines3 seeds."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _opened(run: Run | Path | str) -> Run:

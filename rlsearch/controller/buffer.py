@@ -18,7 +18,8 @@ class EpisodeBuffer(RolloutBuffer):
 
     With an ``elite_fraction``, only the episodes whose return reaches the ``1 - elite_fraction`` quantile of the
     round are learned from, with advantage ``(R - quantile) / std(elite)``: the risk-seeking policy gradient of
-    Petersen et al. 2021 (arXiv 1912.04871), Section 3.2, in PPO's clipped form. Without one, GAE on all episodes.
+    Petersen et al. 2021 (arXiv 1912.04871), Section 3.2, in PPO's clipped form, over the round's distinct formulas.
+    Without one, GAE on all episodes.
 
     Args:
         pad_index: Index in the observation of the mask's entry for padding, which is 1 in idle steps.
@@ -44,8 +45,13 @@ class EpisodeBuffer(RolloutBuffer):
             super().compute_returns_and_advantage(torch.zeros_like(last_values), dones)
             self._learned = live
             return
-        self.elite_threshold = float(np.quantile(episode_returns, 1 - self.elite_fraction))
-        elite = episode_returns >= self.elite_threshold
+        # A formula counts once: repeats would fill the elite, and the policy with them.
+        first = np.zeros(self.n_envs, dtype=np.bool_)
+        first[np.unique(self.actions[..., 0], axis=1, return_index=True)[1]] = True
+        # An actual return, so that the elite holds its threshold and its spread is 0 only if its advantages are.
+        threshold = np.quantile(episode_returns[first], 1 - self.elite_fraction, method="lower")
+        self.elite_threshold = float(threshold)
+        elite = first & (episode_returns >= threshold)
         spread = float(episode_returns[elite].std())
         advantages = (episode_returns - self.elite_threshold) / max(spread, 1e-8)
         self.advantages[:] = np.where(elite, advantages, 0)

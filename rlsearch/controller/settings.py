@@ -16,7 +16,7 @@ _DERIVED = {
 class PPOSettings(Settings):
     """Arguments of ``stable_baselines3.PPO``."""
 
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     batch_size: int = Field(1024, ge=2)
     n_epochs: int = Field(4, ge=1)
     gamma: float = Field(1.0, gt=0, le=1)

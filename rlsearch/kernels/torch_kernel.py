@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
@@ -31,7 +32,8 @@ class TorchKernel:
             if torch.is_grad_enabled() and x.requires_grad:
                 result: Tensor = _ValueAndSlope.apply(x, programs)  # type: ignore[no-untyped-call]
                 return result
-            return torch.stack([run(p, torch_backend(), (member,)) for p, member in zip(programs, x.unbind())])
+            members = zip(programs, x.unbind(), strict=True)
+            return torch.stack([run(program, torch_backend(), (member,)) for program, member in members])
 
         return activation
 
@@ -39,11 +41,13 @@ class TorchKernel:
 class _ValueAndSlope(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, programs: Sequence[Program]) -> Tensor:
-        results = [run_with_slopes(p, torch_backend(), (member,)) for p, member in zip(programs, x.unbind())]
+        members = zip(programs, x.unbind(), strict=True)
+        results = [run_with_slopes(program, torch_backend(), (member,)) for program, member in members]
         ctx.slopes = [slope for _, (slope,) in results]  # tensors, or floats where the slope is the same everywhere
         return torch.stack([y for y, _ in results])
 
     @staticmethod
+    @once_differentiable  # the slopes' own slopes are not known
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
-        return torch.stack([g * slope for g, slope in zip(gradient.unbind(), ctx.slopes)]), None
+        return torch.stack([g * slope for g, slope in zip(gradient.unbind(), ctx.slopes, strict=True)]), None

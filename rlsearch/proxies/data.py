@@ -5,11 +5,13 @@ import json
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import BadZipFile
 
 import numpy as np
 import platformdirs
@@ -104,16 +106,17 @@ def _cached(
     digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
     path = cache_folder() / f"{key['set']}-{digest}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as cached, np.load(cached, allow_pickle=False) as stored:
             return stored["inputs"], stored["labels"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         inputs, labels = generate()
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         with partial.open("wb") as file:
             np.savez(file, inputs=inputs, labels=labels)
         partial.replace(path)
     except OSError:
-        pass
+        with suppress(OSError):
+            partial.unlink()
     return inputs, labels

@@ -148,8 +148,8 @@ def _accuracy(network: torch.nn.Module, part: Part, members: int) -> list[float 
         logits = network(inputs.expand(members, *inputs.shape))
         correct += (logits.argmax(dim=-1) == labels).sum(dim=1)
         finite &= logits.isfinite().flatten(1).all(dim=1)
-    shares = (correct / len(part.labels)).tolist()
-    return [share if ok else None for share, ok in zip(shares, finite.tolist(), strict=True)]
+    counts = zip(correct.tolist(), finite.tolist(), strict=True)
+    return [count / len(part.labels) if ok else None for count, ok in counts]
 
 
 @contextmanager

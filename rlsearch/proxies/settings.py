@@ -13,13 +13,15 @@ DEFAULT_SIZES = {
 """Examples for training, validation and test. mnist1d is generated: many validation points cut the score's noise."""
 
 _AVAILABLE = {"digits": 1796}  # 1797 in scikit-learn; parts are multiples of 4
+_CONV1D_LAYERS = 5  # each halves the length of a sequence: 40, 20, 10, 5, 2, 1
 
 
 class ProxySettings(Settings):
     """A dataset, a network and how it is trained.
 
-    Widths, batch size and part sizes are multiples of 4, so that every member's slice of a population starts on a
-    16-byte boundary and its bits do not depend on its place.
+    Widths, batch size, part sizes and population are multiples of 4, so that a member's bits do not depend on its
+    place: every slice starts on a 16-byte boundary, and all of them together leave no rest behind a vector of 16.
+    (One network alone is a population too; it has one place.)
     """
 
     dataset: Literal["mnist1d", "digits"] = "mnist1d"
@@ -51,6 +53,8 @@ class ProxySettings(Settings):
             values = value if isinstance(value, tuple) else (value,)
             if any(v < 4 or v % 4 for v in values):
                 raise ValueError(f"{name} must be a multiple of 4, got {list(values) if name == 'widths' else value}")
+        if self.population > 1 and self.population % 4:
+            raise ValueError(f"population must be 1 or a multiple of 4, got {self.population}")
         if not self.widths:
             raise ValueError("widths must name at least one layer, or the activation is never used")
         if self.batch_size > self.sizes[0]:
@@ -59,4 +63,9 @@ class ProxySettings(Settings):
             raise ValueError(f"{self.dataset} has {_AVAILABLE[self.dataset]} examples, got parts of {self.sizes}")
         if self.network == "conv1d" and self.dataset != "mnist1d":
             raise ValueError(f"the conv1d network is for sequences (mnist1d), not for {self.dataset}")
+        if self.network == "conv1d" and len(self.widths) > _CONV1D_LAYERS:
+            raise ValueError(
+                f"conv1d halves the sequence of 40 in every layer; expected at most {_CONV1D_LAYERS} widths, "
+                f"got {len(self.widths)}"
+            )
         return self

@@ -5,6 +5,8 @@ free. What is reported of finalists is measured. A figure is only ever compared 
 """
 
 import json
+import math
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -64,7 +66,7 @@ class LatencyCosts:
     def save(self, path: Path) -> None:
         """Writes the costs as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".tmp")
+        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         partial.write_text(json.dumps(asdict(self), indent=1))
         partial.replace(path)
 
@@ -78,6 +80,8 @@ class LatencyCosts:
         try:
             read = json.loads(path.read_text())
             costs = cls(str(read["label"]), float(read["fixed"]), {k: float(v) for k, v in read["costs"].items()})
+            if not all(0 < cost < math.inf for cost in (costs.fixed, *costs.costs.values())):
+                raise ValueError("costs must be positive and finite")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path} is not a table of latency costs: {error!r}") from error
         missing = sorted(set(OPERATORS) - set(costs.costs))
@@ -130,9 +134,9 @@ def calibrate(kernel: Kernel, device: str) -> LatencyCosts:
         for name, operator in OPERATORS.items()
     }
     measured = measure([Formula(("x",)), *alone.values()], kernel, device)
-    fixed = measured[0].ratio
-    ratios = {name: latency.ratio for name, latency in zip(alone, measured[1:], strict=True)}
     least = 0.01  # no operator is free, whatever the noise said
+    fixed = min(measured[0].ratio, 1 - least)
+    ratios = {name: latency.ratio for name, latency in zip(alone, measured[1:], strict=True)}
     costs = {name: max(ratio - fixed, least) for name, ratio in ratios.items() if OPERATORS[name].arity == 1}
     # A binary operator is measured with a negation as its second operand, which costs what a negation costs.
     costs |= {

@@ -53,7 +53,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own
-        raise RunError(f"{path} is not a checkpoint of rlsearch: {(str(error) or repr(error)).splitlines()[0]}") from error
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise RunError(f"{path} is not a checkpoint of rlsearch: {reason}") from error
     if not isinstance(state, dict) or not {"round", "policy", "optimiser", "random_state"} <= set(state):
         raise RunError(f"{path} is not a checkpoint of rlsearch: its contents are of another kind")
     return state

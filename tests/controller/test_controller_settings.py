@@ -1,0 +1,36 @@
+import pytest
+
+from rlsearch.controller.settings import ControllerSettings
+from rlsearch.errors import ConfigError
+
+
+def test_the_defaults_are_those_of_the_design():
+    """Elite of 5 %, entropy 0.05, gamma = lambda = 1."""
+    settings = ControllerSettings()
+    assert settings.learn_from == "elite"
+    assert settings.elite_fraction == 0.05
+    assert (settings.ppo.ent_coef, settings.ppo.gamma, settings.ppo.gae_lambda) == (0.05, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ppo": {"n_envs": 8}}, "ppo: n_envs is not a setting: it is controller.formulas_per_round"),
+        ({"ppo": {"n_steps": 8}}, "ppo: n_steps is not a setting: it is language.max_length"),
+        ({"ppo": {"normalize_advantage": True}}, "normalize_advantage is not a setting: learn_from decides it"),
+        ({"ppo": {"learning_rat": 1e-3}}, "ppo.learning_rat: unknown key; did you mean 'learning_rate'"),
+        ({"n_envs": 8}, "n_envs: unknown key"),
+        ({"ppo": {"net_arch": [64, 0]}}, "layer widths must be positive"),
+        ({"ppo": {"batch_size": 1}}, "ppo.batch_size: .*greater than or equal to 2"),
+        ({"ppo": {"gamma": 1.5}}, "ppo.gamma: "),
+        ({"ppo": {"learning_rate": float("nan")}}, "ppo.learning_rate: "),
+        ({"elite_fraction": 0}, "elite_fraction: "),
+        ({"elite_fraction": 1}, "elite_fraction: "),
+        ({"learn_from": "max"}, "learn_from: .*'elite' or 'mean'"),
+        ({"rounds": 0}, "rounds: "),
+        ({"formulas_per_round": 1}, "formulas_per_round: "),
+    ],
+)
+def test_bad_settings(values, message):
+    with pytest.raises(ConfigError, match=message):
+        ControllerSettings.check(values)

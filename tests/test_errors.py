@@ -1,0 +1,34 @@
+import inspect
+
+import pytest
+
+import rlsearch
+from rlsearch import errors
+from rlsearch.errors import InputError, RlsearchError, nearest
+
+
+def test_one_tree():
+    classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
+    assert len(classes) >= 7
+    assert all(issubclass(c, RlsearchError) for c in classes)
+    assert rlsearch.RlsearchError is RlsearchError
+
+
+@pytest.mark.parametrize(
+    ("name", "exit_code"),
+    [("FormulaError", 2), ("ConfigError", 2), ("RunError", 2), ("StorageError", 1), ("RewardError", 1)],
+)
+def test_exit_codes(name, exit_code):
+    """What the user typed or named exits with 2, what failed later with 1."""
+    error = getattr(errors, name)
+    assert error.exit_code == exit_code
+    assert issubclass(error, InputError) == (exit_code == 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("sigmiod", "; did you mean 'sigmoid'?"), ("qqqq", ""), ("", ""), ("tanh", "; did you mean 'tanh'?")],
+)
+def test_nearest(name, expected):
+    assert nearest(name, ["tanh", "sigmoid", "softplus"]) == expected
+    assert nearest(name, []) == ""
