@@ -303,9 +303,11 @@ class Judge:
         return result
 
     def _checked(self, result: RewardResult) -> RewardResult:
-        """Gives a result that is not ok its configured value."""
+        """Gives a result that is not ok its configured value; ok means a finite reward."""
         if result.status is Status.OK:
-            return result
+            if math.isfinite(result.value):
+                return result
+            result = RewardResult(result.value, Status.FAILED, message=f"the reward is {result.value}")
         value = self.status_values.of(result.status)
         return RewardResult(value, result.status, result.score, result.latency, result.message)
 

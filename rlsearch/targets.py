@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rlsearch.errors import ConfigError, nearest
+from rlsearch.errors import ConfigError, RlsearchError, nearest
 
 
 def find_target(path: str) -> Callable[..., Any]:
@@ -20,6 +20,8 @@ def find_target(path: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(f"the target {path!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever a user's module raises
+        raise ConfigError(f"the target {path!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module, name):
         raise ConfigError(f"{module_name} has no {name!r}{nearest(name, vars(module))}")
     found = getattr(module, name)
@@ -32,7 +34,7 @@ def build_target(config: Mapping[str, Any] | str) -> Any:
     """Returns what the target makes of its arguments: ``find_target(config["target"])(**the_rest)``.
 
     Raises:
-        ConfigError: If the target cannot be found or does not take these arguments.
+        ConfigError: If the target cannot be found or refuses these arguments.
     """
     config = {"target": config} if isinstance(config, str) else dict(config)
     if not isinstance(config.get("target"), str):
@@ -42,3 +44,7 @@ def build_target(config: Mapping[str, Any] | str) -> Any:
         return target(**config)
     except TypeError as error:
         raise ConfigError(f"{target.__qualname__} does not take {config}: {error}") from error
+    except RlsearchError:
+        raise
+    except Exception as error:  # whatever a user's class raises
+        raise ConfigError(f"{target.__qualname__} refuses {config}: {type(error).__name__}: {error}") from error

@@ -35,6 +35,7 @@ def test_another_form(path):
     ("path", "message"),
     [
         ("no_such_package.module:name", "cannot be imported: No module named 'no_such_package'"),
+        (".relative:name", "cannot be imported: TypeError: "),
         ("math.no:name", "cannot be imported: No module named 'math.no'"),
         ("rlsearch_envs:CurveRewrad", "rlsearch_envs has no 'CurveRewrad'; did you mean 'CurveReward'"),
         ("math:zzzzzz", "math has no 'zzzzzz'$"),

@@ -73,8 +73,9 @@ class SearchMonitor(BaseCallback):
 
     def _on_training_end(self) -> None:
         # PPO logs a round's training with the next round; the last one has none.
-        if self.judge.report is not None:
-            self._record_best(self.judge.report)
+        report = self.judge.report
+        if report is not None and (report.round_number + 1) % self.every:
+            self._record_best(report)
         self.logger.dump(self.num_timesteps)
 
     def _search_scalars(self, buffer: EpisodeBuffer) -> dict[str, float]:

@@ -48,5 +48,9 @@ def make_controller(settings: ControllerSettings, env: LockstepVecEnv, seed: int
 
 
 def largest_divisor(number: int, limit: int) -> int:
-    """Returns the largest divisor of ``number`` that is at most ``limit``; PPO warns of any other batch size."""
-    return max(d for d in range(1, min(number, limit) + 1) if number % d == 0)
+    """Returns the largest divisor of ``number`` that is at most ``limit``, or the least above where only 1 is.
+
+    PPO warns of a batch size that does not divide the rollout, and cannot normalise a batch of 1.
+    """
+    divisors = [d for d in range(2, number + 1) if number % d == 0]
+    return max((d for d in divisors if d <= limit), default=divisors[0])

@@ -83,7 +83,7 @@ class Archive:
             )
             if create:
                 self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.executescript(_SCHEMA)
+                self._connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
             elif not read_only:
                 (report,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
                 if report != "ok":

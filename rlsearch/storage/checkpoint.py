@@ -15,6 +15,8 @@ from stable_baselines3 import PPO
 
 from rlsearch.errors import RunError, StorageError
 
+_KEYS = {"round", "num_timesteps", "n_updates", "policy", "optimiser", "random_state"}
+
 
 def save_checkpoint(path: Path, controller: PPO, round_number: int) -> None:
     """Writes the state at the start of round ``round_number``; the file is replaced at once or not at all.
@@ -55,7 +57,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a file that is not its own
         reason = (str(error) or repr(error)).splitlines()[0]
         raise RunError(f"{path} is not a checkpoint of rlsearch: {reason}") from error
-    if not isinstance(state, dict) or not {"round", "policy", "optimiser", "random_state"} <= set(state):
+    if not isinstance(state, dict) or not set(state) >= _KEYS:
         raise RunError(f"{path} is not a checkpoint of rlsearch: its contents are of another kind")
     return state
 

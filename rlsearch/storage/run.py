@@ -76,7 +76,10 @@ class Run:
                 raise RunError(f"{folder} is not a run of rlsearch; it is not overwritten")
             with run.lock():
                 pass  # nobody is writing to it
-            shutil.rmtree(folder)
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise StorageError(f"{folder} cannot be replaced: {error}") from error
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
