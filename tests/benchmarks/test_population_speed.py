@@ -1,0 +1,107 @@
+"""Populations against a careful eager loop: one nn.Module per candidate, plain layers, default Adam, nothing wasted."""
+
+import statistics
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rlsearch import Formula
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.data import load_dataset
+from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.settings import ProxySettings
+
+pytestmark = pytest.mark.benchmark
+
+# From 1 to 10 operators, as a search proposes them and as people use them.
+FORMULAS = [
+    Formula.parse(text)
+    for text in (
+        "relu(x)",
+        "gelu(x)",
+        "silu(x)",
+        "mish(x)",
+        "tanh(x)",
+        "elu(x)",
+        "softplus(x)",
+        "x + x*x",
+        "x * erf(x)",
+        "x * tanh(x)",
+        "relu(x)**2",
+        "gelusine(x)",
+        "max(x, sigmoid(x))",
+        "gauss(x) * x",
+        "sin(x) + x",
+        "x * atan(x)",
+    )
+]
+PROXIES = {
+    "mnist1d mlp 100-100, 5 epochs": ProxySettings(),
+    "digits mlp 64-64, 10 epochs": ProxySettings(dataset="digits", widths=(64, 64), epochs=10),
+}
+ROUNDS = 5
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def eager(settings, formula, seed):
+    """Trains one candidate as one would by hand, and returns its accuracy."""
+    data = load_dataset(settings)
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    layers = []
+    for a, b in zip((data.train.inputs.shape[1], *settings.widths), settings.widths, strict=False):
+        layers += [nn.Linear(a, b), formula.to_module()]
+    network = nn.Sequential(*layers, nn.Linear(settings.widths[-1], 10))
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    count, batch = len(data.train.labels), settings.batch_size
+    for _ in range(settings.epochs):
+        order = torch.randperm(count, generator=generator)
+        for rows in order[: count - count % batch].split(batch):
+            loss = functional.cross_entropy(network(data.train.inputs[rows]), data.train.labels[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    with torch.inference_mode():
+        predicted = torch.cat([network(part).argmax(dim=-1) for part in data.validation.inputs.split(2000)])
+        return (predicted == data.validation.labels).float().mean().item()
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_populations_beat_an_eager_loop(name):
+    settings = PROXIES[name]
+    proxy = Proxy(settings, TorchKernel(), "cpu")
+    members = [Member(formula, 0) for formula in FORMULAS]
+    assert settings.population == len(members) == 16
+
+    def population():
+        return next(proxy.train(members))
+
+    def loop():
+        return [eager(settings, formula, 0) for formula in FORMULAS]
+
+    def seconds(function):
+        started = time.perf_counter()
+        function()
+        return time.perf_counter() - started
+
+    accuracies = population(), loop()  # also warms up
+    assert abs(statistics.mean(accuracies[0]) - statistics.mean(accuracies[1])) < 0.03, "they train alike"
+    pairs = [(seconds(loop), seconds(population)) for _ in range(ROUNDS)]
+    ratios = [a / b for a, b in pairs]
+    print(f"\n{name}: 16 candidates, one thread, {ROUNDS} interleaved rounds")
+    print(f"{'':12}{'candidates/s':>14}{'ms each':>10}")
+    for label, times in (("eager loop", [a for a, _ in pairs]), ("population", [b for _, b in pairs])):
+        middle = statistics.median(times) / 16
+        print(f"{label:12}{1 / middle:14.1f}{1000 * middle:10.1f}")
+    print(f"speed-up {statistics.median(ratios):.2f} (rounds {', '.join(f'{r:.2f}' for r in ratios)})")
+    assert statistics.median(ratios) >= 1.8

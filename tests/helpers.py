@@ -1,0 +1,62 @@
+"""Tiny configs, and what is common to the tests of whole runs."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from rlsearch.config import Config
+from rlsearch.formula import OPERATORS
+from rlsearch.rewards.latency import LatencyCosts
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+SCRIPT = Path(sysconfig.get_path("scripts")) / "rlsearch"
+
+CURVE = {"target": "rlsearch_envs:CurveReward", "curve": "silu(x)"}
+DIGITS = {
+    "dataset": "digits", "widths": [8], "epochs": 1, "train_size": 128, "validation_size": 64, "test_size": 64,
+    "batch_size": 32, "population": 4,
+}  # fmt: skip
+
+
+def make_config(reward=CURVE, rounds=2, formulas_per_round=8, **more):
+    """A config that takes well under a second, with a free reward unless told otherwise."""
+    controller = {"rounds": rounds, "formulas_per_round": formulas_per_round, **more.pop("controller", {})}
+    return Config.check({"device": "cpu", "workers": 1, "controller": controller, "reward": reward, **more})
+
+
+def proxies(folder, **more):
+    """A default reward of two tiny proxies, whose latency costs come from a file and so need no calibration."""
+    path = folder / "costs.json"
+    if not path.exists():
+        LatencyCosts("costs of a test", 0.5, dict.fromkeys(OPERATORS, 0.5)).save(path)
+    settings = {"proxies": [DIGITS, DIGITS | {"widths": [12]}], "baseline_seeds": 2, "latency_costs": str(path)}
+    return settings | more
+
+
+def archive_rows(run):
+    """Everything in the archive of a run folder but the wall times, in order."""
+    with sqlite3.connect(f"file:{run / 'archive.sqlite'}?mode=ro", uri=True) as connection:
+        proposals = connection.execute("SELECT * FROM proposals ORDER BY round, slot").fetchall()
+        columns = "id, round, fingerprint, formula, protocol, seed, status, score, latency, value, message"
+        evaluations = connection.execute(f"SELECT {columns} FROM evaluations ORDER BY id").fetchall()
+    connection.close()
+    return {"proposals": proposals, "evaluations": evaluations}
+
+
+def command(*arguments):
+    """The command line of ``rlsearch arguments``, with warnings as errors."""
+    return [sys.executable, "-W", "error", str(SCRIPT), *map(str, arguments)]
+
+
+def environment(**more):
+    return {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parent), **more}
+
+
+def rlsearch(*arguments, cwd=None, timeout=120, **variables):
+    """Runs the command in a process of its own; returns it with its output as text."""
+    return subprocess.run(
+        command(*arguments), cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=timeout
+    )

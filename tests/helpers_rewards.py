@@ -1,0 +1,81 @@
+"""Rewards of a user's own, as configs of tests name them: ``helpers_rewards:Size``."""
+
+import os
+import time
+from pathlib import Path
+
+from rlsearch.rewards.protocol import Evaluation, RewardResult, Status
+
+
+class Size:
+    """Shorter is better. With ``log``, every call appends a line per formula; with ``seconds``, it takes its time."""
+
+    def __init__(self, log=None, seconds=0.0):
+        self.log = log
+        self.seconds = seconds
+
+    def __call__(self, formulas):
+        time.sleep(self.seconds)
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.writelines(f"{formula.fingerprint}\n" for formula in formulas)
+        return [RewardResult(-float(formula.size), score=1.0) for formula in formulas]
+
+
+class Fussy:
+    """Raises for formulas with a sine."""
+
+    def __call__(self, formulas):
+        if any("sin" in formula.tokens for formula in formulas):
+            raise ValueError("no sines please")
+        return [RewardResult(1.0) for _ in formulas]
+
+
+def miscounting():
+    """A function may be a target too; this reward returns one result too few."""
+    return lambda formulas: [RewardResult(1.0) for _ in formulas[1:]]
+
+
+def nothing():
+    return None
+
+
+def not_a_number():
+    return lambda formulas: [RewardResult(float("nan")) for _ in formulas]
+
+
+def unfit():
+    return lambda formulas: [RewardResult(5.0, Status.UNFIT, message="a matter of taste") for _ in formulas]
+
+
+class Staged:
+    """A staged reward: the score is the size plus the seed, which is to show that every part is used."""
+
+    protocols = ("size", "depth")
+    references = ()
+    seeded = True
+
+    def refer(self, evaluations):
+        assert list(evaluations) == []
+
+    def evaluate(self, requests):
+        for request in requests:
+            of = {"size": request.formula.size, "depth": request.formula.depth}
+            yield [Evaluation(request, Status.OK, float(of[request.protocol] + request.seed))]
+
+    def combine(self, formula, evaluations):
+        scores = [evaluation.score for evaluation in evaluations]
+        return RewardResult(sum(scores) / len(scores), score=scores[0])
+
+
+class Killing:
+    """Kills its own process in the given call, as no handler could prevent."""
+
+    def __init__(self, call):
+        self.calls_left = call
+
+    def __call__(self, formulas):
+        self.calls_left -= 1
+        if self.calls_left < 0:
+            os.kill(os.getpid(), 9)
+        return [RewardResult(0.0) for _ in formulas]

@@ -1,0 +1,206 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import FIXED, formulas
+
+from rlsearch import Formula
+from rlsearch.errors import FormulaError
+from rlsearch.kernels import TorchKernel
+
+torch.set_num_threads(1)
+
+KERNEL = TorchKernel()
+TEXTS = ["relu(x)", "silu(x)", "x", "x + 1", "gelu(x)", "max(x, sin(x))", "1 / x", "sqrt(x)", "-x", "x**3"]
+FORMULAS = [Formula.parse(text) for text in TEXTS]
+EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
+
+
+def numbers(*shape, dtype=torch.float32, seed=0, scale=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype)
+
+
+def value_and_gradient(function, x, outer):
+    x = x.clone().requires_grad_()
+    y = function(x)
+    return y.detach(), torch.autograd.grad(y, x, outer)[0]
+
+
+def assert_same_bits(a, b):
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    assert torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+
+
+@settings(FIXED, max_examples=150)
+@given(st.lists(formulas(), min_size=1, max_size=5))
+def test_equals_the_members_modules_and_autograd(members):
+    x, outer = numbers(len(members), 8, 4), numbers(len(members), 8, 4, seed=1)
+    y, gradient = value_and_gradient(KERNEL.population(members), x, outer)
+    assert y.shape == gradient.shape == x.shape
+    for k, formula in enumerate(members):
+        leaf = x[k].double().requires_grad_()
+        module = formula.to_module()
+        torch.testing.assert_close(y[k], module(x[k]), rtol=0, atol=0, equal_nan=True)  # the same operations
+        (expected,) = torch.autograd.grad(module(leaf), leaf, outer[k].double(), materialize_grads=True)
+        (rounded,) = torch.autograd.grad(module(leaf32 := x[k].clone().requires_grad_()), leaf32, outer[k])
+        # Where float32 itself is good to 1e-4 by torch's own way, so is ours: other points are ill-conditioned.
+        good = expected.isfinite() & torch.isclose(rounded.double(), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(gradient[k].double()[good], expected[good], rtol=1e-3, atol=1e-4)
+
+
+@settings(FIXED, max_examples=150)
+@given(formulas())
+def test_slopes_are_autograds_in_float64(formula):
+    x, outer = numbers(1, 40, dtype=torch.float64), numbers(1, 40, dtype=torch.float64, seed=1)
+    y, ours = value_and_gradient(KERNEL.population([formula]), x, outer)
+    expected, theirs = value_and_gradient(formula.to_module(), x, outer)
+    torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
+    compared = ours.isfinite() & theirs.isfinite() & (theirs.abs() < 1e30)  # overflow takes another way backwards
+    torch.testing.assert_close(ours[compared], theirs[compared], rtol=1e-6, atol=1e-7)
+
+
+def test_slopes_by_hand():
+    # silu'(x) = s + x s (1 - s): 1/2 at 0, and s = 1 / (1 + e^-1) = 0.7310586 gives 0.9276705 at 1.
+    # (x^3)' = 3 x^2 = 0 and 3. Multiplied by the outer gradient 2.
+    activation = KERNEL.population([Formula.parse("silu(x)"), Formula.parse("x**3")])
+    x = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    y, gradient = value_and_gradient(activation, x, torch.full((2, 2), 2.0))
+    torch.testing.assert_close(y, torch.tensor([[0.0, 0.7310586], [0.0, 1.0]]))
+    torch.testing.assert_close(gradient, torch.tensor([[1.0, 2 * 0.9276705], [0.0, 6.0]]))
+
+
+@settings(FIXED, max_examples=100)
+@given(st.lists(formulas(), min_size=1, max_size=4))
+def test_without_gradients_the_values_are_the_same(members):
+    activation, x = KERNEL.population(members), numbers(len(members), 24)
+    with_gradients = activation(x.clone().requires_grad_())
+    assert with_gradients.requires_grad
+    with torch.no_grad():
+        without = activation(x.clone().requires_grad_())
+    assert not without.requires_grad
+    assert not activation(x).requires_grad
+    torch.testing.assert_close(without, with_gradients.detach(), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(activation(x), without, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("slot", [0, 4, len(FORMULAS) - 1])
+def test_a_non_finite_member_changes_no_bit_of_the_others(slot):
+    x, outer = numbers(len(FORMULAS), 16, 12), numbers(len(FORMULAS), 16, 12, seed=1)
+    others = [k for k in range(len(FORMULAS)) if k != slot]
+    y, gradient = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
+    exploding = [*FORMULAS[:slot], EXPLODING, *FORMULAS[slot + 1 :]]
+    y_exploding, gradient_exploding = value_and_gradient(KERNEL.population(exploding), x, outer)
+    assert not y_exploding[slot].isfinite().all()
+    assert not gradient_exploding[slot].isfinite().all()
+    assert_same_bits(y[others], y_exploding[others])
+    assert_same_bits(gradient[others], gradient_exploding[others])
+    x[slot], outer[slot] = math.nan, math.inf  # numbers that are not finite on their way in
+    y_nan, gradient_nan = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
+    assert_same_bits(y[others], y_nan[others])
+    assert_same_bits(gradient[others], gradient_nan[others])
+
+
+def test_a_members_bits_do_not_depend_on_slot_and_neighbours():
+    x, outer = numbers(1, 12, 20), numbers(1, 12, 20, seed=1)
+    alone = value_and_gradient(KERNEL.population([FORMULAS[4]]), x, outer)
+    for slot in range(len(FORMULAS)):
+        members = [*FORMULAS[:slot], FORMULAS[4], *FORMULAS[slot + 1 :]]
+        activation = KERNEL.population(members)
+        among = value_and_gradient(activation, x.repeat(len(members), 1, 1), outer.repeat(len(members), 1, 1))
+        for a, b in zip(alone, among, strict=True):
+            assert_same_bits(a[0], b[slot])
+
+
+@pytest.mark.parametrize(
+    ("text", "slope"), [("x", 1.0), ("-x", -1.0), ("x + 1", 1.0), ("0.5 * x", 0.5), ("x - x", 0.0)]
+)
+def test_a_slope_that_is_the_same_everywhere(text, slope):
+    members = [Formula.parse("sin(x)"), Formula.parse(text)]
+    x = numbers(2, 3, 4)
+    y, gradient = value_and_gradient(KERNEL.population(members), x, torch.full((2, 3, 4), 3.0))
+    torch.testing.assert_close(y[1], Formula.parse(text)(x[1]))
+    assert_same_bits(gradient[1], torch.full((3, 4), 3.0 * slope))
+    assert_same_bits(gradient[0], 3.0 * x[0].cos())
+
+
+def test_the_identity_is_a_copy():
+    x = numbers(1, 4)
+    y = KERNEL.population([Formula.parse("x")])(x)
+    assert torch.equal(x, y)
+    assert y.data_ptr() != x.data_ptr()
+
+
+def test_gradients_that_are_views():
+    """The gradient of a sum is one number in every place, and that of a transposition is not contiguous."""
+    activation, x = KERNEL.population(FORMULAS[:2]), numbers(2, 3, 5)
+    _, expected = value_and_gradient(activation, x, torch.ones(2, 3, 5))
+    leaf = x.clone().requires_grad_()
+    activation(leaf).sum().backward()
+    assert_same_bits(leaf.grad, expected)
+    for function in (lambda t: activation(t.mT).mT, lambda t: activation(t).mT.contiguous().mT):
+        assert_same_bits(value_and_gradient(function, x, torch.ones(2, 3, 5))[1], expected)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 0), (3, 2, 3, 4)])
+def test_any_shape_behind_the_population_axis(shape):
+    members = FORMULAS[:3]
+    x = numbers(*shape)
+    y, gradient = value_and_gradient(KERNEL.population(members), x, torch.ones(shape))
+    assert y.shape == gradient.shape == shape
+    torch.testing.assert_close(y, torch.stack([f.to_module()(a) for f, a in zip(members, x, strict=True)]))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.bfloat16, 0.05), (torch.float16, 0.01)])
+def test_keeps_the_dtype(dtype, tolerance):
+    x = numbers(len(FORMULAS), 32).clamp(0.25, 3)  # where nothing is steep
+    outer = torch.ones_like(x)
+    reference = value_and_gradient(KERNEL.population(FORMULAS), x.to(dtype).float(), outer)
+    results = value_and_gradient(KERNEL.population(FORMULAS), x.to(dtype), outer.to(dtype))
+    for result, expected in zip(results, reference, strict=True):
+        assert result.dtype == dtype
+        torch.testing.assert_close(result.float(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("text", ["x * g", "g", "sigmoid(g) + 1"])
+def test_formulas_of_another_input_are_refused(text):
+    with pytest.raises(FormulaError, match=r"has the inputs \(.*'g'.*\); proxies take formulas of x alone"):
+        KERNEL.population([FORMULAS[0], Formula.parse(text)])
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_wrong_number_of_slices_is_refused(slices, gradients):
+    activation = KERNEL.population(FORMULAS[:2])
+    with pytest.raises(ValueError, match=f"a population of 2 got a tensor of {slices} slices"):
+        activation(torch.ones(slices, 4, requires_grad=gradients))
+
+
+def test_second_derivatives_are_refused_rather_than_wrong():
+    x = numbers(1, 4).requires_grad_()
+    y = KERNEL.population([FORMULAS[1]])(x)
+    (gradient,) = torch.autograd.grad((y * y).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_no_graph_of_the_formula_is_kept():
+    x = numbers(2, 4).requires_grad_()
+    y = KERNEL.population([FORMULAS[4], FORMULAS[5]])(x)
+    (parent,) = (function for function, _ in y.grad_fn.next_functions)
+    assert type(parent).__name__ == "AccumulateGrad"  # x itself: gelu's five operations left no trace
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_equals_cpu():
+    x, outer = numbers(len(FORMULAS), 64, 32), numbers(len(FORMULAS), 64, 32, seed=1)
+    x = torch.where(x.abs() < 0.1, 0.1, x)  # 1 / x is as steep as 100 there
+    on_cpu = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
+    on_cuda = value_and_gradient(KERNEL.population(FORMULAS), x.cuda(), outer.cuda())
+    for a, b in zip(on_cpu, on_cuda, strict=True):
+        assert b.is_cuda
+        torch.testing.assert_close(a, b.cpu(), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,241 @@
+import io
+import pickle
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mnist1d.data import get_dataset_args, make_dataset
+
+from rlsearch.proxies import data
+from rlsearch.proxies.data import cache_folder, load_dataset
+from rlsearch.proxies.settings import ProxySettings
+
+torch.set_num_threads(1)
+
+PARTS = ("train", "validation", "test")
+
+
+def small(dataset="mnist1d", **values):
+    sizes = {"train_size": 40, "validation_size": 20, "test_size": 12, "batch_size": 4}
+    return ProxySettings(dataset=dataset, **sizes | values)
+
+
+def everything(dataset):
+    parts = [getattr(dataset, name) for name in PARTS]
+    return torch.cat([p.inputs for p in parts]), torch.cat([p.labels for p in parts])
+
+
+def fresh(settings):
+    """Loads as a new process would."""
+    data._load.cache_clear()
+    return load_dataset(settings)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "cache"))
+    data._load.cache_clear()
+    yield tmp_path / "cache"
+    data._load.cache_clear()
+
+
+@pytest.fixture
+def generated(monkeypatch):
+    """Counts how often mnist1d's generator is run."""
+    calls = []
+
+    def counting(arguments):
+        calls.append(arguments)
+        return make_dataset(arguments)
+
+    monkeypatch.setattr("mnist1d.data.make_dataset", counting)
+    return calls
+
+
+@pytest.mark.parametrize(("name", "features"), [("mnist1d", 40), ("digits", 64)])
+def test_shapes_and_dtypes(name, features):
+    dataset = load_dataset(small(name))
+    for part, size in zip(PARTS, (40, 20, 12), strict=True):
+        inputs, labels = getattr(dataset, part).inputs, getattr(dataset, part).labels
+        assert inputs.shape == (size, features)
+        assert labels.shape == (size,)
+        assert inputs.dtype == torch.float32
+        assert labels.dtype == torch.int64
+        assert inputs.isfinite().all()
+        assert set(labels.tolist()) <= set(range(10))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [small(train_size=1000, validation_size=400), ProxySettings(dataset="digits")],
+    ids=["mnist1d", "digits"],
+)
+def test_parts_are_disjoint_and_hold_all_classes(settings):
+    dataset = load_dataset(settings)
+    inputs, _ = everything(dataset)
+    assert len(inputs) == sum(settings.sizes)
+    assert len(torch.unique(inputs, dim=0)) == len(inputs)  # no example comes twice, in one part or in two
+    assert set(dataset.train.labels.tolist()) == set(dataset.validation.labels.tolist()) == set(range(10))
+
+
+def test_digits_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    settings = ProxySettings(dataset="digits")
+    inputs, labels = everything(load_dataset(settings))
+    assert (inputs.min(), inputs.max()) == (0, 1)  # 0 to 16 in the set
+    original, truth = load_digits(return_X_y=True)
+    known = {row.tobytes(): label for row, label in zip((original / 16).astype(np.float32), truth, strict=True)}
+    assert [known[row.numpy().tobytes()] for row in inputs] == labels.tolist()
+    assert labels[:20].tolist() != truth[:20].tolist()  # shuffled
+
+
+def test_mnist1d_is_the_packages_own(cache):
+    """The parts in a row are what the package's generator makes of 80 examples (72, up to a multiple of 10)."""
+    arguments = get_dataset_args(as_dict=True) | {"num_samples": 80, "train_split": 1.0, "seed": 7}
+    made = make_dataset(SimpleNamespace(**arguments))
+    inputs, labels = everything(load_dataset(small(data_seed=7)))
+    np.testing.assert_array_equal(inputs, made["x"][:72].astype(np.float32))
+    np.testing.assert_array_equal(labels, made["y"][:72])
+
+
+@pytest.mark.parametrize("name", ["mnist1d", "digits"])
+def test_depends_on_the_seed_only(name, cache):
+    first = everything(fresh(small(name, data_seed=3)))
+    for path in cache.glob("*"):
+        path.unlink()
+    random.seed(99)
+    np.random.seed(99)
+    torch.manual_seed(99)
+    again = everything(fresh(small(name, data_seed=3)))
+    other = everything(fresh(small(name, data_seed=4)))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+    assert not torch.equal(first[1], other[1])
+
+
+@pytest.mark.parametrize("name", ["mnist1d", "digits"])
+def test_global_random_numbers_are_untouched(name, cache):
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    expected = random.random(), np.random.random(), torch.rand(1).item()
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    fresh(small(name, data_seed=5))
+    assert (random.random(), np.random.random(), torch.rand(1).item()) == expected
+
+
+def test_global_random_numbers_are_restored_when_the_generator_fails(cache, monkeypatch):
+    def failing(arguments):
+        random.seed(0)
+        np.random.seed(0)
+        raise RuntimeError("out of templates")
+
+    monkeypatch.setattr("mnist1d.data.make_dataset", failing)
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.random(), np.random.random()
+    random.seed(1)
+    np.random.seed(1)
+    with pytest.raises(RuntimeError, match="out of templates"):
+        fresh(small())
+    assert (random.random(), np.random.random()) == expected
+
+
+# --- the cache ---
+
+
+def test_generated_once_per_machine(cache, generated):
+    first = everything(fresh(small()))
+    (path,) = cache.iterdir()
+    assert path.name.startswith("mnist1d-")
+    assert path.suffix == ".npz"
+    again = everything(fresh(small()))
+    assert len(generated) == 1
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert load_dataset(small()) is load_dataset(small())  # and read once per process
+
+
+def test_what_the_cache_holds_is_what_is_used(cache, generated):
+    fresh(small())
+    (path,) = cache.iterdir()
+    with path.open("wb") as file:
+        np.savez(file, inputs=np.full((72, 40), 3.0), labels=np.full(72, 4))
+    inputs, labels = everything(fresh(small()))
+    assert (inputs == 3).all()
+    assert (labels == 4).all()
+    assert len(generated) == 1
+
+
+def test_other_seeds_and_sizes_have_files_of_their_own(cache, generated):
+    for settings in (small(), small(data_seed=1), small(train_size=44), small()):
+        fresh(settings)
+    assert len(generated) == len(list(cache.iterdir())) == 3
+
+
+def _archive(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+DAMAGE = {
+    "empty": lambda good: b"",
+    "no archive": lambda good: b"this is not an archive",
+    "one array": lambda good: good[:4] + b"\0" * 100,
+    "a tenth is left": lambda good: good[: len(good) // 10],
+    "the end is missing": lambda good: good[:-40],
+    "zeros in the middle": lambda good: good[: len(good) // 2] + bytes(64) + good[len(good) // 2 + 64 :],
+    "the header of an array": lambda good: good.replace(b"descr", b"dexcr"),
+    "labels are missing": lambda good: _archive(inputs=np.zeros((72, 40))),
+    "an array of objects": lambda good: _archive(inputs=np.array([{}], dtype=object), labels=np.zeros(72)),
+    "a pickle": lambda good: pickle.dumps({"inputs": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cache_file_is_made_anew(damage, cache, generated):
+    expected = everything(fresh(small()))
+    (path,) = cache.iterdir()
+    good = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](good))
+    inputs, labels = everything(fresh(small()))
+    assert torch.equal(inputs, expected[0])
+    assert torch.equal(labels, expected[1])
+    assert len(generated) == 2
+    fresh(small())
+    assert len(generated) == 2  # the new file serves
+    assert [p.name for p in cache.iterdir()] == [path.name]
+
+
+def test_a_cache_that_cannot_be_written_is_ignored(tmp_path, monkeypatch, generated):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "file" / "cache"))
+    first, second = everything(fresh(small())), everything(fresh(small()))
+    assert torch.equal(first[0], second[0])
+    assert len(generated) == 2
+    data._load.cache_clear()
+
+
+def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch, generated):
+    def full(file, **arrays):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    fresh(small())
+    assert list(cache.iterdir()) == []
+    assert len(generated) == 1
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("RLSEARCH_CACHE")
+    assert cache_folder().name == "rlsearch"
