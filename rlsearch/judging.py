@@ -170,7 +170,7 @@ class Judge:
         status_values: The reward of a formula that has no score, by status.
         rescoring: How the best are scored again.
         first_round: The round to go on with; what the archive has of it and of later ones is not yet known.
-        on_progress: Called with the number of evaluations done of those wanted in this round.
+        on_progress: Called with the number of evaluations done of those wanted for this round's new functions.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Judge:
             for protocol in self.reward.protocols
         ]
         found: dict[str, list[Evaluation]] = {fingerprint: [] for fingerprint in first_of}
-        for evaluation in self._evaluate(self.round, requests):
+        for evaluation in self._evaluate(self.round, requests, watched=True):
             found[evaluation.request.formula.fingerprint].append(evaluation)
         for fingerprint, slot in first_of.items():
             self._learn(formulas[slot], fingerprint, found[fingerprint])
@@ -277,14 +277,15 @@ class Judge:
         for judged in chosen:
             judged.result = self._checked(self.reward.combine(judged.formula, judged.evaluations))
 
-    def _evaluate(self, round_number: int, requests: Sequence[Request]) -> list[Evaluation]:
+    def _evaluate(self, round_number: int, requests: Sequence[Request], watched: bool = False) -> list[Evaluation]:
         """Returns one evaluation per request, stored population by population; those stored before are taken."""
         done = {_key(r): self._done_before[_key(r)] for r in requests if _key(r) in self._done_before}
         wanted = [request for request in requests if _key(request) not in done]
         for population in self.reward.evaluate(wanted) if wanted else ():
             self.archive.add_evaluations(round_number, population)
             done |= {_key(evaluation.request): evaluation for evaluation in population}
-            self.on_progress(len(done), len(requests))
+            if watched:
+                self.on_progress(len(done), len(requests))
         self._trained += sum(done[_key(r)].status in (Status.OK, Status.DIVERGED) for r in requests)
         return [done[_key(request)] for request in requests]
 

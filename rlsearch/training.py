@@ -131,6 +131,8 @@ def resume(folder: Path | str, rounds: int | None = None, *, watch: Watcher = la
         StorageError: If the run folder can no longer be written; what was committed is safe.
     """
     run = Run.open(Path(folder))
+    for package, (then, now) in run.changed_versions().items():
+        _log.warning("%s was %s when %s was made and is %s now: results may differ", package, then, run.folder, now)
     with run.lock():
         config = resolve(run_config(run))
         state = load_checkpoint(run.checkpoint) if run.checkpoint.exists() else None

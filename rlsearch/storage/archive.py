@@ -70,6 +70,7 @@ class Archive:
 
     Raises:
         RunError: If the file is missing, damaged, or not an archive of this version.
+        StorageError: If a new one cannot be made.
     """
 
     def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
@@ -92,6 +93,8 @@ class Archive:
             # NORMAL survives the death of the process; a power cut may cost the last commits, which are then redone.
             self._connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.DatabaseError as error:
+            if create:
+                raise StorageError(f"{path} cannot be made: {error}") from error
             raise RunError(f"{path} is not a readable archive: {error}") from error
         if version != _VERSION:
             raise RunError(f"{path} is an archive of version {version}; expected {_VERSION}")

@@ -133,6 +133,16 @@ class Run:
         }
         self.meta.write_text(json.dumps(meta, indent=1) + "\n")
 
+    def changed_versions(self) -> dict[str, tuple[str, str]]:
+        """Returns the packages whose version is another than when the run was made: then and now."""
+        then = self.read_meta().get("versions", {})
+        now = {package: version(package) for package in _PACKAGES}
+        return {
+            package: (then.get(package, "unknown"), now[package])
+            for package in now
+            if then.get(package) != now[package]
+        }
+
     def read_meta(self) -> dict[str, Any]:
         """Returns what :meth:`write_meta` wrote.
 

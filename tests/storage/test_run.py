@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -149,3 +150,11 @@ def test_no_lock_without_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be locked"), Run(tmp_path / "file").lock():
         pass
+
+
+def test_changed_versions(tmp_path):
+    run = Run.create(tmp_path / "a")
+    run.write_meta()
+    assert run.changed_versions() == {}
+    run.meta.write_text(run.meta.read_text().replace(version("torch"), "2.8.0"))
+    assert run.changed_versions() == {"torch": ("2.8.0", version("torch"))}
