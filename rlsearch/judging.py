@@ -250,6 +250,10 @@ class Judge:
         self.round += 1
         return results
 
+    def new_in_round(self) -> tuple[bool, ...]:
+        """Returns which slots of the last round had a function that was not known before, each function once."""
+        return self.report.fresh if self.report else ()
+
     def leaderboard(self, count: int) -> list[Judged]:
         """Returns the ``count`` best functions, best first."""
         ok = (judged for judged in self.known.values() if judged.result.status is Status.OK)

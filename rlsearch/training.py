@@ -243,7 +243,7 @@ def _search(
     try:
         judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
         env = LockstepVecEnv(config.language.grammar(), judge, per_round)
-        controller = make_controller(config.controller, env, config.seed)
+        controller = make_controller(config.controller, env, config.seed, judge.new_in_round)
         if state:
             restore(controller, state)
         purge_from = first_round * per_round + 1 if state else None

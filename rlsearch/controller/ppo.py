@@ -1,5 +1,7 @@
 """Stock PPO, put together with the masked policy and the episode buffer."""
 
+from collections.abc import Callable, Sequence
+
 from stable_baselines3 import PPO
 
 from rlsearch.controller.buffer import EpisodeBuffer
@@ -8,7 +10,9 @@ from rlsearch.controller.settings import ControllerSettings
 from rlsearch_envs.lockstep import LockstepVecEnv
 
 
-def make_controller(settings: ControllerSettings, env: LockstepVecEnv, seed: int) -> PPO:
+def make_controller(
+    settings: ControllerSettings, env: LockstepVecEnv, seed: int, is_new: Callable[[], Sequence[bool]] | None = None
+) -> PPO:
     """Returns an untrained controller for ``env``.
 
     The policy is a few thousand weights; it stays on the CPU whatever the reward runs on.
@@ -35,6 +39,7 @@ def make_controller(settings: ControllerSettings, env: LockstepVecEnv, seed: int
         rollout_buffer_kwargs={
             "pad_index": env.layout.mask.start,
             "elite_fraction": settings.elite_fraction if elite else None,
+            "is_new": is_new,
         },
         policy_kwargs={
             "layout": env.layout,

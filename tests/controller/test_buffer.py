@@ -21,7 +21,9 @@ def number(step, episode):
     return 100 * episode + step
 
 
-def filled(lengths, returns, elite_fraction, horizon, values=None, gamma=1.0, gae_lambda=1.0, repeat_of=None):
+def filled(
+    lengths, returns, elite_fraction, horizon, values=None, gamma=1.0, gae_lambda=1.0, repeat_of=None, is_new=None
+):
     """A buffer of episodes of ``lengths`` live steps, whose reward comes with the last step of the horizon.
 
     Every episode takes actions of its own, the numbers of its steps, except those that are ``repeat_of`` another.
@@ -29,7 +31,7 @@ def filled(lengths, returns, elite_fraction, horizon, values=None, gamma=1.0, ga
     count = len(lengths)
     buffer = EpisodeBuffer(
         horizon, OBSERVATIONS, ACTIONS, gamma=gamma, gae_lambda=gae_lambda, n_envs=count, device="cpu",
-        pad_index=1, elite_fraction=elite_fraction,
+        pad_index=1, elite_fraction=elite_fraction, is_new=is_new and (lambda: is_new),
     )  # fmt: skip
     values = np.zeros((horizon, count)) if values is None else values
     for step in range(horizon):
@@ -109,6 +111,22 @@ def test_a_formula_counts_once():
     assert buffer.elite_threshold == 1.0
     advantages = {step: advantage for step, (*_, advantage, _) in learned(buffer).items()}
     assert advantages == {number(0, 1): 0.0, number(0, 4): pytest.approx(2.0)}  # standard deviation of 1 and 2: a half
+
+
+def test_only_what_is_new_is_learned():
+    """Of the new returns 1 and 2 the threshold is 1, though 9 is known; the standard deviation of 1 and 2 is a half."""
+    buffer = filled([1, 1, 1], [9.0, 1.0, 2.0], 0.5, horizon=1, is_new=[False, True, True])
+    assert buffer.elite_threshold == 1.0
+    advantages = {step: advantage for step, (*_, advantage, _) in learned(buffer).items()}
+    assert advantages == {number(0, 1): 0.0, number(0, 2): pytest.approx(2.0)}
+
+
+def test_a_round_without_anything_new_teaches_no_action():
+    buffer = filled([2, 1], [9.0, 1.0], 0.5, horizon=2, is_new=[False, False])
+    assert buffer.elite_threshold == 9.0
+    found = learned(buffer)
+    assert found.keys() == {number(0, 0), number(1, 0), number(0, 1)}  # for the entropy bonus and the value
+    assert all(advantage == 0.0 for *_, advantage, _ in found.values())
 
 
 def test_one_episode_above_the_rest_has_a_moderate_advantage():
