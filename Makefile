@@ -44,7 +44,7 @@ package: $(STAMP)
 	  venv/bin/rlsearch top runs/smoke'
 
 benchmark: $(STAMP)
-	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+	$(BIN)/python -m pytest -m benchmark -s
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
