@@ -15,6 +15,7 @@ from rlsearch.config import Config, TargetSettings, dump_config, load_config
 from rlsearch.controller.monitoring import SearchMonitor, make_logger
 from rlsearch.controller.ppo import make_controller
 from rlsearch.errors import ConfigError, RunError, StorageError
+from rlsearch.interrupts import stop_requests
 from rlsearch.judging import Judge, Judged, PlainReward, RoundReport
 from rlsearch.kernels import TorchKernel
 from rlsearch.rewards.latency import LatencyCosts, cached_costs
@@ -235,26 +236,28 @@ def _search(
     judge: Judge | None = None
 
     def on_progress(done: int, wanted: int) -> None:
-        if judge is not None:
-            best = judge.leaderboard(1)
-            watch(Progress(judge.round, rounds, done / wanted, best[0] if best else None))
+        check_stop()
+        assert judge is not None
+        best = judge.leaderboard(1)
+        watch(Progress(judge.round, rounds, done / wanted, best[0] if best else None))
 
     finished = False
     try:
-        judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
-        env = LockstepVecEnv(config.language.grammar(), judge, per_round)
-        controller = make_controller(config.controller, env, config.seed, judge.new_in_round)
-        if state:
-            restore(controller, state)
-        purge_from = first_round * per_round + 1 if state else None
-        controller.set_logger(make_logger(run.folder, env.grammar.max_length, purge_from))
-        callbacks: list[BaseCallback] = [
-            _Checkpointing(run, judge),
-            SearchMonitor(judge, config.logging.every, config.logging.best),
-            _Watching(judge, rounds, watch),
-        ]
-        _learn(controller, callbacks, (rounds - first_round) * per_round * env.grammar.max_length)
-        finished = True
+        with stop_requests() as check_stop:
+            judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
+            env = LockstepVecEnv(config.language.grammar(), judge, per_round)
+            controller = make_controller(config.controller, env, config.seed, judge.new_in_round)
+            if state:
+                restore(controller, state)
+            purge_from = first_round * per_round + 1 if state else None
+            controller.set_logger(make_logger(run.folder, env.grammar.max_length, purge_from))
+            callbacks: list[BaseCallback] = [
+                _Checkpointing(run, judge),
+                SearchMonitor(judge, config.logging.every, config.logging.best),
+                _Watching(judge, rounds, watch, check_stop),
+            ]
+            _learn(controller, callbacks, (rounds - first_round) * per_round * env.grammar.max_length)
+            finished = True
     except KeyboardInterrupt:
         _log.info("interrupted")
     except OSError as error:  # of the archive and the checkpoints there are StorageErrors; this is TensorBoard's
@@ -311,15 +314,17 @@ class _Checkpointing(BaseCallback):
 
 
 class _Watching(BaseCallback):
-    """Tells the watcher of every round that has ended."""
+    """Tells the watcher of every round that has ended, and stops where a stop was requested."""
 
-    def __init__(self, judge: Judge, rounds: int, watch: Watcher) -> None:
+    def __init__(self, judge: Judge, rounds: int, watch: Watcher, check_stop: Callable[[], None]) -> None:
         super().__init__()
+        self.check_stop = check_stop
         self.judge = judge
         self.rounds = rounds
         self.watch = watch
 
     def _on_step(self) -> bool:
+        self.check_stop()
         return True
 
     def _on_rollout_end(self) -> None:

@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM as a request to stop at the next safe point.
+
+An exception that is raised wherever the program happens to be can be lost: Python drops what is raised inside a
+destructor or a weak reference's callback, of which plotting has many. A request is not lost.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], None]]:
+    """Yields a function that raises KeyboardInterrupt if a stop was requested; a second request raises at once.
+
+    Outside the main thread, where signals cannot be handled, nothing is changed.
+    """
+    requested = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested:
+            raise KeyboardInterrupt
+        requested = True
+
+    def check() -> None:
+        if requested:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
