@@ -39,7 +39,7 @@ BEST = 16  # scored again on fresh seeds
 
 
 def learn(env, seed):
-    controller = make_controller(CONFIG.controller, env, seed)
+    controller = make_controller(CONFIG.controller, env, seed, env.reward.new_in_round)
     while True:
         controller.learn(env.num_envs * env.grammar.max_length, reset_num_timesteps=False)
         yield

@@ -43,9 +43,15 @@ class Remembering:
         self.found_at = None
         self.best = None
         self.value = 0.0
+        self.known = set()
+        self.new = []
 
     def __call__(self, formulas):
         results = self.reward(formulas)
+        self.new = []
+        for formula in formulas:  # by function, as judging tells it
+            self.new.append(formula.fingerprint not in self.known)
+            self.known.add(formula.fingerprint)
         for formula, result in zip(formulas, results, strict=True):
             self.proposals += 1
             if result.value > self.value:
@@ -56,7 +62,7 @@ class Remembering:
 def search(problem, seed):
     reward = Remembering(NguyenReward(problem))
     env = LockstepVecEnv(language(problem).grammar(), reward, CONTROLLER.formulas_per_round)
-    controller = make_controller(CONTROLLER, env, seed)
+    controller = make_controller(CONTROLLER, env, seed, lambda: reward.new)
     for _ in range(CONTROLLER.rounds):
         controller.learn(env.num_envs * env.grammar.max_length, reset_num_timesteps=False)
         if reward.reward.recovered(reward.best):
