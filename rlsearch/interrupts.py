@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rlsearch.errors import RlsearchError
+
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], None]]:
@@ -35,6 +37,11 @@ def stop_requests() -> Iterator[Callable[[], None]]:
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield check
+    except RlsearchError:
+        raise
+    except Exception:  # such as that of worker processes that died of the same Ctrl-C while starting
+        check()
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

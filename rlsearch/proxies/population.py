@@ -1,6 +1,7 @@
 """The population trainer: K candidates, each with its own formula and seed, trained as one batched network."""
 
 import hashlib
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ class Proxy:
 def _train_in_worker(
     settings: ProxySettings, kernel: Kernel, device: str, population: Sequence[Member], part: str
 ) -> list[float | None]:
+    # A terminal's Ctrl-C goes to workers too; the process that feeds them decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     return _worker_proxy(settings, type(kernel), device).train_population(population, part)
 
 
