@@ -8,7 +8,6 @@ import heapq
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -258,10 +257,6 @@ class Judge:
         """Returns the ``count`` best functions, best first."""
         ok = (judged for judged in self.known.values() if judged.result.status is Status.OK)
         return heapq.nlargest(count, ok, key=lambda judged: judged.rank)
-
-    def statuses(self) -> Counter[Status]:
-        """Returns how many functions there are of each status."""
-        return Counter(judged.result.status for judged in self.known.values())
 
     def _rescore(self) -> None:
         # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.

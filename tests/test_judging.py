@@ -150,7 +150,7 @@ class TestARound:
         judge([X, X])
         assert len(calls) == 2
         assert judge.report.evaluations == 0
-        assert archive.count_proposals() == 7
+        assert archive._connection.execute("SELECT COUNT(*) FROM proposals").fetchone()[0] == 7
 
     def test_every_proxy_and_seed_is_asked_for(self, archive):
         reward = FakeReward()
@@ -204,7 +204,6 @@ class TestARound:
         results = judge(parse("exp(x)", "cosh(x)", "tanh(x)"))
         assert [(r.value, r.status) for r in results[:2]] == [(-2.0, Status.UNFIT), (-3.0, Status.DIVERGED)]
         assert [r.message for r in results] == ["exp", "cosh", ""]
-        assert judge.statuses() == {Status.OK: 2, Status.UNFIT: 1, Status.DIVERGED: 1}  # ReLU is ok too
         assert {j.formula for j in judge.leaderboard(9)} == {TANH, RELU}
         assert [row[5:] for row in rows(archive.path)[1]] == [
             ("unfit", -2.0), ("diverged", -3.0), ("ok", pytest.approx(results[2].value)),

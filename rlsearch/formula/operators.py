@@ -258,5 +258,3 @@ _ROWS = (
 
 OPERATORS: Mapping[str, Operator] = MappingProxyType({row.name: row for row in _ROWS})
 """Every operator by name, in table order. Immutable."""
-
-COMMUTATIVE = frozenset({"add", "mul", "max", "min"})

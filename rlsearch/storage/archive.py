@@ -179,11 +179,6 @@ class Archive:
         for fingerprint, formula, _ in rows:
             yield fingerprint, Formula.parse(formula)
 
-    def count_proposals(self) -> int:
-        """Returns the number of stored proposals."""
-        ((count,),) = self._read("SELECT COUNT(*) FROM proposals")
-        return int(count)
-
     def _read(self, query: str, *parameters: int) -> Iterator[tuple[Any, ...]]:
         try:  # a damaged page is met at the row that lies on it, not before
             yield from self._connection.execute(query, parameters)
