@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rlsearch.config import Config
 from rlsearch.formula import OPERATORS
+from rlsearch.judging import Judge, PlainReward
 from rlsearch.rewards.latency import LatencyCosts
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -23,8 +24,37 @@ DIGITS = {
 
 def make_config(reward=CURVE, rounds=2, formulas_per_round=8, **more):
     """A config that takes well under a second, with a free reward unless told otherwise."""
-    controller = {"rounds": rounds, "formulas_per_round": formulas_per_round, **more.pop("controller", {})}
-    return Config.check({"device": "cpu", "workers": 1, "controller": controller, "reward": reward, **more})
+    search = {"rounds": rounds, "formulas_per_round": formulas_per_round, **more.pop("search", {})}
+    return Config.check({"device": "cpu", "workers": 1, "search": search, "reward": reward, **more})
+
+
+def proposals_after(rounds, formulas_per_round=8):
+    """Proposals after each round."""
+    return [(i + 1) * formulas_per_round for i in range(rounds)]
+
+
+class NoArchive:
+    """Forgets everything: the archive of a judge that no one resumes."""
+
+    def proposals(self, before_round):
+        return 0
+
+    def evaluations(self):
+        return ()
+
+    def spellings(self, before_round):
+        return ()
+
+    def add_evaluations(self, round_number, evaluations):
+        pass
+
+    def add_round(self, round_number, proposals):
+        pass
+
+
+def make_judge(reward, archive=None, first_round=0):
+    """A judge of a plain reward, without an archive unless one is given."""
+    return Judge(PlainReward(reward, "r"), archive or NoArchive(), lambda i: i, first_round=first_round)
 
 
 def proxies(folder, **more):

@@ -77,7 +77,7 @@ class Formula:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs that occur, ``x`` first and then by the alphabet."""
-        return inputs_of(self.tokens)
+        return _inputs(self)
 
     @property
     def size(self) -> int:
@@ -164,6 +164,11 @@ def _floating(values: Any) -> NDArray[np.floating[Any]]:
 
 
 @lru_cache(maxsize=65536)
+def _inputs(formula: Formula) -> tuple[str, ...]:
+    return inputs_of(formula.tokens)
+
+
+@lru_cache(maxsize=65536)
 def _program(formula: Formula) -> Program:
     return compile_program(formula.tokens, formula.inputs)
 
@@ -191,7 +196,11 @@ def fingerprint_grid(name: str) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=262144)
 def _fingerprint(formula: Formula) -> str:
-    values = formula(**{name: fingerprint_grid(name) for name in formula.inputs})
+    return fingerprint_of(formula(**{name: fingerprint_grid(name) for name in formula.inputs}))
+
+
+def fingerprint_of(values: NDArray[np.float64]) -> str:
+    """Returns the fingerprint of a function from its values on the grid, shape ``[GRID_POINTS]``."""
     with np.errstate(invalid="ignore"):
         codes = np.rint(np.arcsinh(values) * 10**_DECIMALS)
         codes = np.where(np.isfinite(codes), codes, 0).astype(np.int64)

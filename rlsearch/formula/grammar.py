@@ -4,6 +4,7 @@ A prefix sequence is legal as long as it can still end in a formula: each token 
 many as its arity, and the formula is complete when none is open. No tree is built.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,6 +99,23 @@ class Grammar:
                 table[length, slots] = any(table[length + 1, slots - 1 + arity] for arity in {0, *growth})
         return table
 
+    def allows(self, ids: Sequence[Sequence[int]]) -> BoolArray:
+        """Returns which token sequences are legal formulas, shape ``[len(ids)]``.
+
+        Args:
+            ids: Sequences of token ids without padding, of any length.
+        """
+        allowed = np.array([1 <= len(row) <= self.max_length for row in ids], dtype=np.bool_)
+        rows = np.flatnonzero(allowed)
+        padded = np.zeros((len(rows), self.max_length), dtype=np.int64)
+        for i, row in enumerate(rows.tolist()):
+            padded[i, : len(ids[row])] = ids[row]
+        legal = np.ones(len(rows), dtype=np.bool_)
+        for _, mask, actions in FormulaBuilder(self, len(rows)).follow(padded):
+            legal &= mask[np.arange(len(rows)), actions]
+        allowed[rows] = legal
+        return allowed
+
 
 class FormulaBuilder:
     """``count`` formulas under construction, one token each per step.
@@ -191,6 +209,19 @@ class FormulaBuilder:
             self._is_first[r, slot] = offset == 1
             self._in_periodic[r, slot] = periodic[opened]
         self.open_slots[rows] += arity - 1
+
+    def follow(self, ids: IntArray) -> Iterator[tuple["FormulaBuilder", BoolArray, IntArray]]:
+        """Places known ids step by step; yields this builder, its mask, and the ids just before each are placed.
+
+        Args:
+            ids: Padded with zeros, shape ``[count, max_length]``. A row that turns out illegal is built on with
+                whatever is legal, so that the others can go on.
+        """
+        for actions in ids.T:
+            mask = self.mask()
+            yield self, mask, actions
+            legal = mask[self._rows, actions]
+            self.advance(np.where(legal, actions, mask.argmax(axis=1)))
 
     def formula(self, row: int) -> Formula:
         """Returns the complete formula of ``row``.

@@ -73,3 +73,19 @@ NAMED: Mapping[str, NamedFunction] = MappingProxyType(
 
 BASELINES = ("relu", "gelu", "silu", "mish", "tanh")
 """The functions that candidates are shown beside."""
+
+CONFIRMED_AGAINST = (*BASELINES, "elu", "softplus")
+"""The functions that a run's best must beat before it is said to have found anything."""
+
+TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "relu": "ReLU",
+        "gelu": "GELU",
+        "silu": "SiLU",
+        "mish": "Mish",
+        "tanh": "Tanh",
+        "elu": "ELU",
+        "softplus": "Softplus",
+    }
+)
+"""How a text calls the functions of :data:`CONFIRMED_AGAINST`."""

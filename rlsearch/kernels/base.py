@@ -5,7 +5,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
+from rlsearch.formula.program import Program
 
 Activation = Callable[[Tensor], Tensor]
 """A differentiable function of ``[K, ...]`` to ``[K, ...]`` that applies formula k to slice k."""
@@ -30,3 +32,21 @@ class Kernel(Protocol):
             FormulaError: If a formula has another input than ``x``.
         """
         ...
+
+
+def checked_programs(formulas: Sequence[Formula]) -> tuple[Program, ...]:
+    """Returns the programs of a population's formulas.
+
+    Raises:
+        FormulaError: If a formula has another input than ``x``.
+    """
+    for formula in formulas:
+        if formula.inputs != ("x",):
+            raise FormulaError(f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of x alone")
+    return tuple(formula.program for formula in formulas)
+
+
+def checked_slices(x: Tensor, programs: Sequence[Program]) -> None:
+    """Raises a ValueError unless ``x`` has one slice per program."""
+    if len(x) != len(programs):
+        raise ValueError(f"a population of {len(programs)} got a tensor of {len(x)} slices")

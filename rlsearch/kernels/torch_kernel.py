@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import Program, run, run_with_slopes
-from rlsearch.kernels.base import Activation
+from rlsearch.kernels.base import Activation, checked_programs, checked_slices
 
 
 class TorchKernel:
@@ -21,14 +20,10 @@ class TorchKernel:
 
     def population(self, formulas: Sequence[Formula]) -> Activation:
         """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
-        for formula in formulas:
-            if formula.inputs != ("x",):
-                raise FormulaError(f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of x alone")
-        programs = tuple(formula.program for formula in formulas)
+        programs = checked_programs(formulas)
 
         def activation(x: Tensor) -> Tensor:
-            if len(x) != len(programs):
-                raise ValueError(f"a population of {len(programs)} got a tensor of {len(x)} slices")
+            checked_slices(x, programs)
             if torch.is_grad_enabled() and x.requires_grad:
                 result: Tensor = _ValueAndSlope.apply(x, programs)  # type: ignore[no-untyped-call]
                 return result

@@ -398,3 +398,62 @@ def test_an_incomplete_row_has_no_formula():
     builder.advance(np.array([1]))
     with pytest.raises(FormulaError, match="incomplete"):
         builder.formula(0)
+
+
+ALLOWS = Vocabulary(("neg", "exp", "log", "sin", "add"), ("x",), (1.0,))
+
+
+@pytest.mark.parametrize("rules", list(itertools.product((False, True), repeat=3)), ids=str)
+def test_allows_is_brute_force_by_trees(rules):
+    """Of all sequences of up to five tokens, incomplete ones and those with something left over included."""
+    grammar = Grammar(ALLOWS, 1, 4, *rules)
+    ids = range(1, len(ALLOWS) + 1)
+    sequences = [s for n in range(6) for s in itertools.product(ids, repeat=n)]
+    found = grammar.allows(sequences)
+    assert found.dtype == np.bool_
+    assert found.shape == (len(sequences),)
+    expected = {tuple(ALLOWS.encode(f).tolist()) for f in allowed(grammar)}
+    assert {s for s, legal in zip(sequences, found, strict=True) if legal} == expected
+    assert len(sequences) > 6**5 > 500 > len(expected) > 50
+
+
+@pytest.mark.parametrize("rules", [(False, False, False), (True, True, True)], ids=str)
+@pytest.mark.parametrize("min_length", [2, 3])
+def test_allows_is_what_legal_walks_end_in(min_length, rules):
+    """Also where a least length costs formulas that the rules alone would allow."""
+    grammar = Grammar(ALLOWS, min_length, 4, *rules)
+    sequences = [s for n in range(1, 5) for s in itertools.product(range(1, len(ALLOWS) + 1), repeat=n)]
+    legal = {s for s, legal in zip(sequences, grammar.allows(sequences), strict=True) if legal}
+    assert legal == {tuple(ALLOWS.encode(f).tolist()) for f in walk(grammar)}
+
+
+def test_allows_takes_any_number_of_sequences():
+    grammar = Grammar(Vocabulary(("neg",)), 1, 3)  # neg 1, x 2
+    assert grammar.allows([]).shape == (0,)
+    assert grammar.allows([[]]).tolist() == [False]
+    assert grammar.allows([[1, 1, 1, 2]]).tolist() == [False]  # too long
+    assert grammar.allows([[1], [2], (1, 2), [2, 2], [0], [1, 0]]).tolist() == [False, True, True, False, False, False]
+
+
+def test_an_illegal_sequence_does_not_disturb_those_beside_it():
+    """Every mask, parent, sibling and slot of a legal row is what it is among legal rows alone."""
+    grammar = Grammar(ALLOWS, 1, 4, True, True, True)
+    legal = [ALLOWS.encode(f).tolist() for f in allowed(grammar)]
+    rng = np.random.default_rng(0)
+    padded = np.zeros((2 * len(legal), 4), dtype=np.int64)
+    for row, ids in enumerate(legal):
+        padded[2 * row, : len(ids)] = ids
+        padded[2 * row + 1] = rng.integers(0, len(ALLOWS) + 1, 4)
+    alone, among = FormulaBuilder(grammar, len(legal)), FormulaBuilder(grammar, len(padded))
+    steps = 0
+    for (one, mask, actions), (other, other_mask, _) in zip(
+        alone.follow(padded[::2]), among.follow(padded), strict=True
+    ):
+        steps += 1
+        assert mask[np.arange(len(legal)), actions].all()
+        np.testing.assert_array_equal(mask, other_mask[::2])
+        for name in ("parent", "sibling", "open_slots", "tokens"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[::2])
+    assert steps == 4
+    assert alone.finished.all()
+    np.testing.assert_array_equal(alone.tokens, padded[::2])

@@ -1,0 +1,398 @@
+import logging
+import math
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import FIXED, SMALL_CONSTANTS, formulas
+
+from rlsearch import Formula
+from rlsearch.errors import ConfigError, FormulaError, RlsearchError
+from rlsearch.formula import OPERATORS
+from rlsearch.formula.backends import NUMPY
+from rlsearch.formula.program import run_with_slopes
+from rlsearch.kernels import TorchKernel, choice, default_kernel, kernel_named
+from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.settings import ProxySettings
+
+numba_kernel = pytest.importorskip(
+    "rlsearch.kernels.numba_kernel", reason="numba is not installed", exc_type=ImportError
+)
+from rlsearch.kernels import numba_functions, numba_source  # noqa: E402 (need numba)
+
+torch.set_num_threads(1)
+
+KERNEL = numba_kernel.NumbaKernel()
+TORCH = TorchKernel()
+TEXTS = ["relu(x)", "silu(x)", "x", "x + 1", "gelu(x)", "max(x, sin(x))", "1 / x", "sqrt(x)", "-x", "x**3"]
+FORMULAS = [Formula.parse(text) for text in TEXTS]
+EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
+BLOCK = numba_source.BLOCK
+
+SPECIAL = [
+    math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-42, -1e-42, 1e-30, 1e-7, -1e-7, 1e-6, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0,
+    20.0, -20.0, 88.0, 90.0, -88.0, -104.0, 1e3, -1e3, 1e5, 1e10, -1e10, 1e19, -1e19, 1e30, 3.4e38, -3.4e38,
+]  # fmt: skip
+
+
+def numbers(*shape, seed=0, scale=2.0):
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def value_and_gradient(function, x, outer):
+    x = x.detach().clone().requires_grad_()
+    y = function(x)
+    return y.detach(), torch.autograd.grad(y, x, outer)[0]
+
+
+def value_and_slope(kernel, formula, x):
+    y, slope = value_and_gradient(kernel.population([formula]), x[None], torch.ones(1, *x.shape))
+    return y[0], slope[0]
+
+
+def assert_same_bits(a, b):
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    assert torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+
+
+# --- operators ---
+
+# Every operator in every form: of x alone, of x and another function of x, and of x and a constant on either side.
+FORMS = {
+    name: [(name, "x")]
+    if operator.arity == 1
+    else [(name, "x", "square", "x"), (name, "square", "x", "x"), (name, "x", 0.75), (name, -1.5, "x")]
+    for name, operator in OPERATORS.items()
+}
+# Units in the last place of a value, measured 0.8 of these; all that are not named are within 2. exp turns the rounding
+# of the square into 62 of them in gauss, in torch too.
+ULPS = {"exp": 1.2, "log": 1.0, "erf": 1.2, "elu": 1.0, "atan": 3.5, "tanh": 3, "asinh": 4, "sinh": 4, "cosh": 3.5} | {
+    "softplus": 3, "sigmoid": 2.5, "gate": 3.5, "gauss": 75,
+}  # fmt: skip
+# Beside them near the zeros of sin and cos, as large as the rounding of a number near 1.
+ABSOLUTE = {"sin": 1e-7, "cos": 1e-7, "sinc": 1.5e-7}
+DENSE = np.concatenate(
+    [np.linspace(-9, 9, 60_001), np.linspace(-80, 80, 40_001), np.outer([1, -1], np.geomspace(1e-30, 80, 5000)).ravel()]
+).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_against_float64(name):
+    x = DENSE.astype(np.float64)
+    for tokens in FORMS[name]:
+        formula = Formula(tokens)
+        y, slope = (t.double().numpy() for t in value_and_slope(KERNEL, formula, torch.from_numpy(DENSE)))
+        with np.errstate(all="ignore"):
+            exact, (exact_slope,) = run_with_slopes(formula.program, NUMPY, (x,))
+        assert (np.abs(exact) < 3e38).all()  # larger numbers are among the special ones below
+        rounding = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+        # Denormal numbers may be flushed; a sum that cancels keeps the rounding of its terms.
+        allowed = 2e-38 + ABSOLUTE.get(name, 0.0)
+        if name in ("add", "sub"):
+            allowed += 6e-8 * x * x
+        worst = np.max((np.abs(y - exact) - allowed) / rounding)
+        assert worst <= ULPS.get(name, 2.0), f"{formula}: {worst} units in the last place"
+        atol = 3e-7 * np.ones_like(x)
+        if name == "sinc":  # a difference of two numbers near 1, divided by x
+            atol += 3e-7 / np.maximum(np.abs(x), 1e-6)
+        if name == "div":  # float32 puts some numbers on the other side of the guard's edge
+            atol += np.where(np.abs(x * x - 1e-6) < 1e-12, np.inf, 0.0)
+        excess = np.abs(slope - exact_slope) - atol - 3e-6 * np.abs(exact_slope)
+        assert (excess <= 0).all(), f"{formula} at {x[np.argmax(excess)]}: slope off by {excess.max()}"
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_many_turns(name):
+    x = np.outer([1, -1], np.geomspace(10, 1e15, 20_000)).ravel().astype(np.float32)
+    y = KERNEL.population([Formula((name, "x"))])(torch.from_numpy(x)[None])[0]
+    np.testing.assert_allclose(y, OPERATORS[name].value(NUMPY, x.astype(np.float64)), rtol=0, atol=1.2e-7)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_special_numbers_have_torchs_values(name):
+    x = torch.tensor(SPECIAL)
+    for tokens in [*FORMS[name], *([(name, "x", "neg", "x")] if OPERATORS[name].arity == 2 else [])]:
+        formula = Formula(tokens)
+        ours = KERNEL.population([formula])(x[None])[0]
+        theirs = TORCH.population([formula])(x[None])[0]
+        if name in ("sin", "cos", "sinc"):  # many turns away any number in their range will do
+            far = (x.abs() > 1e15) & x.isfinite()
+            assert (ours[far].abs() <= 1).all()
+            ours, theirs = (torch.where(far, 0.0, t) for t in (ours, theirs))
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=2e-7, equal_nan=True), f"{formula}: {ours} not {theirs}"
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_slopes_at_kinks_and_guards_are_torchs(name):
+    x = torch.tensor([0.0, -0.0, 1e-7, -1e-7, 1.0, -1.0, 3.0, -3.0, 0.75, -1.5, 1e18, -1e18, 1e-30])
+    for tokens in FORMS[name]:
+        ours, theirs = (value_and_slope(kernel, Formula(tokens), x)[1] for kernel in (KERNEL, TORCH))
+        if name in ("sin", "cos", "sinc"):
+            ours, theirs = ours[x.abs() < 1e15], theirs[x.abs() < 1e15]
+        torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=3e-7, msg=lambda m, t=tokens: f"{t}: {m}")
+
+
+def test_every_function_of_the_operator_table_is_there(monkeypatch):
+    assert [name for name in numba_source.FUNCTIONS if not hasattr(numba_functions, name)] == []
+    monkeypatch.delattr(numba_functions, "tanh")
+    with pytest.raises(RlsearchError, match=r"calls 'tanh', which .*numba_functions\.py lacks; define it there"):
+        numba_source.load_interpreter()
+
+
+def test_an_operator_is_defined_in_the_table_alone(monkeypatch):
+    """Its value and its partials turn into source by themselves, in every form that it may have in a program."""
+    source = numba_source.interpreter_source()
+    for (name, form), code in numba_source.OPCODES.items():
+        assert source.count(f"opcode == {code}:  # {name} {form}\n") == 2
+    assert {name for name, _ in numba_source.OPCODES} == set(OPERATORS)
+    assert "(F(0.5) + (F(0.5) * sign((a - b)))) * left[512 + i]" in source  # the slope of max, from its row
+    assert source == numba_source.interpreter_source()
+
+
+# --- formulas ---
+
+FLOAT32 = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)  # sin of much larger ones is noise
+
+
+@settings(FIXED, max_examples=300)
+@given(formulas(constants=SMALL_CONSTANTS | FLOAT32, max_size=14))
+def test_random_formulas_against_torch(formula):
+    x = numbers(1, 600)
+    ours, theirs = (value_and_gradient(k.population([formula]), x, torch.ones_like(x)) for k in (KERNEL, TORCH))
+    exact = value_and_gradient(TORCH.population([formula]), x.double(), torch.ones_like(x).double())
+    for a, b, c in zip(ours, theirs, exact, strict=True):
+        # Where float32 itself is good to 1e-5, by torch, we are to 1e-3: other points are ill-conditioned.
+        good = c.isfinite() & torch.isclose(b.double(), c, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(a.double()[good], c[good], rtol=1e-3, atol=1e-4)
+
+
+@settings(FIXED, max_examples=300)
+@given(formulas(max_size=14))
+def test_random_formulas_have_torchs_mask_of_numbers(formula):
+    x = torch.tensor([SPECIAL])
+    ours, theirs = (kernel.population([formula])(x) for kernel in (KERNEL, TORCH))
+    edge = ours.abs().nan_to_num().maximum(theirs.abs().nan_to_num()) > 1e37  # may overflow in one and not the other
+    assert torch.equal(ours.isnan() | edge, theirs.isnan() | edge), (x[ours.isnan() != theirs.isnan()], ours, theirs)
+
+
+@settings(FIXED, max_examples=100)
+@given(formulas())
+def test_without_gradients_the_bits_are_the_same(formula):
+    activation, x = KERNEL.population([formula]), numbers(1, 700)
+    with_gradients = activation(x.clone().requires_grad_())
+    assert with_gradients.requires_grad
+    with torch.no_grad():
+        assert_same_bits(activation(x.clone().requires_grad_()), with_gradients.detach())
+    assert not activation(x).requires_grad
+
+
+def test_a_formula_of_many_live_values():
+    """A value stays in its slot until its last use, whatever is computed meanwhile."""
+    terms = " + ".join(f"sin({i} * x) * cos({i} * x)" for i in range(1, 12))
+    text = f"({terms}) * ({' + '.join(f'cos({i} * x)' for i in range(11, 0, -1))})"
+    formula, x = Formula.parse(text), numbers(1, 2 * BLOCK + 7, scale=0.5)
+    for a, b in zip(*(value_and_gradient(k.population([formula]), x, x) for k in (KERNEL, TORCH)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+# --- populations ---
+
+
+@pytest.mark.parametrize("slot", [0, 4, len(FORMULAS) - 1])
+def test_a_non_finite_member_changes_no_bit_of_the_others(slot):
+    x, outer = numbers(len(FORMULAS), 16, 100), numbers(len(FORMULAS), 16, 100, seed=1)
+    others = [k for k in range(len(FORMULAS)) if k != slot]
+    y, gradient = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
+    exploding = [*FORMULAS[:slot], EXPLODING, *FORMULAS[slot + 1 :]]
+    y_exploding, gradient_exploding = value_and_gradient(KERNEL.population(exploding), x, outer)
+    assert not y_exploding[slot].isfinite().all()
+    assert not gradient_exploding[slot].isfinite().all()
+    assert_same_bits(y[others], y_exploding[others])
+    assert_same_bits(gradient[others], gradient_exploding[others])
+    x[slot], outer[slot] = math.nan, math.inf  # numbers that are not finite on their way in
+    y_nan, gradient_nan = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
+    assert y_nan[slot].isnan().all()
+    assert_same_bits(y[others], y_nan[others])
+    assert_same_bits(gradient[others], gradient_nan[others])
+
+
+@pytest.mark.parametrize("rows", [1, 5, 37])  # less than a block, and a rest behind some blocks
+def test_a_members_bits_do_not_depend_on_slot_and_neighbours(rows):
+    x, outer = numbers(1, rows, 99), numbers(1, rows, 99, seed=1)
+    alone = value_and_gradient(KERNEL.population([FORMULAS[4]]), x, outer)
+    for slot in range(len(FORMULAS)):
+        members = [*FORMULAS[:slot], FORMULAS[4], *FORMULAS[slot + 1 :]]
+        repeated = (t.repeat(len(members), 1, 1) for t in (x, outer))
+        among = value_and_gradient(KERNEL.population(members), *repeated)
+        for a, b in zip(alone, among, strict=True):
+            assert_same_bits(a[0], b[slot])
+
+
+def test_a_numbers_bits_do_not_depend_on_its_place():
+    activation, x = KERNEL.population([FORMULAS[5]]), numbers(1, 3 * BLOCK)
+    y, gradient = value_and_gradient(activation, x, torch.ones_like(x))
+    for start in (1, 3, 511, 700):
+        part = x[:, start : start + 600]
+        y_part, gradient_part = value_and_gradient(activation, part, torch.ones_like(part))
+        assert_same_bits(y[:, start : start + 600], y_part)
+        assert_same_bits(gradient[:, start : start + 600], gradient_part)
+
+
+def test_numbers_that_are_not_contiguous():
+    activation, x, outer = KERNEL.population(FORMULAS[:2]), numbers(2, 30, 50), numbers(2, 30, 50, seed=1)
+    y, gradient = value_and_gradient(activation, x, outer)
+    for function in (lambda t: activation(t.mT).mT, lambda t: activation(t).mT.contiguous().mT):
+        for a, b in zip((y, gradient), value_and_gradient(function, x, outer), strict=True):
+            assert_same_bits(a, b)
+    with torch.no_grad():
+        assert_same_bits(activation(x[:, ::2, 1::3]), y[:, ::2, 1::3])
+        assert_same_bits(activation(x[:1].expand(2, 30, 50))[:1], y[:1])
+    leaf = x.clone().requires_grad_()
+    activation(leaf).sum().backward()  # the gradient of a sum is one number in every place
+    assert_same_bits(leaf.grad, value_and_gradient(activation, x, torch.ones_like(x))[1])
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 0), (3, 2, 3, 4), (3, BLOCK), (3, BLOCK + 1)])
+def test_any_shape_behind_the_population_axis(shape):
+    members, x = FORMULAS[:3], numbers(*shape)
+    y, gradient = value_and_gradient(KERNEL.population(members), x, torch.ones(shape))
+    assert y.shape == gradient.shape == shape
+    torch.testing.assert_close(y, torch.stack([f.to_module()(a) for f, a in zip(members, x, strict=True)]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes_take_torchs_way(dtype):
+    x, outer = (numbers(len(FORMULAS), 32, seed=seed).to(dtype) for seed in (0, 1))
+    for a, b in zip(*(value_and_gradient(k.population(FORMULAS), x, outer) for k in (KERNEL, TORCH)), strict=True):
+        assert a.dtype == dtype
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def test_wrong_populations_are_refused():
+    with pytest.raises(FormulaError, match=r"has the inputs \(.*'g'.*\); proxies take formulas of x alone"):
+        KERNEL.population([FORMULAS[0], Formula.parse("x * g")])
+    for gradients in (True, False):
+        with pytest.raises(ValueError, match="a population of 2 got a tensor of 3 slices"):
+            KERNEL.population(FORMULAS[:2])(torch.ones(3, 4, requires_grad=gradients))
+
+
+def test_second_derivatives_are_refused_rather_than_wrong():
+    x = numbers(1, 4).requires_grad_()
+    y = KERNEL.population([FORMULAS[1]])(x)
+    (gradient,) = torch.autograd.grad((y * y).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradient_again():
+    x, outer = numbers(1, 40).requires_grad_(), numbers(1, 40, seed=1)
+    y = KERNEL.population([FORMULAS[1]])(x)
+    first, again = (torch.autograd.grad(y, x, outer, retain_graph=True)[0].clone() for _ in range(2))
+    assert_same_bits(first, again)
+
+
+def test_denormal_numbers_are_flushed_where_torch_flushes_them():
+    """As the trainer asks for: they would make everything slow."""
+    activation, x = KERNEL.population([Formula.parse("0.5 * x")]), torch.tensor([[3e-38, 1.5e-38]])
+    assert (activation(x) > 0).tolist() == [[True, True]]
+    torch.set_flush_denormal(True)
+    try:
+        flushed = activation(x)
+    finally:
+        torch.set_flush_denormal(False)
+    assert (flushed > 0).tolist() == [[True, False]]
+
+
+# --- training ---
+
+
+def test_training_comes_out_as_with_torch():
+    settings_ = ProxySettings(
+        dataset="digits", widths=(32, 32), epochs=3, train_size=512, validation_size=396, batch_size=64, population=8
+    )
+    members = [Member(FORMULAS[k], seed) for seed, k in enumerate((0, 1, 4, 5, 0, 1, 4, 5))]
+    proxies = [Proxy(settings_, kernel, "cpu") for kernel in (KERNEL, KERNEL, TORCH)]
+    ours, again, theirs = (proxy.train_population(members, "validation") for proxy in proxies)
+    assert ours == again
+    assert min(theirs) > 0.5  # of ten classes
+    assert ours == pytest.approx(theirs, abs=0.02)
+
+
+# --- the object, its cache, its absence ---
+
+
+def test_pickles_and_rebuilds():
+    for kernel in (pickle.loads(pickle.dumps(KERNEL)), type(KERNEL)()):
+        assert_same_bits(kernel.population(FORMULAS[:1])(numbers(1, 9)), KERNEL.population(FORMULAS[:1])(numbers(1, 9)))
+
+
+def test_another_process_imports_numba_late_and_loads_what_this_one_compiled():
+    code = (
+        "import sys, time, rlsearch.kernels, rlsearch.proxies.population\n"
+        "assert 'numba' not in sys.modules\n"
+        "started = time.process_time()\n"
+        "rlsearch.kernels.kernel_named('numba', 'cpu')\n"
+        "print(time.process_time() - started)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 4  # 0.8 s on a free core; compiling takes 15
+
+
+@pytest.fixture
+def _without_numba(monkeypatch):
+    choice._advise.cache_clear()
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    yield
+    choice._advise.cache_clear()
+
+
+@pytest.mark.usefixtures("_without_numba")
+def test_without_numba_torch_is_taken_and_advice_given_once(caplog):
+    with caplog.at_level(logging.INFO, logger="rlsearch"):
+        assert [default_kernel("cpu").name, kernel_named("auto", "cpu").name] == ["torch", "torch"]
+    (record,) = caplog.records
+    assert "pip install 'rlsearch[numba]'" in record.getMessage()
+    with pytest.raises(ConfigError, match=r"needs numba, which is not installed: pip install 'rlsearch\[numba\]'"):
+        kernel_named("numba", "cpu")
+
+
+def test_the_choice_of_a_kernel(caplog):
+    with caplog.at_level(logging.WARNING, logger="rlsearch"):
+        assert [default_kernel(device).name for device in ("cpu", "cuda", "cuda:1")] == ["numba", "torch", "torch"]
+        chosen = [kernel_named(name, "cpu").name for name in ("auto", "torch", "numba")]
+    assert chosen == ["numba", "torch", "numba"]
+    assert not caplog.records
+    with pytest.raises(ConfigError, match="unknown kernel 'numbda'; expected one of auto, torch, numba; did you mean"):
+        kernel_named("numbda", "cpu")
+    with pytest.raises(ConfigError, match="the kernel 'numba' is for the CPU, and the device is 'cuda'"):
+        kernel_named("numba", "cuda")
+
+
+FAKE = "\ndef {name}():\n    return {cached}, {block}\n"  # an interpreter that compiles at once
+
+
+def test_a_cache_folder_that_cannot_be_written(monkeypatch, tmp_path, caplog):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(numba_source, "_INTERPRETER", FAKE)
+    with caplog.at_level(logging.WARNING, logger="rlsearch"):
+        module = numba_source.load_interpreter()
+    assert module.value() == (False, BLOCK)
+    assert "cannot be kept" in caplog.text
+
+
+def test_the_machine_code_is_made_anew_when_a_function_changes(monkeypatch, tmp_path):
+    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(numba_source, "BLOCK", 7)
+    monkeypatch.setattr(numba_source, "_INTERPRETER", FAKE)
+    assert numba_source.load_interpreter().value() == (True, 7)
+    assert numba_source.load_interpreter() is numba_source.load_interpreter()
+    monkeypatch.setattr(numba_source.inspect, "getsource", lambda module: "changed")
+    numba_source.load_interpreter()
+    assert len(list((tmp_path / "kernels").glob("*.py"))) == 2
