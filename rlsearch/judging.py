@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pydantic import Field
 
@@ -30,11 +31,14 @@ _log = logging.getLogger(__name__)
 
 
 class RescoringSettings(Settings):
-    """How often the best functions are trained again from another seed, so that no lucky draw leads the policy."""
+    """How the best functions are trained again, before the round's results steer the policy."""
 
     every: int = Field(5, ge=0, description="rounds between two rescorings; 0 for none")
     best: int = Field(16, ge=1, description="functions that are rescored")
     max_seeds: int = Field(5, ge=2, le=1000, description="seeds of a function after which it is known well enough")
+    epochs_factor: int = Field(
+        1, ge=1, description="how much longer they are trained; the longer training alone counts"
+    )
 
 
 @dataclass(slots=True)
@@ -45,21 +49,27 @@ class Judged:
         formula: Its spelling with the highest reward.
         result: That spelling's result.
         evaluations: All of its evaluations, over proxies and seeds.
+        last_round: The last round in which it was proposed; -1 for a reference that has not been.
     """
 
     formula: Formula
     result: RewardResult
     evaluations: list[Evaluation] = field(default_factory=list)
+    last_round: int = -1
 
     @property
     def seeds(self) -> int:
-        """Number of seeds it was trained from."""
+        """Number of seeds it was trained from, by any protocol."""
         return len({e.request.seed for e in self.evaluations})
 
+    def seeds_of(self, protocol: str) -> int:
+        """Returns the number of its evaluations by one protocol."""
+        return sum(e.request.protocol == protocol for e in self.evaluations)
+
     @property
-    def rank(self) -> tuple[float, int, str]:
-        """Sorts by reward; at a tie the shorter spelling is the better one."""
-        return (self.result.value, -self.formula.size, str(self.formula))
+    def rank(self) -> tuple[float, int]:
+        """Sorts by reward; at a tie the shorter spelling is the better one, and then the earlier."""
+        return (self.result.value, -self.formula.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ class PlainReward:
 
     def __init__(self, reward: Reward | None, protocol: str) -> None:
         self.reward = reward
-        self.protocols = (protocol,)
+        self.protocols = self.rescoring_protocols = (protocol,)
         self.references: tuple[Request, ...] = ()
 
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
@@ -170,6 +180,13 @@ class Judge:
         rescoring: How the best are scored again.
         first_round: The round to go on with; what the archive has of it and of later ones is not yet known.
         on_progress: Called with the number of evaluations done of those wanted for this round's new functions.
+
+    Attributes:
+        round: Number of the next round.
+        report: What happened in the last round.
+        known: Every function judged, by fingerprint, in the order in which they came.
+        proposals: Formulas judged, repeats included.
+        candidates: Functions that the search has trained; what is unfit, or a reference, costs nothing.
     """
 
     def __init__(
@@ -194,6 +211,8 @@ class Judge:
         self.on_progress = on_progress
         self.report: RoundReport | None = None
         self.known: dict[str, Judged] = {}
+        self.proposals = archive.proposals(first_round)
+        self.candidates = 0
         self._done_before: dict[tuple[str, str, int], Evaluation] = {}
         self._trained = 0
         self._take_up()
@@ -211,11 +230,17 @@ class Judge:
         by_function: dict[str, list[Evaluation]] = {}
         for evaluation in (*references, *earlier):
             by_function.setdefault(evaluation.request.formula.fingerprint, []).append(evaluation)
-        for fingerprint, evaluations in by_function.items():
-            self._learn(evaluations[0].request.formula, fingerprint, evaluations)
-        for fingerprint, formula in self.archive.spellings(before_round=self.round):
+        spellings = list(self.archive.spellings(before_round=self.round))
+        # In the order in which they came: a reward may yield its evaluations in another.
+        came = dict.fromkeys([*(e.request.formula.fingerprint for e in references), *(s[0] for s in spellings)])
+        for fingerprint in came | dict.fromkeys(by_function):
+            if evaluations := by_function.get(fingerprint):
+                self._learn(evaluations[0].request.formula, fingerprint, evaluations)
+        self.candidates -= len({request.formula.fingerprint for request in self.reward.references})
+        for fingerprint, formula, last_round in spellings:
             if fingerprint in self.known:
                 self._result(formula)
+                self.known[fingerprint].last_round = max(self.known[fingerprint].last_round, last_round)
 
     def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:
         """Judges the formulas of one round and stores them."""
@@ -239,6 +264,8 @@ class Judge:
             self._rescore()
 
         results = [self._result(formula) for formula in formulas]
+        for formula in formulas:
+            self.known[formula.fingerprint].last_round = self.round
         fresh = [first_of.get(formula.fingerprint) == slot for slot, formula in enumerate(formulas)]
         self.archive.add_round(
             self.round,
@@ -247,29 +274,31 @@ class Judge:
         seconds = time.perf_counter() - started
         self.report = RoundReport(self.round, tuple(formulas), tuple(results), tuple(fresh), self._trained, seconds)
         self.round += 1
+        self.proposals += len(formulas)
         return results
-
-    def new_in_round(self) -> tuple[bool, ...]:
-        """Returns which slots of the last round had a function that was not known before, each function once."""
-        return self.report.fresh if self.report else ()
 
     def leaderboard(self, count: int) -> list[Judged]:
         """Returns the ``count`` best functions, best first."""
         ok = (judged for judged in self.known.values() if judged.result.status is Status.OK)
         return heapq.nlargest(count, ok, key=lambda judged: judged.rank)
 
+    def recent(self, count: int) -> list[Judged]:
+        """Returns the ``count`` functions judged last, the newest first."""
+        return list(islice(reversed(self.known.values()), count))
+
     def _rescore(self) -> None:
+        protocols = self.reward.rescoring_protocols
         # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
         references = {request.formula.fingerprint for request in self.reward.references}
         chosen = [
             judged
             for judged in self.leaderboard(self.rescoring.best)
-            if judged.seeds < self.rescoring.max_seeds and judged.formula.fingerprint not in references
+            if judged.seeds_of(protocols[0]) < self.rescoring.max_seeds and judged.formula.fingerprint not in references
         ]
         requests = [
-            Request(judged.formula, protocol, self.seeds(judged.seeds))
+            Request(judged.formula, protocol, self.seeds(judged.seeds_of(protocol)))
             for judged in chosen
-            for protocol in self.reward.protocols
+            for protocol in protocols
         ]
         for evaluation in self._evaluate(self.round, requests):
             self.known[evaluation.request.formula.fingerprint].evaluations.append(evaluation)
@@ -291,6 +320,7 @@ class Judge:
     def _learn(self, formula: Formula, fingerprint: str, evaluations: list[Evaluation]) -> None:
         result = self._checked(self.reward.combine(formula, evaluations))
         self.known[fingerprint] = Judged(formula, result, evaluations)
+        self.candidates += result.status in (Status.OK, Status.DIVERGED)
 
     def _result(self, formula: Formula) -> RewardResult:
         """Returns the result of a known function in this spelling, which may be the best one yet."""

@@ -51,7 +51,7 @@ def unfit():
 class Staged:
     """A staged reward: the score is the size plus the seed, which is to show that every part is used."""
 
-    protocols = ("size", "depth")
+    protocols = rescoring_protocols = ("size", "depth")
     references = ()
     seeded = True
 
@@ -66,6 +66,27 @@ class Staged:
     def combine(self, formula, evaluations):
         scores = [evaluation.score for evaluation in evaluations]
         return RewardResult(sum(scores) / len(scores), score=scores[0])
+
+
+class Picky:
+    """Every third formula of a call is screened out before the others are scored; one is trained at a time."""
+
+    protocols = rescoring_protocols = ("p",)
+    references = ()
+    seeded = False
+
+    def refer(self, evaluations):
+        assert list(evaluations) == []
+
+    def evaluate(self, requests):
+        yield [Evaluation(request, Status.UNFIT) for request in requests if request.formula.size % 3 == 0]
+        for request in requests:
+            if request.formula.size % 3:
+                yield [Evaluation(request, Status.OK, 1 / request.formula.size)]
+
+    def combine(self, formula, evaluations):
+        (evaluation,) = evaluations
+        return RewardResult(evaluation.score or 0.0, evaluation.status, evaluation.score)
 
 
 class Killing:

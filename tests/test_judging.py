@@ -34,7 +34,7 @@ class FakeReward:
     """
 
     seeded = True
-    protocols = ("p", "q")
+    protocols = rescoring_protocols = ("p", "q")
 
     def __init__(self, stop_at=None, baseline_seeds=3):
         self.references = [Request(RELU, p, s) for p in self.protocols for s in range(baseline_seeds)]
@@ -227,6 +227,52 @@ class TestARound:
         values = [j.result.value for j in judge.leaderboard(100)]
         assert values == sorted(values, reverse=True)
         assert [j.result.value for j in judge.leaderboard(3)] == values[:3]
+
+
+class Untidy(FakeReward):
+    """Screens first and trains proxy by proxy, as the default reward does: evaluations come in another order."""
+
+    def evaluate(self, requests):
+        order = sorted(requests, key=lambda r: ("exp" not in r.formula.tokens, r.protocol))
+        return super().evaluate(order[::-1] if len(order) % 3 else order)
+
+
+class TestWhatSearchMethodsSee:
+    def test_the_functions_judged_last(self, archive):
+        judge = make_judge(FakeReward(), archive, rescoring=NEVER)
+        assert [str(j.formula) for j in judge.recent(5)] == ["relu(x)"]  # the reference
+        judge([X, TANH, X])
+        judge([SIN, TANH, LONG_SILU])
+        judge([SILU, RELU])  # nothing new
+        assert [j.formula.fingerprint for j in judge.recent(9)] == [
+            f.fingerprint for f in (SILU, SIN, TANH, X, RELU)
+        ]  # fmt: skip
+        assert judge.recent(2) == judge.recent(9)[:2]
+        assert judge.recent(0) == []
+
+    def test_candidates_are_functions_that_were_trained(self, archive):
+        """Screened ones, references, repeats and further seeds do not count; what diverges was trained."""
+        judge = make_judge(FakeReward(), archive, rescoring=RescoringSettings(every=1, best=9))
+        assert (judge.candidates, judge.proposals) == (0, 0)
+        judge(parse("exp(x)", "cosh(x)", "tanh(x)", "tanh(x)", "relu(x)"))
+        assert (judge.candidates, judge.proposals) == (2, 5)
+        judge([TANH, SIN])
+        assert (judge.candidates, judge.proposals) == (3, 7)
+
+    @pytest.mark.parametrize("reward", [FakeReward, Untidy])
+    @pytest.mark.parametrize("done", range(len(ROUNDS) + 1))
+    def test_all_of_it_is_the_same_after_resuming(self, archive, reward, done):
+        """In whatever order the reward yields; what a round left beyond the checkpoint is not seen before its time."""
+        judge, seen = make_judge(reward(), archive), []
+        for formulas in [*ROUNDS, []]:
+            ages = [(j.formula, j.result, j.seeds) for j in judge.recent(100)]
+            seen.append((ages, judge.candidates, judge.proposals))
+            if formulas:
+                judge(formulas)
+        judge = make_judge(reward(), archive, first_round=done)
+        ages = [(j.formula, j.result, j.seeds) for j in judge.recent(100)]
+        assert list(map(repr, ages)) == list(map(repr, seen[done][0]))
+        assert (judge.candidates, judge.proposals) == seen[done][1:]
 
 
 class TestRescoring:

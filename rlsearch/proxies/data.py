@@ -9,16 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from zipfile import BadZipFile
 
 import numpy as np
-import platformdirs
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlsearch.cache import cache_folder
 from rlsearch.proxies.settings import ProxySettings
 
 N_CLASSES = 10  # of every set here
@@ -52,11 +51,6 @@ class Dataset:
 def load_dataset(settings: ProxySettings) -> Dataset:
     """Returns the dataset of a proxy on the CPU; generated once per machine, and once per process read."""
     return _load(settings.dataset, settings.data_seed, settings.sizes)
-
-
-def cache_folder() -> Path:
-    """Returns the machine's cache folder of rlsearch; the environment variable RLSEARCH_CACHE moves it."""
-    return Path(os.environ.get("RLSEARCH_CACHE") or platformdirs.user_cache_dir("rlsearch"))
 
 
 @lru_cache(maxsize=8)

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rlsearch.cache import cache_folder
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.data import cache_folder
 from rlsearch.threads import one_thread
 
 ELEMENTS = 2**16

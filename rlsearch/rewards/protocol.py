@@ -114,6 +114,7 @@ class StagedReward(Protocol):
 
     Attributes:
         protocols: Names of the proxies; each stands for everything that decides a score except formula and seed.
+        rescoring_protocols: Those by which the best are scored again: the same, or of a higher fidelity.
         references: Evaluations that others are relative to, for instance ReLU's.
         seeded: Whether another seed gives another score, so that scoring again says more.
     """
@@ -121,6 +122,11 @@ class StagedReward(Protocol):
     @property
     def protocols(self) -> Sequence[str]:
         """Names of the proxies."""
+        ...
+
+    @property
+    def rescoring_protocols(self) -> Sequence[str]:
+        """Names of the proxies by which the best are scored again."""
         ...
 
     @property

@@ -31,6 +31,7 @@ class ProxyReward:
         run_seed: Seeds belong to the run: all trainings use :func:`search_seed` of it.
         workers: Processes that train side by side.
         status_values: The reward of formulas without a score.
+        epochs_factor: How much longer the proxies of a higher fidelity are trained; 1 for none.
     """
 
     seeded = True
@@ -44,15 +45,20 @@ class ProxyReward:
         run_seed: int = 0,
         workers: int = 1,
         status_values: StatusValues = StatusValues(),
+        epochs_factor: int = 1,
     ) -> None:
         self.settings = settings
         self.costs = costs
         self.status_values = status_values
-        proxies = [Proxy(proxy, kernel, device, workers) for proxy in settings.proxies]
-        self.proxies = {proxy.protocol: proxy for proxy in proxies}
-        if len(self.proxies) < len(proxies):
+        longer = [
+            proxy.check(proxy.model_dump() | {"epochs": epochs_factor * proxy.epochs}) for proxy in settings.proxies
+        ]
+        short, long = ([Proxy(s, kernel, device, workers) for s in part] for part in (settings.proxies, longer))
+        self.proxies = {proxy.protocol: proxy for proxy in (*short, *long)}
+        self.protocols = tuple(proxy.protocol for proxy in short)
+        self.rescoring_protocols = tuple(proxy.protocol for proxy in long)
+        if len(set(self.protocols)) < len(short):
             raise RewardError("two proxies of the reward are the same; expected different ones")
-        self.protocols = tuple(self.proxies)
         self.run_seed = run_seed
         self.baseline: dict[str, float] = {}
 
@@ -60,7 +66,7 @@ class ProxyReward:
     def references(self) -> list[Request]:
         """The trainings of ReLU that every reward is relative to."""
         seeds = [search_seed(self.run_seed, i) for i in range(self.settings.baseline_seeds)]
-        return [Request(RELU, protocol, seed) for protocol in self.protocols for seed in seeds]
+        return [Request(RELU, protocol, seed) for protocol in self.proxies for seed in seeds]
 
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
         """Takes the evaluations of :attr:`references`.
@@ -69,7 +75,7 @@ class ProxyReward:
             RewardError: If ReLU itself does not train on a proxy.
         """
         scores = _scores_by_protocol(evaluations)
-        for protocol in self.protocols:
+        for protocol in self.proxies:
             if not scores[protocol]:
                 raise RewardError(f"ReLU has no score on {protocol}: it diverges there; lower its learning_rate")
             self.baseline[protocol] = _mean(scores[protocol])
@@ -104,7 +110,10 @@ class ProxyReward:
                 done, started = done + len(scores), time.perf_counter()
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
-        """Returns the reward of ``formula``, in this spelling, from all its evaluations."""
+        """Returns the reward of ``formula``, in this spelling, from all its evaluations.
+
+        Where there are scores of the higher fidelity they alone count, relative to ReLU at that fidelity.
+        """
         evaluations = list(evaluations)
         latency = self.costs.ratio(formula)
         for evaluation in evaluations:
@@ -112,8 +121,10 @@ class ProxyReward:
                 value = self.status_values.of(evaluation.status)
                 return RewardResult(value, evaluation.status, latency=latency, message=evaluation.message)
         scores = _scores_by_protocol(evaluations)
-        means = {protocol: _mean(scores[protocol]) for protocol in self.protocols}
-        gain = _mean([means[protocol] - self.baseline[protocol] for protocol in self.protocols])
+        again = self.rescoring_protocols
+        counted = again if all(scores[protocol] for protocol in again) else self.protocols
+        means = {protocol: _mean(scores[protocol]) for protocol in counted}
+        gain = _mean([means[protocol] - self.baseline[protocol] for protocol in counted])
         cost = self.settings.latency_weight * math.log2(latency)
         return RewardResult(gain - cost, Status.OK, _mean(list(means.values())), latency)
 

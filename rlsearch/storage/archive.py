@@ -169,15 +169,20 @@ class Archive:
             request = Request(Formula.parse(formula), protocol, seed)
             yield number, Evaluation(request, Status(status), score, latency, seconds, value, message)
 
-    def spellings(self, before_round: int) -> Iterator[tuple[str, Formula]]:
-        """Yields fingerprint and formula of every spelling proposed before a round, in order of first proposal."""
+    def proposals(self, before_round: int) -> int:
+        """Returns how many formulas were proposed before a round."""
+        ((count,),) = self._read("SELECT COUNT(*) FROM proposals WHERE round < ?", before_round)
+        return int(count)
+
+    def spellings(self, before_round: int) -> Iterator[tuple[str, Formula, int]]:
+        """Yields fingerprint, formula and last round of the spellings proposed before a round, the oldest first."""
         rows = self._read(
-            "SELECT fingerprint, formula, MIN(round * 1000000000 + slot) AS first FROM proposals "
+            "SELECT fingerprint, formula, MAX(round), MIN(round * 1000000000 + slot) AS first FROM proposals "
             "WHERE round < ? GROUP BY formula ORDER BY first",
             before_round,
         )
-        for fingerprint, formula, _ in rows:
-            yield fingerprint, Formula.parse(formula)
+        for fingerprint, formula, last_round, _ in rows:
+            yield fingerprint, Formula.parse(formula), last_round
 
     def _read(self, query: str, *parameters: int) -> Iterator[tuple[Any, ...]]:
         try:  # a damaged page is met at the row that lies on it, not before

@@ -8,6 +8,7 @@ from rlsearch.errors import RewardError
 from rlsearch.formula import OPERATORS
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.protocol import Evaluation, Request, StagedReward, StatusValues
@@ -262,3 +263,57 @@ def test_each_proxy_trains_its_own_requests():
         points = 40 if request.protocol == a else 80
         assert score == round(score * points) / points
     assert found[requests[0]] == next(reward.proxies[b].train([member(requests[0])]))[0]
+
+
+# --- fidelity ---
+
+
+def two_fidelities():
+    """A reward whose leaders are trained ten times as long, with ReLU at 0.5 by the short and 0.7 by the long."""
+    settings = RewardSettings(proxies=(TINY,), baseline_seeds=2)
+    reward = ProxyReward(settings, COSTS, TorchKernel(), "cpu", epochs_factor=10)
+    (short,), (long,) = reward.protocols, reward.rescoring_protocols
+    reward.refer([*scored(RELU, short, 0.5, 0.5), *scored(RELU, long, 0.6, 0.8)])
+    return reward, short, long
+
+
+def test_a_higher_fidelity_is_a_protocol_of_its_own_and_has_references():
+    reward, short, long = two_fidelities()
+    assert short != long
+    assert [p.settings.epochs for p in reward.proxies.values()] == [2, 20]
+    assert {(r.protocol, r.seed) for r in reward.references} == {
+        (p, search_seed(0, i)) for p in (short, long) for i in range(2)
+    }
+    same = made()
+    assert same.rescoring_protocols == same.protocols == (short,)
+
+
+def test_scores_of_the_higher_fidelity_alone_count():
+    """SiLU costs 0.01 * log2(2): +0.1 - 0.01 by the short training, +0.02 - 0.01 by the long one, whatever the short
+    ones said.
+    """
+    reward, short, long = two_fidelities()
+    first = reward.combine(SILU, scored(SILU, short, 0.6))
+    assert first.value == pytest.approx(0.09)
+    assert first.score == pytest.approx(0.6)
+    again = reward.combine(SILU, [*scored(SILU, short, 0.6), *scored(SILU, long, 0.70, 0.74)])
+    assert again.value == pytest.approx(0.01)
+    assert again.score == pytest.approx(0.72)
+
+
+def test_a_divergence_at_either_fidelity_is_one():
+    reward, short, long = two_fidelities()
+    diverged = scored(SILU, long, None, status=Status.DIVERGED)
+    assert reward.combine(SILU, [*scored(SILU, short, 0.6), *diverged]).status is Status.DIVERGED
+
+
+def test_the_higher_fidelity_is_the_longer_training():
+    """The scores are those of a proxy that has twenty epochs in its settings."""
+    reward, short, long = two_fidelities()
+    requests = [Request(SILU, protocol, 3) for protocol in (short, long)]
+    scores = {e.request.protocol: e.score for e in everything(reward, requests)}
+    for protocol, epochs in ((short, 2), (long, 20)):
+        proxy = Proxy(ProxySettings.check(TINY | {"epochs": epochs}), TorchKernel(), "cpu")
+        (expected,) = next(iter(proxy.train([Member(SILU, 3)])))
+        assert scores[protocol] == expected
+    assert scores[short] != scores[long]

@@ -98,8 +98,9 @@ def test_spellings_in_order_of_first_proposal(archive):
     archive.add_round(1, [proposal(OTHER), proposal(SILU)])
     archive.add_round(2, [proposal(Formula.parse("tanh(x)"))])
     assert list(archive.spellings(before_round=2)) == [
-        (RELU.fingerprint, RELU), (SILU.fingerprint, OTHER), (SILU.fingerprint, SILU),
+        (RELU.fingerprint, RELU, 0), (SILU.fingerprint, OTHER, 1), (SILU.fingerprint, SILU, 1),
     ]  # fmt: skip
+    assert list(archive.spellings(before_round=1))[1] == (SILU.fingerprint, OTHER, 0)
     assert list(archive.spellings(before_round=0)) == []
 
 

@@ -6,39 +6,42 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from helpers import make_judge
 
-from rlsearch.controller.ppo import make_controller
+from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import RunError, StorageError
 from rlsearch.formula import Grammar, Vocabulary
-from rlsearch.storage.checkpoint import load_checkpoint, restore, restore_policy, save_checkpoint
+from rlsearch.storage import Archive
+from rlsearch.storage.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch_envs import CurveReward
-from rlsearch_envs.lockstep import LockstepVecEnv
 
 torch.set_num_threads(1)
 
 GRAMMAR = Grammar(Vocabulary(("add", "mul", "exp"), ("x",), (1.0,)), 2, 6)
 PER_ROUND = 16
+STATE = {"weights": torch.ones(3)}
 
 
-class Recording:
-    def __init__(self):
-        self.reward = CurveReward()
-        self.proposed = []
-
-    def __call__(self, formulas):
-        self.proposed += formulas
-        return self.reward(formulas)
+def make(grammar=GRAMMAR, seed=0, **settings):
+    return PPOSearch(ControllerSettings.check({"ppo": {"n_epochs": 2}, **settings}), grammar, PER_ROUND, seed)
 
 
-def make(grammar=GRAMMAR, seed=0):
-    env = LockstepVecEnv(grammar, Recording(), PER_ROUND)
-    return make_controller(ControllerSettings(formulas_per_round=PER_ROUND, ppo={"n_epochs": 2}), env, seed), env.reward
+def learn(method, judge, rounds):
+    """Returns what was proposed."""
+    proposed = []
+    for _ in range(rounds):
+        method.run_round(judge)
+        proposed += judge.report.formulas
+    return proposed
 
 
-def learn(controller, rounds):
-    steps = rounds * PER_ROUND * GRAMMAR.max_length
-    controller.learn(steps, log_interval=None, reset_num_timesteps=False)
+def weights(method):
+    return [p.detach().clone() for p in method.ppo.policy.parameters()]
+
+
+def equal(some, others):
+    return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
 
 
 @pytest.fixture
@@ -50,67 +53,72 @@ def draws():
     return random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(()).item()
 
 
-def test_the_future_is_the_same(path):
-    """A controller of another seed goes on, from the checkpoint, exactly as the one that wrote it did."""
-    controller, reward = make()
-    learn(controller, 3)
-    save_checkpoint(path, controller, 3)
-    done = len(reward.proposed)
-    learn(controller, 3)
-    expected = reward.proposed[done:], [p.detach().clone() for p in controller.policy.parameters()], draws()
+@pytest.mark.parametrize("offspring", [0.0, 0.5])
+def test_the_future_is_the_same(path, tmp_path, offspring):
+    """A controller of other weights goes on, from the checkpoint, exactly as the one that wrote it did."""
+    method = make(offspring=offspring)
+    with Archive(tmp_path / "archive.sqlite", create=True) as archive:
+        judge = make_judge(CurveReward(), archive)
+        learn(method, judge, 3)
+        save_checkpoint(path, judge.round, method.state())
+        expected = learn(method, judge, 3), weights(method), draws()
 
-    other, other_reward = make(seed=99)
-    learn(other, 1)
-    other_reward.proposed.clear()
+    other = make(offspring=offspring)
+    learn(other, make_judge(CurveReward("exp(x)")), 4)
+    assert not equal(weights(other), weights(method))
     state = load_checkpoint(path)
     assert state["round"] == 3
-    restore(other, state)
-    assert other.num_timesteps == 3 * PER_ROUND * GRAMMAR.max_length
-    assert other._n_updates == 6  # two epochs a round
-    learn(other, 3)
-    assert len(other_reward.proposed) == 3 * PER_ROUND
-    assert other_reward.proposed == expected[0]
-    assert all(torch.equal(a, b) for a, b in zip(other.policy.parameters(), expected[1], strict=True))
+    other.restore(state["method"])
+    assert other.ppo.num_timesteps == 3 * other.env.num_envs * GRAMMAR.max_length
+    assert other.ppo._n_updates == 6  # two epochs a round
+    with Archive(tmp_path / "archive.sqlite") as archive:
+        proposed = learn(other, make_judge(CurveReward(), archive, first_round=3), 3)
+    assert len(proposed) == 3 * PER_ROUND
+    assert proposed == expected[0]
+    assert equal(weights(other), expected[1])
     assert draws() == expected[2]
 
 
 def test_random_numbers_go_on_where_they_were(path):
     """Also in the middle of a pair of normal numbers, of which numpy and random keep the second."""
-    controller, _ = make()
+    method = make()
     random.gauss(0, 1)
     np.random.randn()
-    save_checkpoint(path, controller, 0)
+    save_checkpoint(path, 0, method.state())
     expected = draws()
     assert draws() != expected
-    restore(controller, load_checkpoint(path))
+    method.restore(load_checkpoint(path)["method"])
     assert draws() == expected
 
 
 def test_saving_changes_no_random_numbers(path):
-    controller, _ = make()
+    method = make()
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    save_checkpoint(path, controller, 0)
+    save_checkpoint(path, 0, method.state())
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
 
 
 def test_the_policy_alone(path):
-    controller, _ = make()
-    learn(controller, 1)
-    save_checkpoint(path, controller, 1)
-    other, _ = make(seed=5)
+    method = make()
+    learn(method, make_judge(CurveReward()), 1)
+    save_checkpoint(path, 1, method.state())
+    other = make(seed=5)
     random_state = torch.get_rng_state()
-    restore_policy(other, load_checkpoint(path))
+    other.restore_policy(load_checkpoint(path)["method"])
     assert torch.equal(torch.get_rng_state(), random_state)
-    assert other.num_timesteps == 0
-    assert all(
-        torch.equal(a, b) for a, b in zip(other.policy.parameters(), controller.policy.parameters(), strict=True)
-    )
+    assert other.ppo.num_timesteps == 0
+    assert equal(weights(other), weights(method))
+
+
+@pytest.mark.parametrize("state", [{}, {"given": 12}, {"some": [torch.ones(2), {"more": None}, "text", 0.5]}])
+def test_any_state_of_a_method_comes_back(path, state):
+    save_checkpoint(path, 2, state)
+    assert repr(load_checkpoint(path)) == repr({"round": 2, "method": state})
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("stream failed")])
 def test_a_failed_save_leaves_the_old_file(path, monkeypatch, error):
-    controller, _ = make()
-    save_checkpoint(path, controller, 4)
+    save_checkpoint(path, 4, STATE)
     content = path.read_bytes()
 
     def half_written(state, file):
@@ -119,21 +127,20 @@ def test_a_failed_save_leaves_the_old_file(path, monkeypatch, error):
 
     monkeypatch.setattr(torch, "save", half_written)
     with pytest.raises(StorageError, match=f"latest.pt cannot be written: .*{error.args[-1]}.*Resume the run later"):
-        save_checkpoint(path, controller, 5)
+        save_checkpoint(path, 5, STATE)
     assert path.read_bytes() == content
     monkeypatch.undo()
-    save_checkpoint(path, controller, 5)
+    save_checkpoint(path, 5, STATE)
     assert load_checkpoint(path)["round"] == 5
     assert [p.name for p in path.parent.iterdir()] == ["latest.pt"]
 
 
 def test_a_failed_replacement_leaves_the_old_file(path):
     """A folder stands where the partial file should be."""
-    controller, _ = make()
-    save_checkpoint(path, controller, 4)
+    save_checkpoint(path, 4, STATE)
     path.with_suffix(".tmp").mkdir()
     with pytest.raises(StorageError, match="cannot be written"):
-        save_checkpoint(path, controller, 5)
+        save_checkpoint(path, 5, STATE)
     assert load_checkpoint(path)["round"] == 4
 
 
@@ -166,8 +173,7 @@ def test_code_in_a_file_is_not_run(path, tmp_path, saved_by):
 
 def test_bytes_that_are_no_checkpoint(path):
     """Random bytes, some of them beginning as a pickle does, and the beginnings of a true checkpoint."""
-    controller, _ = make()
-    save_checkpoint(path, controller, 0)
+    save_checkpoint(path, 0, make().state())
     content = path.read_bytes()
     rng = np.random.default_rng(0)
     files = [rng.bytes(rng.integers(0, 40)) for _ in range(150)]
@@ -194,19 +200,19 @@ def test_a_missing_file(path):
 
 
 def test_a_checkpoint_of_another_vocabulary(path):
-    controller, _ = make()
-    save_checkpoint(path, controller, 0)
-    other, _ = make(Grammar(Vocabulary(("add", "mul")), 2, 6))
+    save_checkpoint(path, 0, make().state())
+    other = make(Grammar(Vocabulary(("add", "mul")), 2, 6))
     with pytest.raises(RunError, match="does not fit the run's config"):
-        restore(other, load_checkpoint(path))
+        other.restore(load_checkpoint(path)["method"])
 
 
 def test_only_tensors_and_plain_values_are_written(path):
     """Numpy's random state needs a cast to be read by torch's safe reader; nothing warns of it."""
-    controller, _ = make()
+    method = make()
+    learn(method, make_judge(CurveReward()), 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        save_checkpoint(path, controller, 2)
+        save_checkpoint(path, 2, method.state())
         state = torch.load(path, weights_only=True)
 
     def kinds(value):
