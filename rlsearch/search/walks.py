@@ -1,0 +1,32 @@
+"""Random search: uniform walks over the legal tokens, each arity equally likely."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlsearch.formula import Formula, FormulaBuilder, Grammar
+from rlsearch.search.base import Judging, SearchMethod
+
+
+class RandomSearch(SearchMethod):
+    """Proposes random formulas; the yardstick of every other method."""
+
+    def propose(self, judge: Judging, count: int) -> list[Formula]:
+        """Returns ``count`` random formulas."""
+        ids = random_ids(self.grammar, count, self._rng(judge))
+        return [self.grammar.vocabulary.decode(row) for row in ids]
+
+
+def random_ids(grammar: Grammar, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Returns the token ids of ``count`` random formulas, zero-padded, of shape ``[count, grammar.max_length]``.
+
+    Wherever all tokens are legal, each arity is equally likely, whatever the number of operators of that arity (the
+    uniform arity prior of Petersen et al. 2021, arXiv 1912.04871). The untrained policy writes the same way.
+    """
+    weights = 1 / np.bincount(grammar.arities[1:], minlength=3)[grammar.arities]  # padding is alone where it is legal
+    builder = FormulaBuilder(grammar, count)
+    for _ in range(grammar.max_length):
+        limits = np.cumsum(np.where(builder.mask(), weights, 0), axis=1)
+        # 24 random bits, so that the product in 53 is below the last limit.
+        drawn = rng.random((count, 1), dtype=np.float32) * limits[:, -1:]
+        builder.advance((drawn >= limits).sum(axis=1))
+    return builder.tokens

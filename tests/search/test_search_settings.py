@@ -1,0 +1,38 @@
+import pytest
+
+from rlsearch.config import Config
+from rlsearch.errors import ConfigError
+
+
+def test_the_defaults():
+    config = Config()
+    assert config.search.method == "ppo"
+    assert config.search.candidates is None
+    assert config.search.warm_start == ()
+    assert (config.evolution.population, config.evolution.tournament) == (100, 10)
+    assert config.exhaustive.template is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"search": {"method": "anneal"}}, "search.method: .*'ppo', 'random', 'evolution' or 'exhaustive'"),
+        ({"search": {"rounds": 0}}, "search.rounds: .*greater than or equal to 1"),
+        ({"search": {"formulas_per_round": 1}}, "search.formulas_per_round: .*greater than or equal to 2"),
+        ({"search": {"candidates": 0}}, "search.candidates: .*greater than or equal to 1"),
+        ({"search": {"warm_start": ["x", "sin(x"]}}, "search.warm_start.1: "),
+        ({"search": {"warm_start": ["sine(x)"]}}, "search.warm_start.0: .*did you mean 'sin'"),
+        ({"search": {"round": 3}}, "search.round: unknown key; did you mean 'rounds'"),
+        ({"evolution": {"population": 1}}, "evolution.population: "),
+        ({"evolution": {"tournament": 0}}, "evolution.tournament: "),
+        ({"exhaustive": {"templat": []}}, "exhaustive.templat: unknown key; did you mean 'template'"),
+    ],
+)
+def test_bad_settings(values, message):
+    with pytest.raises(ConfigError, match=message):
+        Config.check(values)
+
+
+def test_a_warm_start_is_kept_as_it_prints():
+    config = Config.check({"search": {"warm_start": ["silu(x)", " x+1 "]}})
+    assert config.search.warm_start == ("x * sigmoid(x)", "x + 1")
