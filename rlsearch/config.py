@@ -7,7 +7,7 @@ they are held to the same rules.
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError
 from ruamel.yaml import YAML
@@ -20,6 +20,7 @@ from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging import RescoringSettings
 from rlsearch.rewards.protocol import StatusValues
 from rlsearch.rewards.settings import RewardSettings
+from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, SearchSettings
 from rlsearch.settings import DEFAULT_KIND, TARGET_KIND, Settings, problems
 
 
@@ -48,9 +49,15 @@ class Config(Settings):
 
     seed: int = Field(0, ge=0, lt=2**31 // 10_000)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    kernel: Literal["auto", "torch", "numba"] = Field(
+        "auto", description="what computes activations; auto: the fastest"
+    )
     workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")
     language: LanguageSettings = LanguageSettings()
+    search: SearchSettings = SearchSettings()
     controller: ControllerSettings = ControllerSettings()
+    evolution: EvolutionSettings = EvolutionSettings()
+    exhaustive: ExhaustiveSettings = ExhaustiveSettings()
     reward: Annotated[
         Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[TargetSettings, Tag(TARGET_KIND)],
         Discriminator(_kind_of_reward),
@@ -58,11 +65,6 @@ class Config(Settings):
     status_values: StatusValues = StatusValues()
     rescoring: RescoringSettings = RescoringSettings()
     logging: LoggingSettings = LoggingSettings()
-
-    @property
-    def proposals(self) -> int:
-        """The budget."""
-        return self.controller.rounds * self.controller.formulas_per_round
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:

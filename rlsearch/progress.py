@@ -1,10 +1,18 @@
 """The progress of a search on the screen: a bar with the time left and the best formula so far."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 
 from rlsearch.judging import Judged
@@ -21,7 +29,7 @@ def watching() -> Iterator[Watcher]:
         return
     rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # a long formula is cut, not the figures beside it
     columns = (
-        TextColumn("round"), MofNCompleteColumn(), BarColumn(12), TimeElapsedColumn(), TextColumn("left"),
+        TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(12), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[best]}", markup=False, table_column=rest),
     )  # fmt: skip
@@ -29,8 +37,8 @@ def watching() -> Iterator[Watcher]:
         task = bar.add_task("search", total=None, best="training the baseline")
 
         def draw(progress: SearchProgress) -> None:
-            done = progress.rounds_done + progress.fraction
-            bar.update(task, completed=done, total=progress.rounds, best=_best_text(progress.best))
+            unit, done, wanted = progress.nearer_budget
+            bar.update(task, description=unit, completed=done, total=wanted, best=_best_text(progress.best))
 
         yield draw
 
@@ -39,8 +47,9 @@ def _line_by_line(progress: SearchProgress) -> None:
     report = progress.report
     if report is None:
         return
+    unit, done, wanted = progress.nearer_budget
     Console(stderr=True, soft_wrap=True).print(
-        f"round {progress.rounds_done}/{progress.rounds}: {sum(report.fresh)} new functions, "
+        f"{unit} {done:.0f}/{wanted}: {sum(report.fresh)} new functions, "
         f"{report.evaluations} trainings in {report.seconds:.1f} s; best {_best_text(progress.best)}",
         markup=False,
         highlight=False,
@@ -49,3 +58,33 @@ def _line_by_line(progress: SearchProgress) -> None:
 
 def _best_text(best: Judged | None) -> str:
     return f"{best.result.value:+.4f} {best.formula}" if best else "none yet"
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[str, int, int], None]]:
+    """Yields a function of what is done, how much is done and how much is wanted; it draws a bar for each thing.
+
+    Where there is no terminal, it writes a line when a thing is finished.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _line_at_the_end
+        return
+    columns = (
+        TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(12), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def draw(what: str, done: int, wanted: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=wanted)
+            bar.update(tasks[what], completed=done, total=wanted)
+
+        yield draw
+
+
+def _line_at_the_end(what: str, done: int, wanted: int) -> None:
+    if done == wanted:
+        Console(stderr=True, soft_wrap=True).print(f"{what}: {done} done", markup=False, highlight=False)

@@ -2,30 +2,34 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from joblib import cpu_count
-from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 
 from rlsearch.config import Config, TargetSettings, dump_config, load_config
-from rlsearch.controller.monitoring import SearchMonitor, make_logger
-from rlsearch.controller.ppo import make_controller
+from rlsearch.controller.ppo import PPOSearch
 from rlsearch.errors import ConfigError, RunError, StorageError
+from rlsearch.formula import Formula
 from rlsearch.interrupts import stop_requests
 from rlsearch.judging import Judge, Judged, PlainReward, RoundReport
-from rlsearch.kernels import TorchKernel
+from rlsearch.kernels import kernel_named
+from rlsearch.monitoring import Monitor
 from rlsearch.rewards.latency import LatencyCosts, cached_costs
 from rlsearch.rewards.protocol import Reward, StagedReward
 from rlsearch.rewards.proxy import ProxyReward, search_seed
+from rlsearch.search import SearchMethod
+from rlsearch.search.evolution import EvolutionSearch
+from rlsearch.search.exhaustive import ExhaustiveSearch
+from rlsearch.search.settings import SearchSettings
+from rlsearch.search.walks import RandomSearch
 from rlsearch.storage import Archive, Run
-from rlsearch.storage.checkpoint import load_checkpoint, restore, save_checkpoint
+from rlsearch.storage.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.targets import build_target
 from rlsearch.threads import one_thread
-from rlsearch_envs.lockstep import LockstepVecEnv
 
 _log = logging.getLogger(__name__)
 
@@ -36,17 +40,28 @@ class Progress:
 
     Attributes:
         rounds_done: Whole rounds.
-        rounds: Rounds in all.
+        candidates: Functions trained.
         fraction: Of the round under way, from 0 to 1.
+        budget: What was wanted: rounds, and candidates if they are limited.
         best: The leader, if there is one.
         report: The round that has just ended, if one has.
     """
 
     rounds_done: int
-    rounds: int
+    candidates: int
     fraction: float
+    budget: SearchSettings
     best: Judged | None
     report: RoundReport | None = None
+
+    @property
+    def nearer_budget(self) -> tuple[str, float, int]:
+        """The budget that will be used up first, rounds or candidates: its name, what is done, and what was wanted."""
+        rounds = ("round", self.rounds_done + self.fraction, self.budget.rounds)
+        if self.budget.candidates is None:
+            return rounds
+        candidates = ("candidate", float(self.candidates), self.budget.candidates)
+        return max(rounds, candidates, key=lambda budget: budget[1] / budget[2])
 
 
 Watcher = Callable[[Progress], None]
@@ -101,6 +116,7 @@ def train(
         stem = stem or Path(config).stem
         config = load_config(config)
     config = resolve(config)
+    make_method(config)  # a wrong warm start or template is said before anything is written
     reward, costs = make_reward(config)
     stem = stem or "run"
     folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
@@ -118,12 +134,19 @@ def train(
             return _search(run, config, reward, archive, None, watch)
 
 
-def resume(folder: Path | str, rounds: int | None = None, *, watch: Watcher = lambda progress: None) -> Outcome:
+def resume(
+    folder: Path | str,
+    rounds: int | None = None,
+    candidates: int | None = None,
+    *,
+    watch: Watcher = lambda progress: None,
+) -> Outcome:
     """Goes on with a run that was stopped, killed, or is to be longer.
 
     Args:
         folder: The run folder.
-        rounds: A new number of rounds in all, not below those done. Nothing else can be changed.
+        rounds: A new number of rounds in all, not below those done.
+        candidates: A new number of trained functions in all. Nothing else can be changed.
         watch: Called as the search goes on.
 
     Raises:
@@ -138,23 +161,23 @@ def resume(folder: Path | str, rounds: int | None = None, *, watch: Watcher = la
         config = resolve(run_config(run))
         state = load_checkpoint(run.checkpoint) if run.checkpoint.exists() else None
         done = int(state["round"]) if state else 0
-        if rounds is not None:
-            if rounds < done:
-                raise ConfigError(f"{run.folder} has done {done} rounds already; expected at least that, got {rounds}")
-            controller = config.controller.check(config.controller.model_dump() | {"rounds": rounds})
-            config = config.model_copy(update={"controller": controller})
+        if rounds is not None and rounds < done:
+            raise ConfigError(f"{run.folder} has done {done} rounds already; expected at least that, got {rounds}")
+        budget = {"rounds": rounds, "candidates": candidates}
+        changed = {name: value for name, value in budget.items() if value is not None}
+        config = config.model_copy(update={"search": config.search.check(config.search.model_dump() | changed)})
         reward, _ = make_reward(config, run)
-        if rounds is not None:
+        if changed:
             _write_config(run, config)
         with Archive(run.archive) as archive, one_thread():
             return _search(run, config, reward, archive, state, watch)
 
 
 def resolve(config: Config) -> Config:
-    """Returns the config with device and workers decided for this machine.
+    """Returns the config with device, kernel and workers decided for this machine.
 
     Raises:
-        ConfigError: If the device is not there.
+        ConfigError: If the device or the kernel is not there.
     """
     device = config.device
     if device == "auto":
@@ -165,7 +188,8 @@ def resolve(config: Config) -> Config:
             raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
     workers = config.workers or (cpu_count() if device == "cpu" else 1)
-    return config.model_copy(update={"device": device, "workers": workers})
+    kernel = kernel_named(config.kernel, device).name
+    return config.model_copy(update={"device": device, "kernel": kernel, "workers": workers})
 
 
 def run_config(run: Run) -> Config:
@@ -194,7 +218,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         if not callable(reward):
             raise ConfigError(f"{config.reward.target} made a {type(reward).__name__}, which is not callable")
         return plain_reward(config.reward, reward), None
-    kernel = TorchKernel()
+    kernel = kernel_named(config.kernel, config.device)
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs)
     elif config.reward.latency_costs is not None:
@@ -202,7 +226,14 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     else:
         costs = cached_costs(kernel, config.device)
     reward = ProxyReward(
-        config.reward, costs, kernel, config.device, config.seed, config.workers or 1, config.status_values
+        config.reward,
+        costs,
+        kernel,
+        config.device,
+        config.seed,
+        config.workers or 1,
+        config.status_values,
+        config.rescoring.epochs_factor,
     )
     return reward, costs
 
@@ -228,35 +259,58 @@ def make_judge(config: Config, reward: StagedReward, archive: Archive, first_rou
     )
 
 
+def make_method(config: Config) -> SearchMethod:
+    """Returns the search method of a config, at its beginning.
+
+    Raises:
+        ConfigError: If the warm start or the template cannot be written in the config's language.
+    """
+    search, grammar = config.search, config.language.grammar()
+    common = (grammar, search.formulas_per_round, config.seed, [Formula.parse(text) for text in search.warm_start])
+    match search.method:
+        case "ppo":
+            return PPOSearch(config.controller, *common)
+        case "random":
+            return RandomSearch(*common)
+        case "evolution":
+            return EvolutionSearch(config.evolution, *common)
+        case "exhaustive":
+            return ExhaustiveSearch(config.exhaustive, *common)
+
+
 def _search(
     run: Run, config: Config, reward: StagedReward, archive: Archive, state: dict[str, Any] | None, watch: Watcher
 ) -> Outcome:
-    first_round = int(state["round"]) if state else 0
-    rounds, per_round = config.controller.rounds, config.controller.formulas_per_round
     judge: Judge | None = None
+
+    def tell(fraction: float, report: RoundReport | None = None) -> None:
+        assert judge is not None
+        best = judge.leaderboard(1)
+        watch(Progress(judge.round, judge.candidates, fraction, config.search, best[0] if best else None, report))
 
     def on_progress(done: int, wanted: int) -> None:
         check_stop()
-        assert judge is not None
-        best = judge.leaderboard(1)
-        watch(Progress(judge.round, rounds, done / wanted, best[0] if best else None))
+        tell(done / wanted)
 
     finished = False
+    first_round = int(state["round"]) if state else 0
     try:
         with stop_requests() as check_stop:
             judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
-            env = LockstepVecEnv(config.language.grammar(), judge, per_round)
-            controller = make_controller(config.controller, env, config.seed, judge.new_in_round)
+            method = make_method(config)
             if state:
-                restore(controller, state)
-            purge_from = first_round * per_round + 1 if state else None
-            controller.set_logger(make_logger(run.folder, env.grammar.max_length, purge_from))
-            callbacks: list[BaseCallback] = [
-                _Checkpointing(run, judge),
-                SearchMonitor(judge, config.logging.every, config.logging.best),
-                _Watching(judge, rounds, watch, check_stop),
-            ]
-            _learn(controller, callbacks, (rounds - first_round) * per_round * env.grammar.max_length)
+                method.restore(state["method"])
+            monitor = Monitor(run.folder, judge, config.logging.every, config.logging.best, resumed=state is not None)
+            with closing(monitor):
+                while not _is_over(config, judge, method):
+                    save_checkpoint(run.checkpoint, judge.round, method.state())
+                    method.run_round(judge)
+                    assert judge.report is not None
+                    monitor.record(judge.report, method.scalars())
+                    tell(0.0, judge.report)
+                    check_stop()
+                monitor.finish()
+            save_checkpoint(run.checkpoint, judge.round, method.state())
             finished = True
     except KeyboardInterrupt:
         _log.info("interrupted")
@@ -264,16 +318,13 @@ def _search(
         raise StorageError(f"{run.folder} cannot be written: {error}. Resume the run later.") from error
     has_proxies = not isinstance(config.reward, TargetSettings)
     if judge is None:  # interrupted while the baseline was trained
-        return Outcome(run, [], first_round * per_round, 0, finished, has_proxies)
-    return Outcome(run, judge.leaderboard(10), judge.round * per_round, len(judge.known), finished, has_proxies)
+        return Outcome(run, [], archive.proposals(first_round), 0, finished, has_proxies)
+    return Outcome(run, judge.leaderboard(10), judge.proposals, len(judge.known), finished, has_proxies)
 
 
-def _learn(controller: PPO, callbacks: list[BaseCallback], steps: int) -> None:
-    try:
-        if steps > 0:
-            controller.learn(steps, callbacks, log_interval=1, reset_num_timesteps=False)
-    finally:
-        controller.logger.close()
+def _is_over(config: Config, judge: Judge, method: SearchMethod) -> bool:
+    enough = config.search.candidates is not None and judge.candidates >= config.search.candidates
+    return enough or judge.round >= config.search.rounds or method.finished
 
 
 def _write_config(run: Run, config: Config) -> None:
@@ -288,45 +339,3 @@ def _write_config(run: Run, config: Config) -> None:
 def _free_name(runs: Path, stem: str) -> str:
     names = [stem, *(f"{stem}-{i}" for i in range(2, 100_000))]
     return next(name for name in names if not (runs / name).exists())
-
-
-class _Checkpointing(BaseCallback):
-    """Saves the state at the start of every round, and at the end."""
-
-    def __init__(self, run: Run, judge: Judge) -> None:
-        super().__init__()
-        self.run = run
-        self.judge = judge
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _save(self) -> None:
-        # PPO leaves what it says of a round's training in memory until the next round; a resumed run would lack it.
-        self.logger.dump(self.num_timesteps)
-        save_checkpoint(self.run.checkpoint, self.model, self.judge.round)  # type: ignore[arg-type]
-
-    def _on_rollout_start(self) -> None:
-        self._save()
-
-    def _on_training_end(self) -> None:
-        self._save()
-
-
-class _Watching(BaseCallback):
-    """Tells the watcher of every round that has ended, and stops where a stop was requested."""
-
-    def __init__(self, judge: Judge, rounds: int, watch: Watcher, check_stop: Callable[[], None]) -> None:
-        super().__init__()
-        self.check_stop = check_stop
-        self.judge = judge
-        self.rounds = rounds
-        self.watch = watch
-
-    def _on_step(self) -> bool:
-        self.check_stop()
-        return True
-
-    def _on_rollout_end(self) -> None:
-        best = self.judge.leaderboard(1)
-        self.watch(Progress(self.judge.round, self.rounds, 0.0, best[0] if best else None, self.judge.report))

@@ -12,7 +12,7 @@ from rlsearch.errors import ConfigError
 
 NESTED = """\
 # a comment
-controller:
+search:
   rounds: 5
 reward:
   proxies:
@@ -55,16 +55,17 @@ def test_there_are_configs_in_the_repository():
 
 def test_an_empty_file_is_the_default(write):
     assert load_config(write("")) == Config() == load_config(write("# nothing\n---\n"))
-    assert Config().proposals == Config().controller.rounds * Config().controller.formulas_per_round
 
 
 def test_numbers_are_those_of_yaml_1_2(write):
     config = load_config(
-        write("controller: {rounds: 1e2, formulas_per_round: 0o20, ppo: {learning_rate: 3e-4, ent_coef: 1E-2}}")
+        write(
+            "search: {rounds: 1e2, formulas_per_round: 0o20}\ncontroller: {ppo: {learning_rate: 3e-4, ent_coef: 1E-2}}"
+        )
     )
-    assert config.controller.rounds == 100
-    assert isinstance(config.controller.rounds, int)
-    assert config.controller.formulas_per_round == 16
+    assert config.search.rounds == 100
+    assert isinstance(config.search.rounds, int)
+    assert config.search.formulas_per_round == 16
     assert config.controller.ppo.learning_rate == 3e-4
     assert config.controller.ppo.ent_coef == 0.01
     target = load_config(write("reward: {target: 'a:b', limit: 1e6, no: no, on: yes, sure: true}")).reward
@@ -74,8 +75,8 @@ def test_numbers_are_those_of_yaml_1_2(write):
 def test_what_is_not_a_number_stays_text(write):
     assert "device: string should match pattern" in refusal(write("device: no"))
     assert "got 'no'" in refusal(write("device: no"))
-    assert "controller.rounds: input should be a valid integer, got a number with a frac" in refusal(
-        write("controller: {rounds: 1.5}")
+    assert "search.rounds: input should be a valid integer, got a number with a frac" in refusal(
+        write("search: {rounds: 1.5}")
     )
 
 
@@ -111,16 +112,16 @@ def test_a_wrong_key_type_or_value_is_named_with_its_line(write, text, start, pa
 
 
 def test_every_problem_has_a_line_of_its_own(write):
-    lines = refusal(write("sed: 1\ncontroller:\n  rounds: 0\n  ppo: {gamma: 2}\n")).splitlines()
+    lines = refusal(write("sed: 1\nsearch:\n  rounds: 0\ncontroller:\n  ppo: {gamma: 2}\n")).splitlines()
     assert {line.split(": ")[0] + " " + line.split(": ")[1] for line in lines} == {
-        "c.yaml:1 sed", "c.yaml:3 controller.rounds", "c.yaml:4 controller.ppo.gamma",
+        "c.yaml:1 sed", "c.yaml:3 search.rounds", "c.yaml:5 controller.ppo.gamma",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("n_envs", "it is controller.formulas_per_round"),
+        ("n_envs", "it is search.formulas_per_round, without the offspring"),
         ("n_steps", "it is language.max_length"),
         ("normalize_advantage", "learn_from decides it"),
     ],
@@ -134,10 +135,10 @@ def test_settings_that_follow_from_others_are_refused_with_the_reason(write, nam
     ("text", "message"),
     [
         ("seed: 1\n\nseed: 2", 'c.yaml:3: not YAML: found duplicate key "seed" with value "2"'),
-        ("controller: {rounds: 1, rounds: 2}", "c.yaml:1: not YAML: found duplicate key"),
+        ("search: {rounds: 1, rounds: 2}", "c.yaml:1: not YAML: found duplicate key"),
         ("- seed", "c.yaml:1: expected settings of the form 'key: value', got a list"),
         ("seed", "c.yaml:1: expected settings of the form 'key: value', got a single value"),
-        ("controller:\n\trounds: 3", "c.yaml:2: not YAML: found character '\\t' that cannot start any token"),
+        ("search:\n\trounds: 3", "c.yaml:2: not YAML: found character '\\t' that cannot start any token"),
         ("seed: 1\ncontroller: [", "c.yaml:2: not YAML:"),
         ("seed: 'a", "c.yaml:1: not YAML: found unexpected end of stream"),
         ("--- {}\n--- {}", "c.yaml:2: not YAML: but found another document"),
@@ -168,7 +169,7 @@ def test_overrides_are_merged_before_the_check(write):
          "reward.proxies.1={dataset: digits, data_seed: 2}", " logging.every = 2", "seed=5"],
     )  # fmt: skip
     assert config.seed == 5
-    assert config.controller.rounds == 5
+    assert config.search.rounds == 5
     assert config.controller.ppo.learning_rate == 3e-4
     assert config.controller.ppo.net_arch == (8, 8)
     assert [proxy.epochs for proxy in config.reward.proxies] == [3, 5]
@@ -191,9 +192,9 @@ def test_overrides_are_merged_before_the_check(write):
             "seed=no",
             "--set seed: seed: input should be a valid integer, unable to parse string as an integer, got 'no'",
         ),
-        ("controller.rounds.x=1", "--set 'controller.rounds.x=1': controller.rounds is a value, not a group"),
+        ("search.rounds.x=1", "--set 'search.rounds.x=1': search.rounds is a value, not a group"),
         ("controller.ppo.gama=1", "--set controller.ppo.gama: controller.ppo.gama: unknown key; did you mean 'gamma'?"),
-        ("controler.rounds=1", "c.yaml:1 with --set controler.rounds: controler: unknown key; did you mean"),
+        ("serch.rounds=1", "c.yaml:1 with --set serch.rounds: serch: unknown key; did you mean"),
         ("reward.proxies.0.epochs=0", "--set reward.proxies.0.epochs: reward.proxies.0.epochs: input should be"),
         ("reward.proxies.1.widths=[6]", "c.yaml:8 with --set reward.proxies.1.widths: reward.proxies.1: widths must"),
         ("reward.proxies.2.epochs=1", "--set 'reward.proxies.2.epochs=1': reward.proxies is a list of 2; got '2'"),

@@ -1,10 +1,11 @@
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import CURVE, archive_rows, make_config, proxies
+from helpers import CURVE, DIGITS, archive_rows, make_config, proposals_after, proxies
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import rlsearch
@@ -12,8 +13,10 @@ from rlsearch import Formula, Status
 from rlsearch.config import load_config
 from rlsearch.errors import ConfigError, RunError
 from rlsearch.judging import Judge
+from rlsearch.results import read_judge
 from rlsearch.rewards.protocol import Evaluation
 from rlsearch.rewards.proxy import RELU, search_seed
+from rlsearch.search.exhaustive import Enumeration
 from rlsearch.storage import Run
 from rlsearch.storage.checkpoint import load_checkpoint
 from rlsearch.training import resolve, train
@@ -33,19 +36,21 @@ def test_a_run_leaves_its_files_and_an_outcome():
     assert not outcome.has_proxies
     assert outcome.proposals == 24
     rows = archive_rows(run.folder)
-    assert [row[:2] for row in rows["proposals"]] == [(i, j) for i in range(3) for j in range(8)]
+    slots = [(i, j) for i in range(3) for j in range(8)]
+    assert [row[:2] for row in rows["proposals"]] == slots
     assert outcome.functions == len(rows["evaluations"]) == len({row[2] for row in rows["evaluations"]})
     assert outcome.leaderboard[0].result.value == max(row[6] for row in rows["proposals"])
     values = [judged.result.value for judged in outcome.leaderboard]
     assert values == sorted(values, reverse=True)
-    assert load_config(run.config) == make_config(rounds=3)
+    assert load_config(run.config) == resolve(make_config(rounds=3))
     assert load_checkpoint(run.checkpoint)["round"] == 3
     assert {path.name.split(".")[0] for path in run.folder.iterdir()} - {"", "events"} == {
         "config", "meta", "archive", "checkpoints",
     }  # fmt: skip
     assert len(list(run.folder.glob("events.out.tfevents.*"))) == 1
     assert [p.rounds_done for p in seen if p.report] == [1, 2, 3]
-    assert {p.rounds for p in seen} == {3}
+    assert {p.budget.rounds for p in seen} == {3}
+    assert [p.candidates for p in seen if p.report][-1] == outcome.functions  # of this reward all are trained
     assert all(0 <= p.fraction <= 1 for p in seen)
     assert seen[-1].best == outcome.leaderboard[0]
 
@@ -72,7 +77,7 @@ def test_tensorboard_has_every_scalar_once_a_round_over_proposals():
         "shares/diverged", "rollout/ep_rew_mean", "train/loss", "train/approx_kl",
     } <= set(tags["scalars"])  # fmt: skip
     for tag in tags["scalars"]:
-        assert [event.step for event in events.Scalars(tag)] == [8, 16, 24, 32], tag
+        assert [event.step for event in events.Scalars(tag)] == proposals_after(4), tag
     assert "search/leaderboard/text_summary" in tags["tensors"]
     assert {"search/curves", "search/operators"} <= set(tags["images"])
     assert "search/rewards" in tags["distributions"]
@@ -118,7 +123,7 @@ def test_what_is_not_a_run_is_never_overwritten(tmp_path):
 
 def test_runs_are_numbered_after_their_config_file(tmp_path):
     (tmp_path / "mine.yaml").write_text(
-        "device: cpu\ncontroller: {rounds: 1, formulas_per_round: 4}\nreward: {target: 'rlsearch_envs:CurveReward'}\n"
+        "device: cpu\nsearch: {rounds: 1, formulas_per_round: 4}\nreward: {target: 'rlsearch_envs:CurveReward'}\n"
     )
     folders = [train("mine.yaml", runs="elsewhere").run.folder for _ in range(2)]
     assert [str(folder) for folder in folders] == ["elsewhere/mine", "elsewhere/mine-2"]
@@ -195,7 +200,7 @@ def test_a_reward_gets_each_function_once(tmp_path):
     outcome = train(make_config({"target": "helpers_rewards:Size", "log": str(log)}, 4, 32), "size")
     asked = log.read_text().split()
     assert len(asked) == len(set(asked)) == outcome.functions
-    assert outcome.proposals == 128 > outcome.functions
+    assert outcome.proposals == 4 * 32 > outcome.functions
 
 
 def test_a_staged_reward_may_be_the_target():
@@ -238,6 +243,31 @@ def test_two_real_proxies_are_trained_relative_to_relu_and_the_best_again(tmp_pa
     assert all((row[7] is None) == (row[6] != "ok") for row in rows["evaluations"])
 
 
+def test_the_best_are_trained_longer_before_they_lead(tmp_path):
+    """With ``epochs_factor`` the leaders get a score by the longer protocol, which is theirs, on resume too."""
+    config = make_config(
+        proxies(tmp_path, proxies=[DIGITS]),
+        4,
+        12,
+        rescoring={"every": 2, "best": 4, "max_seeds": 3, "epochs_factor": 3},
+    )
+    outcome = train(config, "longer")
+    rows = archive_rows(outcome.run.folder)["evaluations"]
+    _, long = sorted({row[4] for row in rows}, key=[row[4] for row in rows].index)
+    first_long = [row for row in rows if row[4] == long and row[1] >= 0]
+    assert {row[1] for row in first_long} == {1, 3}
+    assert len(first_long) == 2 * 4
+    relu = np.mean([row[7] for row in rows if row[1] == -1 and row[4] == long])
+    rescored = [judged for judged in outcome.leaderboard if judged.seeds_of(long)]
+    assert len(rescored) >= 4
+    for judged in rescored:
+        scores = [row[7] for row in rows if row[2] == judged.formula.fingerprint and row[4] == long]
+        expected = np.mean(scores) - relu - 0.01 * np.log2(judged.result.latency)
+        assert judged.result.value == pytest.approx(expected, abs=1e-12)
+    again = read_judge(outcome.run)
+    assert [j.result for j in again.leaderboard(5)] == [j.result for j in outcome.leaderboard[:5]]
+
+
 def test_workers_change_nothing_but_the_time(tmp_path):
     alone = train(make_config(proxies(tmp_path), 1, 16), "one").run
     together = train(make_config(proxies(tmp_path), 1, 16, workers=2), "two").run
@@ -277,3 +307,121 @@ def test_a_proxy_on_which_relu_does_not_train_is_an_error(tmp_path, monkeypatch)
     with pytest.raises(rlsearch.RlsearchError, match=r"ReLU has no score on digits-mlp-.*lower its learning_rate") as e:
         train(make_config(proxies(tmp_path)), "a")
     assert e.value.exit_code == 1
+
+
+SMALL = {"operators": ["neg", "cos", "mul"], "constants": [2.0], "min_length": 1, "max_length": 5}
+METHODS = ("ppo", "random", "evolution", "exhaustive")
+
+
+def method_config(method, rounds=6, **more):
+    search = {"method": method, **more.pop("search", {})}
+    more = {"language": {"min_length": 3, "max_length": 8}} | more
+    return make_config(rounds=rounds, evolution={"population": 5, "tournament": 3}, search=search, **more)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_searches_and_goes_on_where_it_was_interrupted(method):
+    """Between two rounds, and within one, of which the evaluations are there but not the round."""
+    reward = {"target": "helpers_rewards:Picky"}
+    whole = train(method_config(method, reward=reward), "whole")
+    assert whole.finished
+    assert archive_rows(whole.run.folder)["proposals"][-1][0] == 5
+    for at, within in ((1, False), (3, True), (4, False)):
+
+        def interrupt(progress, at=at, within=within):
+            if progress.rounds_done == at and (progress.fraction > 0.5 if within else progress.report):
+                raise KeyboardInterrupt
+
+        part = train(method_config(method, reward=reward), f"{at}", watch=interrupt)
+        assert not part.finished
+        assert load_checkpoint(part.run.checkpoint)["round"] in (at - 1, at)
+        resumed = rlsearch.resume(part.run.folder)
+        assert resumed.finished
+        assert archive_rows(part.run.folder) == archive_rows(whole.run.folder)
+        assert resumed.proposals == whole.proposals
+        assert resumed.leaderboard == whole.leaderboard
+    steps = {
+        tag: [event.step for event in EventAccumulator(str(part.run.folder)).Reload().Scalars(tag)]
+        for tag in EventAccumulator(str(part.run.folder)).Reload().Tags()["scalars"]
+    }
+    assert steps["search/mean_reward"] == proposals_after(6)
+    assert ("search/entropy" in steps) == (method == "ppo")
+    assert ("exhaustive/untested" in steps) == (method == "exhaustive")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_ends_with_its_candidates(method):
+    """With the round that trains the last of them; what is screened out does not count."""
+    config = method_config(
+        method, 500, reward={"target": "helpers_rewards:Picky"}, search={"candidates": 20}
+    )  # fmt: skip
+    seen = []
+    outcome = train(config, "a", watch=seen.append)
+    assert outcome.finished
+    rows = archive_rows(outcome.run.folder)
+    by_round = [0] * (rows["proposals"][-1][0] + 1)
+    for row in rows["evaluations"]:
+        by_round[row[1]] += row[6] == "ok"
+    assert sum(by_round[:-1]) < 20 <= sum(by_round) < len(rows["evaluations"])
+    counts = [progress.candidates for progress in seen if progress.report]
+    assert counts == np.cumsum(by_round).tolist()
+    unit, done, wanted = seen[-1].nearer_budget
+    assert (unit, done, wanted) == ("candidate", sum(by_round), 20)
+    again = rlsearch.resume(outcome.run.folder)
+    assert again.finished
+    assert again.proposals == outcome.proposals
+    assert archive_rows(outcome.run.folder) == rows
+
+
+def test_the_nearer_budget_is_shown():
+    seen = []
+    train(make_config(rounds=2, search={"candidates": 1000}), "a", watch=seen.append)
+    assert seen[-1].nearer_budget == ("round", 2.0, 2)
+
+
+def test_an_exhaustive_run_ends_with_the_last_function():
+    """Of neg, cos, mul, x and 2 up to five tokens; the last round is what is left."""
+    config = method_config("exhaustive", 500, language=SMALL)
+    outcome = train(config, "a")
+    assert outcome.finished
+    rows = archive_rows(outcome.run.folder)["proposals"]
+    functions = [f.fingerprint for f in Enumeration(config.language.grammar())]
+    assert [Formula.parse(row[2]).fingerprint for row in rows] == functions
+    assert len(functions) % 8
+    assert outcome.proposals == outcome.functions == len(functions)
+    assert rlsearch.resume(outcome.run.folder, 600).proposals == len(functions)
+
+
+def test_a_template_decides_the_form():
+    template = ["mul", "x", "unary", "x"]
+    config = method_config("exhaustive", 500, language=SMALL, exhaustive={"template": template})
+    found = [row[2] for row in archive_rows(train(config, "a").run.folder)["proposals"]]
+    assert found == ["x * x", "x * -x", "x * cos(x)"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_warm_start_is_in_the_first_round(method):
+    config = method_config(method, 2, search={"warm_start": ["silu(x)", "x + tanh(x)"]})
+    rows = archive_rows(train(config, "a").run.folder)["proposals"]
+    first = [row[2] for row in rows if row[0] == 0]
+    assert {"x * sigmoid(x)", "x + tanh(x)"} <= set(first)
+    assert len(first) == 8
+    assert {row[1] for row in rows if row[0] == 1} == set(range(8))
+
+
+def test_a_wrong_warm_start_or_template_is_an_error():
+    for more, message in (
+        ({"search": {"warm_start": ["relu(x)"]}, "language": SMALL}, r"the warm start 'relu\(x\)' cannot be written"),
+        ({"search": {"method": "exhaustive"}, "exhaustive": {"template": ["binry"]}}, "did you mean 'binary'"),
+    ):
+        with pytest.raises(ConfigError, match=message) as caught:
+            train(make_config(**more), "x")
+        assert caught.value.exit_code == 2
+        assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_only_a_policy_can_be_sampled(method):
+    run = train(method_config(method, 1), "a").run
+    with pytest.raises(RunError, match=f"runs/a was searched by {method}, which has no policy to sample"):
+        rlsearch.sample(run.folder)

@@ -1,6 +1,7 @@
 """A rollout buffer of whole episodes that learns from the elite of a round, or from all of it."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,29 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """Whole episodes that the policy did not write, with the probabilities it would have written them with.
+
+    Attributes:
+        observations: int64 of shape ``[steps, episodes, layout.size]``.
+        actions: Token ids of shape ``[steps, episodes]``.
+        values: The critic's, of shape ``[steps, episodes]``.
+        log_probs: Of each action, shape ``[steps, episodes]``.
+        returns: Reward of each episode, shape ``[episodes]``.
+    """
+
+    observations: NDArray[np.int64]
+    actions: NDArray[np.int64]
+    values: NDArray[np.float32]
+    log_probs: NDArray[np.float32]
+    returns: NDArray[np.float32]
+
+
 class EpisodeBuffer(RolloutBuffer):
     """Holds one round: each column is one episode, from its first token to the last idle step.
+
+    Others' episodes join the policy's own when advantages are computed, and leave with the round.
 
     Idle steps, in which a complete formula takes padding, are dropped from what is learned: they carry no policy
     gradient, but would distort the loss's mean and the value fit.
@@ -24,34 +46,41 @@ class EpisodeBuffer(RolloutBuffer):
     Args:
         pad_index: Index in the observation of the mask's entry for padding, which is 1 in idle steps.
         elite_fraction: Share of a round's new episodes to learn from; None for all episodes.
-        is_new: Returns which of the round's formulas are new, one flag per episode; by default the first of each
-            sequence of actions in the round is. Best told by function and over the whole run: told by spelling, the
-            policy learns to pad formulas, and told by round, it settles on one function.
+
+    Attributes:
+        is_new: Which of the round's formulas are new, one flag per episode, the others' after the policy's own; by
+            default the first of each sequence of actions. Best told by function and over the whole run: told by
+            spelling, the policy learns to pad formulas, and told by round, it settles on one function.
+        others: Episodes to learn from besides the rollout's.
+        elite_threshold: The return that made an episode elite in the last round; NaN without an elite.
+        entropy: Of the policy in the last round, in nats per token.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        pad_index: int,
-        elite_fraction: float | None,
-        is_new: Callable[[], Sequence[bool]] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, pad_index: int, elite_fraction: float | None, **kwargs: Any) -> None:
         self.pad_index = pad_index
         self.elite_fraction = elite_fraction
-        self.is_new = is_new
-        self.elite_threshold = np.nan
+        self.elite_threshold = self.entropy = np.nan
         super().__init__(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Empties the buffer."""
+        super().reset()
+        self.is_new: NDArray[np.bool_] | None = None
+        self.others: Episodes | None = None
 
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: NDArray[np.bool_]) -> None:
         """Fills in advantages and value targets; every episode must end with the rollout."""
         assert dones.all(), "a round ends with all its episodes"
         live = self.observations[..., self.pad_index] == 0  # [steps, episodes]
+        self.entropy = float(-self.log_probs[live].mean())
+        if self.others is not None:
+            self._join(self.others)
+            live = self.observations[..., self.pad_index] == 0
         episode_returns = self.rewards.sum(axis=0)
         if self.elite_fraction is None:
             # The reward belongs to the last token; with idle values at 0, GAE over the rest is that of the live steps.
             self.rewards[:] = 0
-            self.rewards[live.sum(axis=0) - 1, np.arange(self.n_envs)] = episode_returns
+            self.rewards[live.sum(axis=0) - 1, np.arange(live.shape[1])] = episode_returns
             self.values[~live] = 0
             super().compute_returns_and_advantage(torch.zeros_like(last_values), dones)
             self._learned = live
@@ -72,11 +101,30 @@ class EpisodeBuffer(RolloutBuffer):
         self.advantages[:] = np.where(elite, (episode_returns - threshold) / max(spread, 1e-8), 0)
         self._learned = live & elite
 
+    def _join(self, others: Episodes) -> None:
+        """Appends the others' episodes as further columns."""
+        rewards = np.zeros_like(others.values)
+        rewards[-1] = others.returns
+        zeros = np.zeros_like(others.values)
+        starts = np.zeros_like(others.values)
+        starts[0] = 1
+        for name, columns in {
+            "observations": others.observations.astype(self.observations.dtype),
+            "actions": others.actions[..., None].astype(self.actions.dtype),
+            "rewards": rewards,
+            "values": others.values,
+            "log_probs": others.log_probs,
+            "advantages": zeros,
+            "returns": zeros,
+            "episode_starts": starts,
+        }.items():
+            setattr(self, name, np.concatenate([getattr(self, name), columns], axis=1))
+
     def _new(self) -> NDArray[np.bool_]:
         """Returns which episodes may be elite; repeats would fill the elite, and then the policy."""
         if self.is_new is not None:
-            return np.asarray(self.is_new(), dtype=np.bool_)
-        first = np.zeros(self.n_envs, dtype=np.bool_)
+            return self.is_new
+        first = np.zeros(self.actions.shape[1], dtype=np.bool_)
         first[np.unique(self.actions[..., 0], axis=1, return_index=True)[1]] = True
         return first
 

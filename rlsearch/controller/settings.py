@@ -1,13 +1,13 @@
 """The settings of the controller; those under ``ppo`` carry stable-baselines3's names."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from rlsearch.settings import Settings
 
 _DERIVED = {
-    "n_envs": "it is controller.formulas_per_round",
+    "n_envs": "it is search.formulas_per_round, without the offspring",
     "n_steps": "it is language.max_length, so that one rollout is one round",
     "normalize_advantage": "learn_from decides it: elite advantages are scaled already, mean ones are normalised",
 }
@@ -45,10 +45,26 @@ class PPOSettings(Settings):
 
 
 class ControllerSettings(Settings):
-    """How the policy learns, and for how long."""
+    """How the policy learns, and how much evolution helps it."""
 
-    rounds: int = Field(40, ge=1)
-    formulas_per_round: int = Field(256, ge=2)
     learn_from: Literal["elite", "mean"] = "elite"
     elite_fraction: float = Field(0.05, gt=0, lt=1)
+    offspring: float = Field(0.5, ge=0, lt=1, description="share of a round that are children of the best so far")
+    parents: int = Field(32, ge=1, description="the best functions so far that have children")
+    tournament: int = Field(2, ge=1, description="of the parents that compete for each child; more is greedier")
+    written_per_judged: int = Field(
+        1, ge=1, le=100, description="formulas written for each that is judged; a surrogate drops the others"
+    )
+    restart_every: int | None = Field(
+        None, ge=1, description="rounds after which policy and parents begin anew; the archive keeps everything"
+    )
     ppo: PPOSettings = PPOSettings()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.learn_from == "mean" and self.written_per_judged > 1:
+            raise ValueError(
+                "written_per_judged drops formulas, which a mean over all of them cannot do without; "
+                "set it to 1, or learn_from to 'elite'"
+            )
+        return self

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import RolloutBuffer
 from strategies import FIXED
 
-from rlsearch.controller.buffer import EpisodeBuffer
+from rlsearch.controller.buffer import EpisodeBuffer, Episodes
 
 torch.set_num_threads(1)
 
@@ -22,7 +22,16 @@ def number(step, episode):
 
 
 def filled(
-    lengths, returns, elite_fraction, horizon, values=None, gamma=1.0, gae_lambda=1.0, repeat_of=None, is_new=None
+    lengths,
+    returns,
+    elite_fraction,
+    horizon,
+    values=None,
+    gamma=1.0,
+    gae_lambda=1.0,
+    repeat_of=None,
+    is_new=None,
+    others=None,
 ):
     """A buffer of episodes of ``lengths`` live steps, whose reward comes with the last step of the horizon.
 
@@ -31,7 +40,7 @@ def filled(
     count = len(lengths)
     buffer = EpisodeBuffer(
         horizon, OBSERVATIONS, ACTIONS, gamma=gamma, gae_lambda=gae_lambda, n_envs=count, device="cpu",
-        pad_index=1, elite_fraction=elite_fraction, is_new=is_new and (lambda: is_new),
+        pad_index=1, elite_fraction=elite_fraction,
     )  # fmt: skip
     values = np.zeros((horizon, count)) if values is None else values
     for step in range(horizon):
@@ -45,8 +54,24 @@ def filled(
             torch.tensor(values[step], dtype=torch.float32),
             torch.full((count,), -0.1 * (step + 1)),
         )
+    buffer.is_new = is_new and np.array(is_new)
+    buffer.others = others
     buffer.compute_returns_and_advantage(torch.full((count,), 99.0), np.ones(count, dtype=bool))
     return buffer
+
+
+def others_of(lengths, returns, horizon, first=50, value=0.0):
+    """Episodes of others, numbered from ``first``; their log probabilities are -1, -2 and so on."""
+    steps, episodes = np.arange(horizon)[:, None], first + np.arange(len(lengths))
+    idle = steps >= np.array(lengths)
+    numbers = number(steps, episodes)
+    return Episodes(
+        np.stack([numbers, idle], axis=-1),
+        numbers,
+        np.full(idle.shape, value, dtype=np.float32),
+        np.broadcast_to(-1.0 - steps, idle.shape).astype(np.float32),
+        np.array(returns, dtype=np.float32),
+    )
 
 
 def learned(buffer, batch_size=None):
@@ -210,6 +235,50 @@ def test_a_buffer_serves_round_after_round():
         setattr(buffer, name, getattr(again, name).copy())
     buffer.compute_returns_and_advantage(torch.zeros(2), np.ones(2, dtype=bool))
     assert learned(buffer) == first
+
+
+def test_the_episodes_of_others_join_the_elite_by_hand():
+    """Own returns 1, 4, others' 2, 3: the threshold is 2, so the elite is the test above's, whoever wrote it."""
+    others = others_of([1, 2], [2.0, 3.0], horizon=3, value=0.5)
+    buffer = filled([3, 1], [1.0, 4.0], 0.5, horizon=3, others=others)
+    assert buffer.elite_threshold == 2.0
+    expected = {
+        number(0, 1): (100.0, 0.0, -0.1, 2 * 1.5**0.5, 4.0),
+        number(0, 50): (5000.0, 0.5, -1.0, 0.0, 2.0),
+        number(0, 51): (5100.0, 0.5, -1.0, 1.5**0.5, 3.0),
+        number(1, 51): (5101.0, 0.5, -2.0, 1.5**0.5, 3.0),
+    }
+    for batch_size in (None, 3):
+        found = learned(buffer, batch_size)
+        assert found.keys() == expected.keys()
+        for step in expected:
+            assert found[step] == pytest.approx(expected[step], abs=1e-6)
+
+
+def test_the_flags_of_what_is_new_go_on_with_the_others():
+    """New are the own return 1 and the others' 2: the threshold is 1, the standard deviation a half."""
+    others = others_of([1, 1], [9.0, 2.0], horizon=1)
+    buffer = filled([1, 1], [8.0, 1.0], 0.5, horizon=1, is_new=[False, True, False, True], others=others)
+    advantages = {step: advantage for step, (*_, advantage, _) in learned(buffer).items()}
+    assert advantages == {number(0, 1): 0.0, number(0, 51): pytest.approx(2.0)}
+
+
+def test_the_entropy_is_of_the_policy_s_own_live_steps():
+    """Log probabilities -0.1, -0.2 of the first episode and -0.1 of the second; the others' are not drawn from it."""
+    alone = filled([2, 1], [0.0, 1.0], 0.5, horizon=3)
+    joined = filled([2, 1], [0.0, 1.0], 0.5, horizon=3, others=others_of([3], [5.0], horizon=3))
+    assert alone.entropy == joined.entropy == pytest.approx(0.4 / 3)
+
+
+def test_others_leave_with_the_round():
+    buffer = filled([2, 1], [0.0, 1.0], 0.5, 2, is_new=[True, True, True], others=others_of([1], [5.0], horizon=2))
+    assert buffer.observations.shape[:2] == (2, 3)
+    list(buffer.get())
+    buffer.reset()
+    assert buffer.others is None
+    assert buffer.is_new is None
+    for name in ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns"):
+        assert getattr(buffer, name).shape[:2] == (2, 2)
 
 
 def test_an_episode_that_goes_on_is_a_mistake():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from rlsearch.controller.model import make_ppo
 from rlsearch.controller.policy import MaskedPolicy
-from rlsearch.controller.ppo import make_controller
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Grammar, Vocabulary
 from rlsearch.rewards.protocol import RewardResult
@@ -26,7 +26,7 @@ def free_reward(formulas):
 
 def make_policy(grammar=RULED, seed=0, **settings):
     env = LockstepVecEnv(grammar, free_reward, 8)
-    return make_controller(ControllerSettings(formulas_per_round=8, **settings), env, seed).policy
+    return make_ppo(ControllerSettings(**settings), env, seed).policy
 
 
 def some_observations(grammar=RULED, rows=64, seed=0):
@@ -91,7 +91,7 @@ def test_rollouts_take_legal_actions_only():
         return free_reward(formulas)
 
     env = LockstepVecEnv(RULED, reward, 64)
-    controller = make_controller(ControllerSettings(formulas_per_round=64), env, seed=0)
+    controller = make_ppo(ControllerSettings(), env, seed=0)
     shaken(controller.policy, 1.0)
     controller.learn(3 * 64 * RULED.max_length)
     assert len(sizes) == 3 * 64

@@ -10,10 +10,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor
 from strategies import FIXED
 
-from rlsearch.controller.ppo import make_controller
+from rlsearch.controller.model import make_ppo
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import RewardError
-from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.formula import Formula, FormulaBuilder, Grammar, Vocabulary
 from rlsearch.rewards.protocol import RewardResult, Status
 from rlsearch_envs import ActivationEnv, CurveReward
 from rlsearch_envs.lockstep import LockstepVecEnv
@@ -82,6 +82,24 @@ def test_it_is_the_state_machine_of_the_gymnasium_env(grammar, seed):
         for key in ("formula", "status", "score", "latency"):
             assert infos[row][key] == info[key]
     assert len(ends) == rows
+
+
+@pytest.mark.parametrize("grammar", [PLAIN, RULED])
+def test_following_known_formulas_shows_what_stepping_shows(grammar):
+    env = LockstepVecEnv(grammar, SizeReward(), 50)
+    rng = np.random.default_rng(3)
+    observations, masks, actions = [env.reset()], [env.action_masks()], []
+    for _ in range(grammar.max_length):
+        actions.append(random_actions(env, rng))
+        observations.append(env.step(actions[-1])[0])
+        masks.append(env.action_masks())
+    builder = FormulaBuilder(grammar, 50)
+    for step, (state, mask, placed) in enumerate(builder.follow(np.stack(actions, axis=1))):
+        assert state is builder
+        assert np.array_equal(env.layout.observe(state, mask), observations[step])
+        assert np.array_equal(mask, masks[step])
+        assert np.array_equal(placed, actions[step])
+    assert [builder.formula(row) for row in range(50)] == env.reward.calls[0]
 
 
 def test_the_reward_is_called_once_per_round_with_all_formulas():
@@ -193,7 +211,7 @@ def test_methods_return_a_row_each():
 def test_ppo_logs_the_mean_reward():
     reward = SizeReward()
     env = LockstepVecEnv(PLAIN, reward, 8)
-    controller = make_controller(ControllerSettings(formulas_per_round=8), env, seed=0)
+    controller = make_ppo(ControllerSettings(), env, seed=0)
     controller.learn(2 * 5 * 8, log_interval=None)
     recorded = {}
     controller.logger.record = lambda key, value, exclude=None: recorded.update({key: value})

@@ -1,102 +1,77 @@
 """What a run shows of itself in TensorBoard; the x-axis is the number of proposals."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Figure as LoggedFigure
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
-from rlsearch.controller.buffer import EpisodeBuffer
 from rlsearch.formula import OPERATORS
 from rlsearch.judging import Judge, Judged, RoundReport
 from rlsearch.rewards.protocol import Status
 from rlsearch_envs.drawing import plot_curve
 
 
-class ProposalsWriter(TensorBoardOutputFormat):
-    """Writes events directly into ``folder``, with proposals where stable-baselines3 counts environment steps.
-
-    Args:
-        folder: The run folder.
-        steps_per_proposal: Environment steps of one episode.
-        purge_from: On resuming, the first proposal count whose events are to be forgotten.
-    """
-
-    def __init__(self, folder: Path, steps_per_proposal: int, purge_from: int | None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(log_dir=str(folder), purge_step=purge_from)
-        self._is_closed = False
-        self.steps_per_proposal = steps_per_proposal
-
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Writes one dump of the logger."""
-        super().write(key_values, key_excluded, step // self.steps_per_proposal)
-
-
-def make_logger(folder: Path, steps_per_proposal: int, purge_from: int | None) -> Logger:
-    """Returns the logger of a run; set it with ``PPO.set_logger``."""
-    return Logger(str(folder), [ProposalsWriter(folder, steps_per_proposal, purge_from)])
-
-
-class SearchMonitor(BaseCallback):
+class Monitor:
     """Logs every round, and every some rounds the leaderboard, curves, rewards and operators.
 
     Args:
+        folder: The run folder.
         judge: Knows what happened.
         every: Rounds between the larger records.
         best: Formulas on the leaderboard.
+        resumed: Whether the folder has the events of earlier rounds; those of later ones are forgotten then.
     """
 
-    def __init__(self, judge: Judge, every: int, best: int) -> None:
-        super().__init__()
+    def __init__(self, folder: Path, judge: Judge, every: int, best: int, *, resumed: bool = False) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         self.judge = judge
         self.every = every
         self.best = best
+        self._writer = SummaryWriter(log_dir=str(folder), purge_step=judge.proposals + 1 if resumed else None)
+        self._recorded: RoundReport | None = None
 
-    def _on_step(self) -> bool:
-        return True
+    def record(self, report: RoundReport, more: Mapping[str, float]) -> None:
+        """Writes what happened in a round.
 
-    def _on_rollout_end(self) -> None:
-        report = self.judge.report
-        assert report is not None
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
-        for key, value in {**round_scalars(report), **self._search_scalars(buffer)}.items():
-            self.logger.record(key, value)
+        Args:
+            report: The round.
+            more: Further scalars, by tag.
+        """
+        for tag, value in {**round_scalars(report), **self._leader_scalars(), **more}.items():
+            self._writer.add_scalar(tag, value, self.judge.proposals)
         if (report.round_number + 1) % self.every == 0:
             self._record_best(report)
+        self._writer.flush()
 
-    def _on_training_end(self) -> None:
-        # PPO logs a round's training with the next round; the last one has none.
+    def finish(self) -> None:
+        """Writes the larger records of the last round, if they have not been."""
         report = self.judge.report
-        if report is not None and (report.round_number + 1) % self.every:
+        if report is not None and report is not self._recorded:
             self._record_best(report)
-        self.logger.dump(self.num_timesteps)
 
-    def _search_scalars(self, buffer: EpisodeBuffer) -> dict[str, float]:
-        live = buffer.observations[..., buffer.pad_index] == 0
-        scalars = {"search/entropy": float(-buffer.log_probs[live].mean())}
-        if buffer.elite_fraction is not None:
-            scalars["search/elite_threshold"] = buffer.elite_threshold
-        board = self.judge.leaderboard(1)
-        if board:
-            best = board[0].result
+    def close(self) -> None:
+        """Closes the event file."""
+        self._writer.close()
+
+    def _leader_scalars(self) -> dict[str, float]:
+        scalars: dict[str, float] = {"search/candidates": self.judge.candidates}
+        for judged in self.judge.leaderboard(1):
+            best = judged.result
             scalars["search/best_reward"] = best.value
             scalars |= {"search/best_score": best.score} if best.score is not None else {}
             scalars |= {"search/best_latency": best.latency} if best.latency is not None else {}
         return scalars
 
     def _record_best(self, report: RoundReport) -> None:
-        board = self.judge.leaderboard(self.best)
-        self.logger.record("search/leaderboard", leaderboard_markdown(board))
-        self.logger.record("search/curves", LoggedFigure(curves_figure(board[:6]), close=False))
-        self.logger.record("search/operators", LoggedFigure(operators_figure(report), close=False))
-        self.logger.record("search/rewards", np.array([result.value for result in report.results]))
+        self._recorded = report
+        step, board = self.judge.proposals, self.judge.leaderboard(self.best)
+        self._writer.add_text("search/leaderboard", leaderboard_markdown(board), step)
+        self._writer.add_figure("search/curves", curves_figure(board[:6]), step, close=False)
+        self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
+        self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
 
 
 def round_scalars(report: RoundReport) -> dict[str, float]:

@@ -4,24 +4,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers import make_judge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rlsearch.controller.monitoring import (
-    SearchMonitor,
-    curves_figure,
-    leaderboard_markdown,
-    make_logger,
-    operators_figure,
-    round_scalars,
-)
-from rlsearch.controller.ppo import make_controller
+from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar, Vocabulary
-from rlsearch.judging import Judge, Judged, PlainReward, RoundReport
+from rlsearch.judging import Judged, RoundReport
+from rlsearch.monitoring import Monitor, curves_figure, leaderboard_markdown, operators_figure, round_scalars
 from rlsearch.rewards.protocol import Evaluation, Request, RewardResult, Status
+from rlsearch.search.walks import RandomSearch
 from rlsearch.storage import Archive
 from rlsearch_envs import CurveReward
-from rlsearch_envs.lockstep import LockstepVecEnv
 
 torch.set_num_threads(1)
 
@@ -29,22 +23,19 @@ GRAMMAR = Grammar(Vocabulary(("add", "mul", "exp", "tanh"), ("x",), (1.0,)), 2, 
 PER_ROUND = 8
 
 
-def train(folder, rounds, purge_from=None, every=2, learn_from="elite"):
-    """Some rounds with a free reward, logged into ``folder``; returns the reports."""
+def train(folder, rounds, first_round=0, every=2, method=None):
+    """Some rounds with a free reward, logged into ``folder``; returns each report with the best function by then."""
+    method = method or PPOSearch(ControllerSettings(offspring=0), GRAMMAR, PER_ROUND, 0)
     reports = []
-    with Archive(folder / f"archive-{purge_from}.sqlite", create=True) as archive:
-        judge = Judge(PlainReward(CurveReward("exp(x)"), "curve"), archive, lambda i: i)
-        env = LockstepVecEnv(GRAMMAR, judge, PER_ROUND)
-        controller = make_controller(ControllerSettings(formulas_per_round=PER_ROUND, learn_from=learn_from), env, 0)
-        if purge_from is not None:
-            controller.num_timesteps = (purge_from - 1) * GRAMMAR.max_length
-        controller.set_logger(make_logger(folder, GRAMMAR.max_length, purge_from))
-        monitor = SearchMonitor(judge, every, best=3)
-        original = monitor._on_rollout_end
-        monitor._on_rollout_end = lambda: (original(), reports.append((judge.report, judge.leaderboard(1)[0])))
-        steps = rounds * PER_ROUND * GRAMMAR.max_length
-        controller.learn(steps, monitor, log_interval=1, reset_num_timesteps=False)
-        controller.logger.close()
+    with Archive(folder / "archive.sqlite", create=not (folder / "archive.sqlite").exists()) as archive:
+        judge = make_judge(CurveReward("exp(x)"), archive, first_round)
+        monitor = Monitor(folder, judge, every, best=3, resumed=first_round > 0)
+        for _ in range(rounds):
+            method.run_round(judge)
+            monitor.record(judge.report, method.scalars())
+            reports.append((judge.report, judge.leaderboard(1)[0]))
+        monitor.finish()
+        monitor.close()
     return reports
 
 
@@ -67,18 +58,14 @@ def test_events_lie_directly_in_the_folder(logged):
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
 
 
-def first_spellings(report):
-    return [formula not in report.formulas[:slot] for slot, formula in enumerate(report.formulas)]
-
-
 def test_scalars_of_every_round_over_proposals(logged):
     _, reports, _, scalars = logged
     proposals = [8, 16, 24, 32, 40]
     always = {
         "search/mean_reward", "search/round_best_reward", "search/mean_reward_ok", "search/mean_length",
         "search/evaluations", "search/candidates_per_second", "search/entropy", "search/elite_threshold",
-        "search/best_reward", "search/best_score", "shares/fresh", "shares/repeated", "shares/ok", "shares/unfit",
-        "shares/diverged", "shares/failed", "rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps",
+        "search/best_reward", "search/best_score", "search/candidates", "shares/fresh", "shares/repeated", "shares/ok",
+        "shares/unfit", "shares/diverged", "shares/failed", "rollout/ep_rew_mean", "rollout/ep_len_mean",
     }  # fmt: skip
     assert always <= set(scalars)
     for tag in always:
@@ -89,9 +76,7 @@ def test_scalars_of_every_round_over_proposals(logged):
         assert scalars["search/round_best_reward"][i].value == pytest.approx(max(values), rel=1e-5)
         assert scalars["rollout/ep_rew_mean"][i].value == pytest.approx(np.mean(values), rel=1e-5)
         assert scalars["search/elite_threshold"][i].value == pytest.approx(
-            np.quantile(
-                [v for v, first in zip(values, first_spellings(report), strict=True) if first], 0.95, method="lower"
-            ),
+            np.quantile([v for v, new in zip(values, report.fresh, strict=True) if new], 0.95, method="lower"),
             rel=1e-4,
         )
         assert scalars["search/best_reward"][i].value == pytest.approx(leader.result.value, rel=1e-5)
@@ -100,11 +85,11 @@ def test_scalars_of_every_round_over_proposals(logged):
 
 
 def test_ppo_s_own_scalars_are_there(logged):
-    """A round's training is logged with the next round, the last one's at the end of training."""
+    """Each round's update is logged with the round."""
     *_, scalars = logged
     for tag in ("train/entropy_loss", "train/policy_gradient_loss", "train/value_loss", "train/approx_kl",
                 "train/clip_fraction", "train/loss", "train/explained_variance", "train/learning_rate"):  # fmt: skip
-        assert [event.step for event in scalars[tag]] == [16, 24, 32, 40, 40], tag
+        assert [event.step for event in scalars[tag]] == [8, 16, 24, 32, 40], tag
 
 
 def test_larger_records_every_some_rounds_and_at_the_end(logged):
@@ -126,21 +111,48 @@ def test_larger_records_every_some_rounds_and_at_the_end(logged):
     assert tags["scalars"]
 
 
+def test_candidates_are_those_trained_so_far(tmp_path):
+    """What overflows on the grid, such as ``exp(exp(exp(x)))``, is unfit and never trained."""
+    reports = train(tmp_path, rounds=6)
+    _, scalars = events(tmp_path)
+    counts = np.cumsum([
+        sum(new and r.status is Status.OK for new, r in zip(report.fresh, report.results, strict=True))
+        for report, _ in reports
+    ])  # fmt: skip
+    assert [event.value for event in scalars["search/candidates"]] == counts.tolist()
+
+
 def test_on_resuming_later_events_are_forgotten(tmp_path):
     """Three rounds are logged, but the state of the run is that after two: the third is done again, and a fourth."""
     train(tmp_path, rounds=3)
     before = events(tmp_path)[1]["search/mean_reward"]
     assert [e.step for e in before] == [8, 16, 24]
-    reports = train(tmp_path, rounds=2, purge_from=2 * PER_ROUND + 1)
+    reports = train(tmp_path, rounds=2, first_round=2, method=RandomSearch(GRAMMAR, PER_ROUND, 5))
     _, scalars = events(tmp_path)
     assert [e.step for e in scalars["search/mean_reward"]] == [8, 16, 24, 32]
     assert [e.value for e in scalars["search/mean_reward"]][:2] == [e.value for e in before][:2]
     values = [r.value for r in reports[0][0].results]
     assert scalars["search/mean_reward"][2].value == pytest.approx(np.mean(values), rel=1e-5)
+    assert [e.step for e in scalars["search/entropy"]] == [8, 16]  # of the policy, which the random search lacks
+
+
+def test_the_larger_records_of_the_last_round_come_once(tmp_path):
+    """Round 4 of 4 is due anyway."""
+    train(tmp_path, rounds=4)
+    accumulator, _ = events(tmp_path)
+    assert [event.step for event in accumulator.Histograms("search/rewards")] == [16, 32]
+
+
+def test_any_method_may_be_monitored(tmp_path):
+    train(tmp_path, rounds=2, method=RandomSearch(GRAMMAR, PER_ROUND, 0))
+    _, scalars = events(tmp_path)
+    assert [e.step for e in scalars["search/mean_reward"]] == [8, 16]
+    assert not {"search/elite_threshold", "search/entropy", "rollout/ep_rew_mean"} & set(scalars)
 
 
 def test_the_mean_mode_has_no_elite_threshold(tmp_path):
-    train(tmp_path, rounds=1, learn_from="mean")
+    settings = ControllerSettings(learn_from="mean")
+    train(tmp_path, rounds=1, method=PPOSearch(settings, GRAMMAR, PER_ROUND, 0))
     _, scalars = events(tmp_path)
     assert "search/mean_reward" in scalars
     assert "search/elite_threshold" not in scalars
