@@ -8,28 +8,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from rlsearch.config import Config, TargetSettings
-from rlsearch.controller.ppo import make_controller
+from rlsearch.controller.ppo import PPOSearch
 from rlsearch.errors import ConfigError, InputError, RunError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES
 from rlsearch.judging import Judge, Judged
-from rlsearch.kernels import TorchKernel
+from rlsearch.kernels import kernel_named
 from rlsearch.proxies.population import Member, Proxy
 from rlsearch.rewards.latency import Latency, LatencyCosts, label, measure
 from rlsearch.rewards.protocol import RewardResult, StagedReward, Status
 from rlsearch.rewards.proxy import ProxyReward, fresh_seed
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.storage import Archive, Run
-from rlsearch.storage.checkpoint import load_checkpoint, restore_policy
+from rlsearch.storage.checkpoint import load_checkpoint
 from rlsearch.threads import one_thread
-from rlsearch.training import make_judge, plain_reward, resolve, run_config
-from rlsearch_envs.lockstep import LockstepVecEnv
+from rlsearch.training import make_judge, make_method, plain_reward, resolve, run_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
         The functions, the most frequent first.
 
     Raises:
-        RunError: If the folder is not a run, or its checkpoint is damaged or foreign.
+        RunError: If the folder is not a run, or has no policy, or its checkpoint is damaged or foreign.
         InputError: If ``count`` is not positive.
     """
     if count < 1:
@@ -68,24 +67,15 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
     run = _opened(run)
     config = run_config(run)
     state = load_checkpoint(run.checkpoint)
-    rows = 1 if greedy else count
-    written: list[Formula] = []
-
-    def collect(formulas: Sequence[Formula]) -> list[RewardResult]:
-        written.extend(formulas)
-        return [RewardResult(0.0)] * len(formulas)
-
-    env = LockstepVecEnv(config.language.grammar(), collect, rows)
+    if config.search.method != "ppo":
+        raise RunError(f"{run.folder} was searched by {config.search.method}, which has no policy to sample")
     with one_thread(), _random_numbers_kept():
-        controller = make_controller(config.controller, env, seed)
-        restore_policy(controller, state)
-        torch.manual_seed(seed)
-        observations: Any = env.reset()
-        while not written:
-            actions, _ = controller.predict(observations, deterministic=greedy)
-            observations = env.step(actions)[0]
+        method = make_method(config)
+        assert isinstance(method, PPOSearch)
+        method.restore_policy(state["method"])
+        written = method.sample(1 if greedy else count, greedy=greedy, seed=seed)
     counts = Counter(formula.fingerprint for formula in written)
-    known = _known(run, config)
+    known = _known(run)
     first = {formula.fingerprint: formula for formula in reversed(written)}
     return [
         Sample(first[fingerprint], n, known[fingerprint].result if fingerprint in known else None)
@@ -102,8 +92,7 @@ def top(run: Run | Path | str, count: int = 10) -> list[Judged]:
     """
     if count < 1:
         raise InputError(f"expected at least one function to show, got {count}")
-    run = _opened(run)
-    judge = _reader(run, run_config(run))
+    judge = read_judge(run)
     return judge.leaderboard(count) if judge else []
 
 
@@ -178,7 +167,7 @@ def evaluate(
     if run is not None:
         run = _opened(run)
         own = run_config(run)
-        judge = _reader(run, own)
+        judge = read_judge(run)
         known = judge.known if judge else {}
         for judged in judge.leaderboard(best) if judge else []:
             wanted.setdefault(judged.formula.fingerprint, ("", judged.formula))
@@ -193,7 +182,7 @@ def evaluate(
         raise ConfigError(f"the reward {config.reward.target} has no proxies to train; give a config that has some")
     chosen = [formula for _, formula in wanted.values()]
     scores = _fresh_scores(chosen, config.reward, config, seeds)
-    latencies = measure(chosen, TorchKernel(), config.device)
+    latencies = measure(chosen, kernel_named(config.kernel, config.device), config.device)
     rows = [
         Comparison(name, formula, _searched(known.get(fingerprint)), score, latency)
         for (fingerprint, (name, formula)), score, latency in zip(wanted.items(), scores, latencies, strict=True)
@@ -205,7 +194,8 @@ def latency_label(config: Config | None = None, run: Run | Path | str | None = N
     """Returns which kernel and device :func:`evaluate` measures latencies on, given this config and run."""
     if config is None and run is not None:
         config = run_config(_opened(run))
-    return label(TorchKernel(), resolve(config or Config()).device)
+    config = resolve(config or Config())
+    return label(kernel_named(config.kernel, config.device), config.device)
 
 
 def export(formula: Formula, form: Literal["torch", "latex"] = "torch") -> str:
@@ -241,8 +231,14 @@ def _opened(run: Run | Path | str) -> Run:
     return run if isinstance(run, Run) else Run.open(Path(run))
 
 
-def _reader(run: Run, config: Config) -> Judge | None:
-    """Returns a judge that knows the whole archive, or None before the baseline is complete."""
+def read_judge(run: Run | Path | str) -> Judge | None:
+    """Returns a judge that knows a run's whole archive and judges nothing; None before the baseline is complete.
+
+    Raises:
+        RunError: If the folder is not a run.
+    """
+    run = _opened(run)
+    config = run_config(run)
     with Archive(run.archive, read_only=True) as archive:
         reward = _reading_reward(run, config)
         stored = {(e.request.protocol, e.request.seed) for number, e in archive.evaluations() if number == -1}
@@ -257,12 +253,18 @@ def _reading_reward(run: Run, config: Config) -> StagedReward:
         return plain_reward(config.reward, None)
     costs = LatencyCosts.load(run.latency_costs)
     return ProxyReward(
-        config.reward, costs, TorchKernel(), config.device, config.seed, status_values=config.status_values
+        config.reward,
+        costs,
+        kernel_named(config.kernel, config.device),
+        config.device,
+        config.seed,
+        status_values=config.status_values,
+        epochs_factor=config.rescoring.epochs_factor,
     )
 
 
-def _known(run: Run, config: Config) -> dict[str, Judged]:
-    judge = _reader(run, config)
+def _known(run: Run) -> dict[str, Judged]:
+    judge = read_judge(run)
     return judge.known if judge else {}
 
 
@@ -280,7 +282,7 @@ def _fresh_scores(formulas: Sequence[Formula], reward: RewardSettings, config: C
     members = [Member(f, fresh_seed(config.seed, i)) for f in formulas for i in range(seeds)]
     per_proxy = []
     for settings in reward.proxies:
-        proxy = Proxy(settings, TorchKernel(), config.device, config.workers or 1)
+        proxy = Proxy(settings, kernel_named(config.kernel, config.device), config.device, config.workers or 1)
         scores = [math.nan if s is None else s for part in proxy.train(members, "test") for s in part]
         per_proxy.append(np.array(scores).reshape(len(formulas), seeds))
     return [Score.of(row.tolist()) for row in np.mean(per_proxy, axis=0)]

@@ -11,7 +11,7 @@ from helpers import CURVE, DIGITS, archive_rows, make_config, proxies
 from rlsearch import Formula, Status, results, train
 from rlsearch.errors import ConfigError, InputError, RunError
 from rlsearch.formula.named import BASELINES
-from rlsearch.kernels import TorchKernel
+from rlsearch.kernels import default_kernel
 from rlsearch.proxies.population import Member, Proxy
 from rlsearch.rewards.proxy import fresh_seed, search_seed
 
@@ -158,7 +158,7 @@ def test_an_evaluation_is_on_fresh_seeds_and_the_test_part(real_run):
     per_proxy = []
     for settings in run_config(real_run).reward.proxies:
         members = [Member(wanted, fresh_seed(3, i)) for i in range(3)]
-        parts = Proxy(settings, TorchKernel(), "cpu").train(members, "test")
+        parts = Proxy(settings, default_kernel("cpu"), "cpu").train(members, "test")
         per_proxy.append([score for part in parts for score in part])
     expected = results.Score.of(np.mean(per_proxy, axis=0).tolist())
     assert by_fingerprint[wanted.fingerprint].fresh == expected
@@ -211,7 +211,7 @@ def test_a_score_is_a_mean_with_its_standard_error():
 def test_the_label_of_a_latency_is_that_of_the_runs_device(real_run):
     label = results.latency_label(run=real_run)
     assert label == results.latency_label(make_config())
-    assert label.startswith("torch kernel, cpu (")
+    assert label.startswith(f"{default_kernel('cpu').name} kernel, cpu (")
 
 
 def test_an_export_can_be_imported_and_is_the_same_function(curve_run, tmp_path):
