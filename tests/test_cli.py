@@ -16,6 +16,7 @@ from rlsearch.config import dump_config, load_config
 from rlsearch.formula.named import BASELINES
 from rlsearch.judging import Judged
 from rlsearch.rewards.protocol import RewardResult
+from rlsearch.search.settings import SearchSettings
 from rlsearch.storage import Archive
 from rlsearch.training import Progress
 
@@ -145,7 +146,7 @@ def test_nothing_asked_for_is_refused(run, curve_run, count):
 def test_help_is_at_hand_for_every_verb(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
-    verbs = ["train", "sample", "top", "evaluate", "export", "config"]
+    verbs = ["train", "sample", "top", "evaluate", "confirm", "transfer", "export", "config"]
     assert all(f"\n  {verb} " in out for verb in verbs)
     assert "..." not in out.split("Commands:")[1]  # nothing is cut
     for verb in [[verb] for verb in verbs] + [["config", "check"], ["config", "show"]]:
@@ -187,7 +188,7 @@ def test_training_by_the_command(tmp_path):
         "    return lambda formulas: [RewardResult(-f.size) for f in formulas]\n"
     )
     write_config("short.yaml", reward={"target": "mine:short"})
-    done = rlsearch("train", "short.yaml", "--seed", 3, "--set", "controller.rounds=3", cwd=tmp_path)
+    done = rlsearch("train", "short.yaml", "--seed", 3, "--set", "search.rounds=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("24 proposals, ")
@@ -331,7 +332,7 @@ def test_a_name_that_is_both_a_formula_and_a_folder_is_the_folder(run, tmp_path)
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configs_are_checked_and_shown(run, path, tmp_path):
-    code, out, err = run("config", "check", path, "--set", "controller.rounds=7")
+    code, out, err = run("config", "check", path, "--set", "search.rounds=7")
     assert (code, err) == (0, "")
     assert out.endswith(" proposals in 7 rounds.\n")
     code, out, _ = run("config", "show", path, "--set", "seed=9")
@@ -355,7 +356,7 @@ def test_a_damaged_archive_is_a_message_for_every_reader(run):
 def test_a_failure_to_write_is_a_message_and_the_run_goes_on_later(run, monkeypatch, tmp_path):
     """First the archive fails, then the checkpoint, then TensorBoard."""
     from rlsearch.errors import StorageError
-    from rlsearch.training import SearchMonitor
+    from rlsearch.monitoring import Monitor
 
     whole = train(make_config(rounds=3), "whole").run.folder
     write_config(rounds=3)
@@ -369,7 +370,7 @@ def test_a_failure_to_write_is_a_message_and_the_run_goes_on_later(run, monkeypa
     for name, owner, attribute, failure in (
         ("archive", Archive, "add_round", full_archive),
         ("checkpoint", __import__("torch"), "save", full),
-        ("tensorboard", SearchMonitor, "_on_rollout_end", full),
+        ("tensorboard", Monitor, "record", full),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, attribute, failure)
@@ -425,7 +426,7 @@ def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monke
     monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
     best = Judged(Formula.parse("1 + min(relu((x - atan(asinh(x))) / 1), 1)"), RewardResult(0.57))
     with progress.watching() as watch:
-        watch(Progress(11, 24, 0.5, best))
+        watch(Progress(11, 300, 0.5, SearchSettings(rounds=24), best))
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()[-1].split("\r")[-1]
     assert len(shown) <= 80
     assert shown.startswith("round 11/24 ")
@@ -434,7 +435,7 @@ def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monke
 
 def test_a_line_a_round_where_there_is_no_terminal(capsys):
     with progress.watching() as watch:
-        watch(Progress(0, 24, 0.5, None))
+        watch(Progress(0, 0, 0.5, SearchSettings(rounds=24), None))
     assert capsys.readouterr().err == ""
 
 

@@ -1,29 +1,34 @@
-"""The verbs: train, sample, top, evaluate, export, config.
+"""The verbs: train, sample, top, evaluate, confirm, transfer, compare, export, config.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
 """
 
 import csv
-import json
-import math
 import os
 import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from rlsearch.cli.compare import compare
+from rlsearch.cli.confirm import confirm, transfer
+from rlsearch.cli.options import JsonOption, RunArgument, SetOption
+from rlsearch.cli.tables import (
+    comparison_fields,
+    comparison_table,
+    leaderboard,
+    make_table,
+    number,
+    print_json,
+    print_out,
+    print_outcome,
+    result_fields,
+)
 from rlsearch.errors import InputError, RlsearchError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from rlsearch.judging import Judged
-    from rlsearch.results import Comparison, Score
-    from rlsearch.training import Outcome
 
 app = typer.Typer(
     help="Find better activation functions with reinforcement learning.",
@@ -34,12 +39,6 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Check or show a config.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
-
-RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as runs/quickstart.", metavar="RUN")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: controller.rounds=10.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class ExportFormat(StrEnum):
@@ -77,7 +76,7 @@ def train(
         if config is None:
             raise InputError("expected a config file, such as configs/quickstart.yaml, or --resume RUN")
         if rounds is not None:
-            raise InputError("--rounds goes with --resume; for a new run use --set controller.rounds=...")
+            raise InputError("--rounds goes with --resume; for a new run use --set search.rounds=...")
         if name is not None and (not name.strip() or Path(name).name != name or name.startswith(".")):
             raise InputError(f"--name {name!r} is not the name of a folder")
         from rlsearch.config import load_config
@@ -88,7 +87,7 @@ def train(
         loaded = load_config(config, [*(overrides or []), *more])
         with watching() as watch:
             outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, watch=watch)
-    _print_outcome(outcome)
+    print_outcome(outcome)
 
 
 @app.command()
@@ -104,16 +103,16 @@ def sample(
 
     samples = results.sample(run, count, greedy=greedy, seed=seed)
     if as_json:
-        _print_json({"formula": str(s.formula), "count": s.count, **_result_fields(s.result)} for s in samples)
+        print_json({"formula": str(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
         return
-    table = _table("count", "reward", "score", "latency", "formula")
+    table = make_table("count", "reward", "score", "latency", "formula")
     for s in samples:
-        fields = _result_fields(s.result)
-        reward = _number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
+        fields = result_fields(s.result)
+        reward = number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
         table.add_row(
-            str(s.count), reward, _number(fields["score"], ".4f"), _number(fields["latency"], ".2f"), str(s.formula)
+            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), str(s.formula)
         )
-    _print(table)
+    print_out(table)
 
 
 @app.command()
@@ -134,9 +133,9 @@ def top(
             writer.writerow([rank, result.value, result.score, judged.seeds, result.latency, str(judged.formula)])
         return
     if not board:
-        _print(f"{run} has no formula with a score yet.")
+        print_out(f"{run} has no formula with a score yet.")
         return
-    _print(_leaderboard(board))
+    print_out(leaderboard(board))
 
 
 @app.command()
@@ -166,16 +165,23 @@ def evaluate(
     loaded = load_config(config, overrides or []) if config else None
     rows = results.evaluate(formulas, loaded, run=runs[0] if runs else None, best=best, seeds=seeds)
     if as_json:
-        _print_json(_comparison_fields(row) for row in rows)
+        print_json(comparison_fields(row) for row in rows)
         return
-    _print(_comparison_table(rows, seeds, bool(runs)))
+    print_out(comparison_table(rows, seeds, bool(runs)))
     label = results.latency_label(loaded, runs[0] if runs else None)
-    _print(f"Accuracy: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}.")
+    print_out(
+        f"Accuracy: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
+    )
     if runs:
-        _print(
+        print_out(
             f"Next:\n  tensorboard --logdir {Path(runs[0]).parent}\n  rlsearch sample {runs[0]}\n"
             f"  rlsearch export {runs[0]} -o activation.py"
         )
+
+
+app.command()(compare)
+app.command()(confirm)
+app.command()(transfer)
 
 
 @app.command()
@@ -203,7 +209,7 @@ def export(
         output.write_text(text)
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror}") from error
-    _print(f"wrote {formula} to {output}")
+    print_out(f"wrote {formula} to {output}")
 
 
 @config_app.command("check")
@@ -212,7 +218,9 @@ def config_check(config: Path, overrides: SetOption = None) -> None:
     from rlsearch.config import load_config
 
     loaded = load_config(config, overrides or [])
-    _print(f"{config} is a valid config: {loaded.proposals} proposals in {loaded.controller.rounds} rounds.")
+    search = loaded.search
+    proposals = search.rounds * search.formulas_per_round
+    print_out(f"{config} is a valid config: up to {proposals} proposals in {search.rounds} rounds.")
 
 
 @config_app.command("show")
@@ -260,103 +268,3 @@ def _is_run(text: str) -> bool:
         return True
     parent = Path(text).parent
     return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text
-
-
-def _print_outcome(outcome: "Outcome") -> None:
-    folder = outcome.run.folder
-    _print(f"{outcome.proposals} proposals, {outcome.functions} functions; {folder}")
-    if outcome.leaderboard:
-        _print(_leaderboard(outcome.leaderboard))
-    if outcome.finished:
-        if outcome.has_proxies:
-            _print(
-                f"These scores are the search's own, and the best of many is partly luck. Next:\n"
-                f"  rlsearch evaluate {folder}        fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh"
-            )
-        else:
-            _print("Next:")
-        _print(f"  tensorboard --logdir {folder.parent}\n  rlsearch sample {folder}")
-    else:
-        _print(f"Stopped; everything is saved. Go on with: rlsearch train --resume {folder}")
-
-
-def _leaderboard(board: "list[Judged]") -> "Table":
-    table = _table("rank", "reward", "score", "seeds", "latency", "formula")
-    for rank, judged in enumerate(board, start=1):
-        result = judged.result
-        table.add_row(
-            str(rank),
-            _number(result.value, "+.4f"),
-            _number(result.score, ".4f"),
-            str(judged.seeds),
-            _number(result.latency, ".2f"),
-            str(judged.formula),
-        )
-    return table
-
-
-def _comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool) -> "Table":
-    searched = ["search saw\n(validation)"] if with_search else []
-    table = _table(*searched, f"{seeds} fresh seed{'s' * (seeds > 1)}\n(test)", "latency", "function")
-    for row in rows:
-        function = row.name or str(row.formula)  # a baseline is known by its name
-        latency = _number(row.latency.ratio, ".2f")
-        table.add_row(*([_score(row.searched)] if with_search else []), _score(row.fresh), latency, function)
-    return table
-
-
-def _score(score: "Score | None") -> str:
-    if score is None:
-        return "-"
-    if math.isnan(score.mean):
-        return "diverged"
-    error = "" if math.isnan(score.standard_error) else f" ± {score.standard_error:.4f}"
-    return f"{score.mean:.4f}{error}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _result_fields(result: Any) -> dict[str, Any]:
-    if result is None:
-        return {"status": None, "reward": None, "score": None, "latency": None}
-    return {"status": result.status, "reward": result.value, "score": result.score, "latency": result.latency}
-
-
-def _comparison_fields(row: "Comparison") -> dict[str, Any]:
-    def fields(score: "Score | None") -> dict[str, Any] | None:
-        if score is None:
-            return None
-        mean, error = (None if math.isnan(v) else v for v in (score.mean, score.standard_error))
-        return {"mean": mean, "standard_error": error, "seeds": score.seeds}
-
-    latency = {"ratio": row.latency.ratio, "low": row.latency.low, "high": row.latency.high}
-    return {
-        "name": row.name,
-        "formula": str(row.formula),
-        "searched": fields(row.searched),
-        "fresh": fields(row.fresh),
-        "latency": latency,
-    }
-
-
-def _table(*columns: str) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in columns[:-1]:
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column(columns[-1], overflow="fold")
-    return table
-
-
-def _print(content: "Table | str") -> None:
-    from rich.console import Console
-
-    Console(soft_wrap=isinstance(content, str)).print(content, markup=False, highlight=False)
-
-
-def _print_json(rows: Any) -> None:
-    sys.stdout.write(json.dumps(list(rows), indent=1) + "\n")

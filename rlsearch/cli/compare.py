@@ -1,0 +1,124 @@
+"""The verb that sets search methods against each other: compare."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlsearch.cli.options import SetOption
+from rlsearch.cli.tables import make_table, print_out
+from rlsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from rlsearch.comparing import MethodComparison
+    from rlsearch.evidence.methods import Estimate
+
+
+def compare(
+    config: Annotated[Path, typer.Argument(help="A file such as configs/quickstart.yaml.", metavar="CONFIG")],
+    methods: Annotated[str, typer.Option(help="Search methods, with commas.")] = "ppo,random,evolution",
+    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 10,
+    candidates: Annotated[int, typer.Option(help="Functions that each run trains; repeats and unfit are free.")] = 2000,
+    rewards: Annotated[str, typer.Option(help="Rewards whose reaching is counted; default: the methods' ends.")] = "",
+    confirm_seeds: Annotated[int, typer.Option(help="Fresh seeds for the best of every run; 0 for none.")] = 20,
+    name: Annotated[str | None, typer.Option(help="Name of the folder under --runs; default: compare-CONFIG.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where the folder lies.")] = Path("runs"),
+    overrides: SetOption = None,
+) -> None:
+    """Compare search methods at equal budget, from the same seeds.
+
+    The same command goes on where it was stopped; more seeds, methods or candidates only add to what is there.
+    """
+    from rlsearch import comparing
+    from rlsearch.config import load_config
+    from rlsearch.progress import counting, watching
+
+    try:
+        wanted = [float(text) for text in rewards.split(",") if text.strip()]
+    except ValueError:
+        raise InputError(f"--rewards {rewards!r} is not a list of numbers such as 0.05,0.06") from None
+    loaded = load_config(config, overrides or [])
+    folder = runs / (name or f"compare-{config.stem}")
+    names = [method.strip() for method in methods.split(",") if method.strip()]
+
+    def announce(run: str, number: int, total: int) -> None:
+        print_out(f"{run} ({number}/{total})")
+
+    with watching() as watch:
+        records = comparing.run_methods(
+            loaded, names, folder, seeds=seeds, candidates=candidates, on_run=announce, watch=watch
+        )
+    comparison = None
+    if records is not None:
+        with counting() as watch_confirmation:
+            comparison = comparing.conclude(
+                loaded,
+                records,
+                folder,
+                candidates=candidates,
+                rewards=wanted,
+                confirm_seeds=confirm_seeds,
+                watch=watch_confirmation,
+            )
+    if comparison is None:
+        print_out(f"Stopped; everything in {folder} is saved. The same command goes on from there.")
+        return
+    _print_comparison(comparison)
+
+
+def _print_comparison(comparison: "MethodComparison") -> None:
+    print_out(f"Best reward after {comparison.candidates} trained candidates, {comparison.seeds} seeds:")
+    confirmed = comparison.confirmed
+    head = [
+        "reward",
+        "area",
+        *(["confirmed"] if confirmed else []),
+        "method",
+    ]
+    table = make_table(*head)
+    for m in comparison.methods:
+        confirmation = [_interval(confirmed.scores[m.method], ".3f")] if confirmed else []
+        table.add_row(
+            _interval(m.final, ".3f"),
+            _interval(m.area, ".3f"),
+            *confirmation,
+            m.method,
+        )
+    print_out(table)
+    print_out(
+        "Trained candidates until a reward is reached (median over runs; runs that reached it),\n"
+        "and what else was proposed, per run:"
+    )
+    reached = make_table("reward", *(m.method for m in comparison.methods))
+    for reward in comparison.methods[0].reached:
+        reached.add_row(f"{reward:+.4f}", *(_median(m.reached[reward]) for m in comparison.methods))
+    reached.add_section()
+    reached.add_row("proposed", *(f"{m.proposals:.0f}" for m in comparison.methods))
+    reached.add_row("unfit", *(f"{m.unfit:.0f}" for m in comparison.methods))
+    print_out(reached)
+    print_out("Probability that a run of one is better than a run of the other, with its 95 % interval:")
+    pairs = make_table("reward", "area", *(["confirmed"] if confirmed else []), "pair")
+    names = [m.method for m in comparison.methods]
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            kinds = [comparison.better, comparison.sooner, *([confirmed.better] if confirmed else [])]
+            pairs.add_row(*(_interval(kind[a, b], ".2f") for kind in kinds), f"{a} > {b}")
+    print_out(pairs)
+    print_out(
+        "Reward: the search's own, of the best at the end. Area: mean height of the curve of the best so far.\n"
+        "Confirmed: test accuracy of each run's best on fresh seeds. Interquartile means over runs, 95 % intervals.\n"
+        f"Written to {comparison.folder}: compare.json, compare.csv, compare.png"
+    )
+
+
+def _interval(e: "Estimate", form: str) -> str:
+    return f"{e.value:{form}} ({e.low:{form}}…{e.high:{form}})"
+
+
+def _median(counts: list[int | None]) -> str:
+    """Returns the median, a run that did not get there counting as infinite, and how many did."""
+    there = sorted(count for count in counts if count is not None)
+    ordered = [*there, *[None] * (len(counts) - len(there))]
+    low, high = ordered[(len(counts) - 1) // 2], ordered[len(counts) // 2]
+    median = "never" if low is None or high is None else f"{(low + high) / 2:.0f}"
+    return f"{median} ({len(there)}/{len(counts)})"

@@ -1,0 +1,180 @@
+"""What the verbs print: tables, JSON, and what to do next."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rlsearch.evidence.findings import Finding, Findings
+    from rlsearch.judging import Judged
+    from rlsearch.results import Comparison, Score
+    from rlsearch.training import Outcome
+
+
+def print_outcome(outcome: "Outcome") -> None:
+    """Prints how a search ended, and what to do next."""
+    folder = outcome.run.folder
+    print_out(f"{outcome.proposals} proposals, {outcome.functions} functions; {folder}")
+    if outcome.leaderboard:
+        print_out(leaderboard(outcome.leaderboard))
+    if outcome.finished:
+        if outcome.has_proxies:
+            print_out(
+                f"These scores are the search's own, and the best of many is partly luck. Next:\n"
+                f"  rlsearch evaluate {folder}        fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh\n"
+                f"  rlsearch confirm {folder}         what can be claimed: many seeds and data sets, intervals, tests"
+            )
+        else:
+            print_out("Next:")
+        print_out(f"  tensorboard --logdir {folder.parent}\n  rlsearch sample {folder}")
+    else:
+        print_out(f"Stopped; everything is saved. Go on with: rlsearch train --resume {folder}")
+
+
+def leaderboard(board: "list[Judged]") -> "Table":
+    """Returns the best functions of a run as a table."""
+    table = make_table("rank", "reward", "score", "seeds", "latency", "formula")
+    for rank, judged in enumerate(board, start=1):
+        result = judged.result
+        table.add_row(
+            str(rank),
+            number(result.value, "+.4f"),
+            number(result.score, ".4f"),
+            str(judged.seeds),
+            number(result.latency, ".2f"),
+            str(judged.formula),
+        )
+    return table
+
+
+def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool) -> "Table":
+    """Returns a quick look at functions as a table."""
+    searched = ["search saw\n(validation)"] if with_search else []
+    table = make_table(*searched, f"{seeds} fresh seed{'s' * (seeds > 1)}\n(test)", "latency", "function")
+    for row in rows:
+        function = row.name or str(row.formula)  # a baseline is known by its name
+        latency = number(row.latency.ratio, ".2f")
+        table.add_row(*([_score(row.searched)] if with_search else []), _score(row.fresh), latency, function)
+    return table
+
+
+def _score(score: "Score | None") -> str:
+    if score is None:
+        return "-"
+    if math.isnan(score.mean):
+        return "diverged"
+    error = "" if math.isnan(score.standard_error) else f" ± {score.standard_error:.4f}"
+    return f"{score.mean:.4f}{error}"
+
+
+def number(value: float | None, form: str) -> str:
+    """Returns a number in this format, or a dash."""
+    return "-" if value is None else format(value, form)
+
+
+def result_fields(result: Any) -> dict[str, Any]:
+    """Returns what is known of a function as JSON; nulls where nothing is."""
+    if result is None:
+        return {"status": None, "reward": None, "score": None, "latency": None}
+    return {"status": result.status, "reward": result.value, "score": result.score, "latency": result.latency}
+
+
+def comparison_fields(row: "Comparison") -> dict[str, Any]:
+    """Returns a row of a quick look as JSON."""
+
+    def fields(score: "Score | None") -> dict[str, Any] | None:
+        if score is None:
+            return None
+        mean, error = (None if math.isnan(v) else v for v in (score.mean, score.standard_error))
+        return {"mean": mean, "standard_error": error, "seeds": score.seeds}
+
+    latency = {"ratio": row.latency.ratio, "low": row.latency.low, "high": row.latency.high}
+    return {
+        "name": row.name,
+        "formula": str(row.formula),
+        "searched": fields(row.searched),
+        "fresh": fields(row.fresh),
+        "latency": latency,
+    }
+
+
+def make_table(*columns: str) -> "Table":
+    """Returns an empty table; the last column takes what it needs, and the others are numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns[:-1]:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    return table
+
+
+def print_out(content: "Table | str") -> None:
+    """Prints a text or a table on standard output."""
+    from rich.console import Console
+
+    Console(soft_wrap=isinstance(content, str)).print(content, markup=False, highlight=False)
+
+
+def print_json(rows: Any) -> None:
+    """Prints rows as JSON."""
+    sys.stdout.write(json.dumps(list(rows), indent=1) + "\n")
+
+
+def print_findings(findings: "Findings") -> None:
+    """Prints scores, differences to every baseline, and the verdicts."""
+    print_out(_scores_table(findings))
+    if findings.compared and findings.compared_with:
+        print_out("Difference in percentage points to each baseline; * is significant, all pairs taken together:")
+        print_out(_differences_table(findings))
+    print_out(
+        f"Test accuracy: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
+        f"{findings.latency_label}.\n* no other function is as good and as fast.\n"
+    )
+    print_list(findings.verdicts)
+
+
+def print_list(lines: Iterable[str]) -> None:
+    """Prints lines as a list."""
+    for line in lines:
+        print_out(f"- {line}")
+
+
+def _scores_table(findings: "Findings") -> "Table":
+    table = make_table("#", "search\nsaw", f"{findings.seeds} fresh\nseeds (test)", "rate", "latency", "function")
+    table.pad_edge, table.collapse_padding = False, True  # room for formulas on a screen of 80 columns
+    shown = (*findings.formulas, *findings.baselines)
+    for place, (finding, on_front) in enumerate(zip(shown, findings.front.tolist(), strict=True), start=1):
+        spread = f"{finding.latency:.2f} ({finding.latency_low:.2f}-{finding.latency_high:.2f})"
+        table.add_row(
+            str(place) if not finding.name else "",
+            number(finding.searched, ".4f"),
+            _tested(finding),
+            " ".join(f"{rate:.2g}" for rate in finding.learning_rates),
+            f"{spread}{'*' if on_front else ' '}",
+            finding.title,
+            end_section=place == len(findings.formulas),
+        )
+    return table
+
+
+def _tested(finding: "Finding") -> str:
+    if finding.diverged:
+        return f"{finding.diverged}/{len(finding.scores)} diverged"
+    return f"{finding.mean:.4f} ± {finding.standard_error:.4f}"
+
+
+def _differences_table(findings: "Findings") -> "Table":
+    d = findings.differences
+    table = make_table("#", *(baseline.title for baseline in findings.compared_with))
+    for row in range(len(findings.compared)):
+        sure = d.better[row] | d.worse[row]
+        cells = (f"{100 * v:+.1f}{'*' if s else ' '}" for v, s in zip(d.mean[row], sure, strict=True))
+        table.add_row(str(row + 1), *cells)
+    table.columns[-1].justify = "right"
+    return table
