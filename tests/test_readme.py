@@ -28,7 +28,8 @@ def test_the_verbs_named_exist():
 
     from rlsearch.cli import app
 
-    named = set(re.findall(r"rlsearch (train|sample|top|evaluate|export|config)\b", (ROOT / "README.md").read_text()))
+    verbs = "train|sample|top|evaluate|confirm|transfer|compare|export|config"
+    named = set(re.findall(rf"rlsearch ({verbs})\b", (ROOT / "README.md").read_text()))
     assert named == set(get_command(app).commands)
 
 

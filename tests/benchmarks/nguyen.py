@@ -1,4 +1,7 @@
-"""Symbolic regression, as a plug-in reward: the Nguyen benchmark (Uy et al. 2011; Petersen et al. 2021, Table 2)."""
+"""Symbolic regression, as a plug-in reward: the Nguyen benchmark with the set-up of Petersen et al. 2021 (Table 2).
+
+Twenty points per problem from its range, the operators ``+ - * / sin cos exp log``, and no constant.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -6,15 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.formula import Formula
+from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards import RewardResult, Status
 
 Array = NDArray[np.float64]
 
 PROBLEMS: dict[int, tuple[tuple[float, float], Callable[[Array, Array], Array]]] = {
     1: ((-1, 1), lambda x, y: x**3 + x**2 + x),
+    2: ((-1, 1), lambda x, y: x**4 + x**3 + x**2 + x),
     3: ((-1, 1), lambda x, y: x**5 + x**4 + x**3 + x**2 + x),
+    4: ((-1, 1), lambda x, y: x**6 + x**5 + x**4 + x**3 + x**2 + x),
+    5: ((-1, 1), lambda x, y: np.sin(x**2) * np.cos(x) - 1),
+    6: ((-1, 1), lambda x, y: np.sin(x) + np.sin(x + x**2)),
+    7: ((0, 2), lambda x, y: np.log(x + 1) + np.log(x**2 + 1)),
+    8: ((0, 4), lambda x, y: np.sqrt(x)),
     9: ((0, 1), lambda x, y: np.sin(x) + np.sin(y**2)),
+    10: ((0, 1), lambda x, y: 2 * np.sin(x) * np.cos(y)),
+    11: ((0, 1), lambda x, y: x**y),
+    12: ((0, 1), lambda x, y: x**4 - x**3 + y**2 / 2 - y),
 }
+
+
+def language(problem: int) -> LanguageSettings:
+    """Returns the language of the published runs."""
+    return LanguageSettings(
+        inputs=("x", "y") if problem >= 9 else ("x",),
+        operators=("add", "sub", "mul", "div", "sin", "cos", "exp", "log"),
+        constants=(),
+        min_length=4,
+        max_length=30,
+    )
 
 
 class NguyenReward:

@@ -6,8 +6,10 @@ import time
 import numpy as np
 import pytest
 import torch
+from helpers import make_judge
 
-from rlsearch.controller.ppo import make_controller
+from rlsearch.controller.model import make_ppo
+from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards import RewardResult
@@ -65,8 +67,17 @@ def test_environment_alone(n):
 @pytest.mark.parametrize("n", [128, 256, 1024])
 def test_controller_on_a_free_reward(n):
     env = LockstepVecEnv(GRAMMAR, varied_reward, n)
-    controller = make_controller(ControllerSettings(formulas_per_round=n), env, seed=0)
+    ppo = make_ppo(ControllerSettings(), env, seed=0)
     steps = n * GRAMMAR.max_length
-    found = rate(n, lambda: controller.learn(steps, reset_num_timesteps=False))
+    found = rate(n, lambda: ppo.learn(steps, reset_num_timesteps=False))
     print(f"\ncontroller on a free reward, N = {n}: {found:,.0f} formulas/s (goal 1,500)")
     assert found > 500
+
+
+@pytest.mark.parametrize("n", [128, 256, 1024])
+def test_search_with_offspring_on_a_free_reward(n):
+    """Judging included: merging by function costs a fingerprint per formula."""
+    method, judge = PPOSearch(ControllerSettings(), GRAMMAR, n, 0), make_judge(varied_reward)
+    found = rate(n, lambda: method.run_round(judge))
+    print(f"\nsearch with offspring on a free reward, N = {n}: {found:,.0f} formulas/s")
+    assert found > 300

@@ -13,14 +13,13 @@ import pytest
 import torch
 
 from rlsearch.config import load_config
-from rlsearch.controller.ppo import make_controller
 from rlsearch.judging import Judge, RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.rewards.latency import cached_costs
 from rlsearch.rewards.protocol import Request, Status
 from rlsearch.rewards.proxy import RELU, ProxyReward, fresh_seed, search_seed
 from rlsearch.storage import Archive
-from rlsearch_envs.lockstep import LockstepVecEnv
+from rlsearch.training import make_method
 
 pytestmark = pytest.mark.benchmark
 
@@ -30,7 +29,7 @@ CONFIG = load_config(
         "reward.proxies.0.train_size=2000",
         "reward.proxies.0.validation_size=4000",
         "reward.proxies.0.widths=[64, 64]",
-        "controller.formulas_per_round=64",  # 3 elites; with more there are too few rounds to learn in
+        "search.formulas_per_round=64",  # 3 elites; with more there are too few rounds to learn in
     ],
 )
 TRAINED = 600
@@ -38,40 +37,23 @@ SEEDS = range(3)
 BEST = 16  # scored again on fresh seeds
 
 
-def learn(env, seed):
-    controller = make_controller(CONFIG.controller, env, seed, env.reward.new_in_round)
-    while True:
-        controller.learn(env.num_envs * env.grammar.max_length, reset_num_timesteps=False)
-        yield
-
-
-def sample(env, seed):
-    """Random legal tokens, uniformly."""
-    rng = np.random.default_rng(seed)
-    env.reset()
-    while True:
-        for _ in range(env.grammar.max_length):
-            mask = env.action_masks()
-            env.step(np.where(mask, rng.random(mask.shape), -1.0).argmax(axis=1))
-        yield
-
-
-def search(method, seed, path):
+def search(name, seed, path):
     """Returns the rewards of the first TRAINED trained functions, proposals made, and the best's fresh rewards."""
     reward = ProxyReward(CONFIG.reward, cached_costs(TorchKernel(), "cpu"), TorchKernel(), "cpu", run_seed=seed)
     with Archive(path, create=True) as archive:
         judge = Judge(reward, archive, lambda i: search_seed(seed, i), rescoring=RescoringSettings(every=0))
-        rounds = method(LockstepVecEnv(CONFIG.language.grammar(), judge, CONFIG.controller.formulas_per_round), seed)
+        wanted = CONFIG.search.model_copy(update={"method": name})
+        method = make_method(CONFIG.model_copy(update={"search": wanted, "seed": seed}))
         trained = []
         while len(trained) < TRAINED:
-            next(rounds)
+            method.run_round(judge)
             trained = [j for j in judge.known.values() if j.result.status is not Status.UNFIT and j.formula != RELU]
         trained = trained[:TRAINED]
         best = sorted(trained, key=lambda j: j.rank)[-BEST:]
         # A seed that no search uses: fresh weights and order. There is one proxy, so one evaluation each.
         again = [Request(j.formula, protocol, fresh_seed(seed, 0)) for j in best for protocol in reward.protocols]
         fresh = [reward.combine(e.request.formula, [e]).value for part in reward.evaluate(again) for e in part]
-        return [j.result.value for j in trained], judge.round * CONFIG.controller.formulas_per_round, fresh, best[-1]
+        return [j.result.value for j in trained], judge.proposals, fresh, best[-1]
 
 
 @pytest.mark.timeout(1800)
@@ -81,9 +63,9 @@ def test_ppo_beats_random_sampling(tmp_path):
     print("method  seed  proposals  median   top 5 %    best   best 16, fresh seed   minutes  best formula")
     found = {}
     for seed in SEEDS:
-        for name, method in (("random", sample), ("ppo", learn)):
+        for name in ("random", "ppo"):
             started = time.perf_counter()
-            values, proposals, fresh, best = search(method, seed, tmp_path / f"{name}-{seed}.sqlite")
+            values, proposals, fresh, best = search(name, seed, tmp_path / f"{name}-{seed}.sqlite")
             quantile, median = np.quantile(values, [0.95, 0.5])
             found[name, seed] = quantile, max(values), statistics.mean(fresh)
             minutes = (time.perf_counter() - started) / 60
