@@ -23,6 +23,7 @@ from rlsearch_envs.lockstep import LockstepVecEnv
 
 _ENOUGH = 200  # functions from which the surrogate orders new ones with a rank correlation of about 0.8
 _DRAWN = 0.1
+_UNSURE = 1.0  # standard deviations added to a prediction; with none the search soon sees only what it knows
 _RESTART_SEEDS = 1_000_003
 
 
@@ -139,8 +140,8 @@ class PPOSearch(SearchMethod):
         """Returns the indices of what is to be judged, and what the surrogate predicts for each proposal.
 
         What is known costs nothing and is judged in any case, as are the ``seeds``. Of the other new functions there
-        are at most ``formulas_per_round``, a tenth of them drawn at random so that the surrogate learns where it is
-        wrong.
+        are at most ``formulas_per_round``: those with the highest upper confidence bound (Srinivas et al. 2010, arXiv
+        0912.3995), and a tenth drawn at random so that the surrogate learns where it is wrong.
         """
         predicted = np.zeros(len(proposals))
         if self.settings.written_per_judged == 1:
@@ -152,9 +153,10 @@ class PPOSearch(SearchMethod):
         unknown = rng.permutation(list(first.values())).tolist()
         if len(judge.known) >= _ENOUGH:
             self._surrogate.fit(judge.known.values(), self.seed)
-            predicted = self._surrogate.predict(proposals)
+            predicted, spread = self._surrogate.predict(proposals)
+            hoped = predicted + _UNSURE * spread
             drawn = round(_DRAWN * self.formulas_per_round)
-            unknown = [*unknown[:drawn], *sorted(unknown[drawn:], key=lambda i: -predicted[i])]
+            unknown = [*unknown[:drawn], *sorted(unknown[drawn:], key=lambda i: -hoped[i])]
         kept = set(unknown[: self.formulas_per_round])
         self._skipped = len(unknown) - len(kept)
         return sorted([*certain, *kept]), predicted

@@ -27,7 +27,7 @@ class Surrogate:
 
     def __init__(self) -> None:
         self.seen = 0
-        self._features: dict[str, NDArray[np.float32]] = {}
+        self._curves: dict[Formula, NDArray[np.float32]] = {}  # by spelling: two of one function differ by rounding
 
     def fit(self, known: Iterable[Judged], seed: int) -> None:
         """Learns the rewards of the functions judged last."""
@@ -35,22 +35,26 @@ class Surrogate:
 
         judged = list(known)[-_MOST:]
         self.seen = len(judged)
+        self._curves = {j.formula: self._curve(j.formula) for j in judged}
         rewards = np.array([j.result.value for j in judged])
         self._trees = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=seed)
         self._trees.fit(self._of([j.formula for j in judged]), np.maximum(rewards, np.quantile(rewards, _WORST)))
 
-    def predict(self, formulas: Sequence[Formula]) -> NDArray[np.float64]:
-        """Returns the predicted rewards, shape ``[len(formulas)]``."""
-        predicted: NDArray[np.float64] = self._trees.predict(self._of(formulas))
-        return predicted
+    def predict(self, formulas: Sequence[Formula]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns the predicted rewards and how unsure they are, each of shape ``[len(formulas)]``.
+
+        The trees' mean, and the standard deviation over the trees (as in SMAC, Hutter et al. 2011, Section 4.1).
+        """
+        curves = self._of(formulas)
+        by_tree = np.stack([tree.predict(curves, check_input=False) for tree in self._trees.estimators_])
+        return by_tree.mean(axis=0), by_tree.std(axis=0)
 
     def _of(self, formulas: Sequence[Formula]) -> NDArray[np.float32]:
-        rows = []
-        for formula in formulas:
-            if formula.fingerprint not in self._features:
-                self._features[formula.fingerprint] = _curve(formula)
-            rows.append(np.append(self._features[formula.fingerprint], np.float32(formula.size)))
-        return np.stack(rows)
+        return np.stack([np.append(self._curve(formula), np.float32(formula.size)) for formula in formulas])
+
+    def _curve(self, formula: Formula) -> NDArray[np.float32]:
+        known = self._curves.get(formula)
+        return _curve(formula) if known is None else known
 
 
 def rank_correlation(predicted: Sequence[float], actual: Sequence[float]) -> float:
