@@ -25,9 +25,10 @@ from rlsearch.evidence.methods import (
     probability_of_improvement,
 )
 from rlsearch.formula import Formula
+from rlsearch.judging import Judge
 from rlsearch.results import read_judge
 from rlsearch.rewards.protocol import Status
-from rlsearch.search.settings import METHODS
+from rlsearch.search.settings import METHODS, SearchSettings
 from rlsearch.storage import Run
 from rlsearch.training import Watcher, resolve, resume, run_config, train
 from rlsearch.trainings import Options
@@ -35,6 +36,8 @@ from rlsearch.trainings import Watcher as ConfirmWatcher
 
 _PATIENCE = 50
 """Times the proposals that would do if all of them were new; a method that finds so little new is stopped."""
+
+_TRAINED = (Status.OK, Status.DIVERGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class SearchRecord:
         rewards: Of the trained candidates in the order of their training, as the run knows them at its end.
         proposals: Formulas proposed, repeats included.
         unfit: Functions that were screened out before training.
+        trainings: Trainings done, rescoring included.
         best: Its best function.
     """
 
@@ -53,6 +57,7 @@ class SearchRecord:
     rewards: tuple[float, ...]
     proposals: int
     unfit: int
+    trainings: int
     best: Formula
 
 
@@ -65,8 +70,10 @@ class MethodSummary:
         curve: Best reward after each number of trained candidates, shape ``[candidates]``.
         final: The curve's end.
         area: Mean height of the curve: how good and how early.
+        trained: Mean number of trained candidates per run: fewer than asked for where a method ran out of new ones.
         proposals: Mean number of proposals per run.
         unfit: Mean number of unfit functions per run.
+        trainings: Mean number of trainings per run, rescoring included.
         reached: For each wanted reward, how many candidates each run took to it, or None.
         records: Its runs.
     """
@@ -75,8 +82,10 @@ class MethodSummary:
     curve: Estimate
     final: Estimate
     area: Estimate
+    trained: float
     proposals: float
     unfit: float
+    trainings: float
     reached: dict[float, list[int | None]]
     records: list[SearchRecord]
 
@@ -154,15 +163,15 @@ def run_methods(
     _check(methods, seeds, candidates)
     config = resolve(config)
     # Seed by seed, so that a comparison that is stopped early has whole rows.
-    plan = [(method, config.seed + i) for i in range(seeds) for method in methods]
+    plan = [_config_of(config, method, config.seed + i, candidates) for i in range(seeds) for method in methods]
     records: Records = {method: [] for method in methods}
-    for number, (method, seed) in enumerate(plan, start=1):
-        name = f"{method}-{seed}"
+    for number, planned in enumerate(plan, start=1):
+        name = f"{planned.search.method}-{planned.seed}"
         on_run(name, number, len(plan))
-        run = _searched(_config_of(config, method, seed, candidates), Path(folder) / name, watch)
+        run = _searched(planned, Path(folder) / name, watch)
         if run is None:
             return None
-        records[method].append(_record(run, seed, candidates))
+        records[planned.search.method].append(_record(run, planned.seed))
     return records
 
 
@@ -173,7 +182,7 @@ def conclude(
     *,
     candidates: int = 2000,
     rewards: Sequence[float] = (),
-    confirm_seeds: int = 20,
+    options: Options | None = Options(),
     watch: ConfirmWatcher = lambda what, done, wanted: None,
 ) -> MethodComparison | None:
     """Compares the runs, confirms their best functions, and writes what was found.
@@ -184,7 +193,7 @@ def conclude(
         folder: For what is written.
         candidates: The budget of the runs.
         rewards: Rewards whose reaching is counted; by default the final ones of the methods.
-        confirm_seeds: Fresh seeds for the best function of every run; 0, or a reward without proxies, for none.
+        options: How the best function of every run is confirmed; None, or a reward without proxies, for not at all.
         watch: Called as the confirmation goes on.
 
     Returns:
@@ -194,11 +203,9 @@ def conclude(
         StorageError: If the folder cannot be written.
     """
     folder, confirmed = Path(folder), None
-    if confirm_seeds and not isinstance(config.reward, TargetSettings):
+    if options is not None and not isinstance(config.reward, TargetSettings):
         best = [record.best for runs in records.values() for record in runs]
-        outcome = confirm_formulas(
-            best, config, output=folder / "confirm", options=Options(seeds=confirm_seeds), watch=watch
-        )
+        outcome = confirm_formulas(best, config, output=folder / "confirm", options=options, watch=watch)
         if outcome.findings is None:
             return None
         confirmed = _confirmed(outcome.findings, records)
@@ -223,26 +230,30 @@ def _check(methods: Sequence[str], seeds: int, candidates: int) -> None:
 def _config_of(config: Config, method: str, seed: int, candidates: int) -> Config:
     rounds = -(-candidates // config.search.formulas_per_round) * _PATIENCE
     changed = {"method": method, "candidates": candidates, "rounds": rounds}
-    search = config.search.check(config.search.model_dump() | changed)
-    return config.model_copy(update={"search": search, "seed": seed})
+    return config.check(config.model_dump() | {"search": config.search.model_dump() | changed, "seed": seed})
 
 
 def _searched(config: Config, folder: Path, watch: Watcher) -> Run | None:
     """Returns the finished run of a config, done now as far as it is not done yet; None if interrupted."""
-    if not (folder / "config.yaml").exists():
+    if not Run(folder).archive.exists():  # it is made last
         outcome = train(config, folder.name, runs=folder.parent, overwrite=True, watch=watch)
         return outcome.run if outcome.finished else None
     run = Run.open(folder)
     _check_same(run, config)
+    then = run_config(run).search
     judge = read_judge(run)
-    if judge is not None and judge.candidates >= (config.search.candidates or 0):
+    if judge is not None and then == config.search and _is_spent(judge, then):
         return run
     outcome = resume(folder, config.search.rounds, config.search.candidates, watch=watch)
     return outcome.run if outcome.finished else None
 
 
+def _is_spent(judge: Judge, budget: SearchSettings) -> bool:
+    return judge.candidates >= (budget.candidates or 0) or judge.round >= budget.rounds
+
+
 def _check_same(run: Run, config: Config) -> None:
-    """Raises a ConfigError if the run's config is another in what decides its results."""
+    """Raises a ConfigError if the run's config is another in what decides its results, or its budget was larger."""
     of_method = {"ppo": "controller.", "evolution": "evolution.", "exhaustive": "exhaustive."}
     free = ["search.rounds", "search.candidates", "workers", "logging."]
     free += [section for method, section in of_method.items() if method != config.search.method]
@@ -253,6 +264,12 @@ def _check_same(run: Run, config: Config) -> None:
                 f"{run.folder} was made with {key} = {then.get(key)}, and now it is {now[key]}; "
                 "choose another --name for another comparison"
             )
+    budget = run_config(run).search.candidates or 0
+    if budget > (config.search.candidates or 0):
+        raise ConfigError(
+            f"{run.folder} was made with {budget} candidates, and rescored by what came after the first "
+            f"{config.search.candidates}; expected at least {budget}, or another --name"
+        )
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:
@@ -261,17 +278,19 @@ def _flat(tree: Any, path: str = "") -> dict[str, Any]:
     return {path: tree}
 
 
-def _record(run: Run, seed: int, candidates: int) -> SearchRecord:
+def _record(run: Run, seed: int) -> SearchRecord:
     judge = read_judge(run)
     assert judge is not None
     references = {request.formula.fingerprint for request in judge.reward.references}
     found = [judged for fingerprint, judged in judge.known.items() if fingerprint not in references]
-    trained = [j for j in found if j.result.status in (Status.OK, Status.DIVERGED)][:candidates]
+    budget = run_config(run).search.candidates
+    trained = [j for j in found if j.result.status in _TRAINED][:budget]
     best = max((j for j in trained if j.result.status is Status.OK), key=lambda judged: judged.rank, default=None)
     if best is None:
         raise RunError(f"no candidate of {run.folder} has a score")
     unfit = sum(judged.result.status is Status.UNFIT for judged in found)
-    return SearchRecord(seed, tuple(j.result.value for j in trained), judge.proposals, unfit, best.formula)
+    trainings = sum(evaluation.status in _TRAINED for judged in found for evaluation in judged.evaluations)
+    return SearchRecord(seed, tuple(j.result.value for j in trained), judge.proposals, unfit, trainings, best.formula)
 
 
 def _compared(
@@ -294,8 +313,10 @@ def _compared(
             estimate(curve),
             estimate(ends[method]),
             estimate(areas[method]),
+            float(np.mean([len(record.rewards) for record in records[method]])),
             float(np.mean([record.proposals for record in records[method]])),
             float(np.mean([record.unfit for record in records[method]])),
+            float(np.mean([record.trainings for record in records[method]])),
             {reward: candidates_to_reach(curve, reward) for reward in wanted},
             records[method],
         )
@@ -324,7 +345,7 @@ def _write(comparison: MethodComparison) -> None:
     folder = comparison.folder
     figure = methods_figure({m.method: m.curve for m in comparison.methods}, comparison.seeds)
     try:
-        (folder / "compare.json").write_text(json.dumps(_fields(comparison), indent=1) + "\n")
+        (folder / "compare.json").write_text(json.dumps(_fields(comparison), indent=1, allow_nan=False) + "\n")
         with (folder / "compare.csv").open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             ends = ("", "_low", "_high")
@@ -354,8 +375,10 @@ def _fields(comparison: MethodComparison) -> dict[str, Any]:
                 "method": m.method,
                 "final": numbers(m.final),
                 "area": numbers(m.area),
+                "trained": m.trained,
                 "proposals": m.proposals,
                 "unfit": m.unfit,
+                "trainings": m.trainings,
                 "reached": [{"reward": reward, "candidates": counts} for reward, counts in m.reached.items()],
                 "runs": [{**asdict(record), "best": str(record.best)} for record in m.records],
                 "confirmed": numbers(confirmed.scores[m.method]) if confirmed else None,

@@ -8,7 +8,7 @@ seeds, each with new weights, a new order of examples and a new data set. Every 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +26,7 @@ from rlsearch.formula import Formula
 from rlsearch.formula.named import CONFIRMED_AGAINST, TITLES
 from rlsearch.interrupts import stop_requests
 from rlsearch.kernels import Kernel, kernel_named
+from rlsearch.proxies.settings import GENERATED, ProxySettings
 from rlsearch.results import read_judge
 from rlsearch.rewards.latency import Latency, label, measure
 from rlsearch.storage import Archive, Run
@@ -110,7 +111,8 @@ def transfer(
     run = run if isinstance(run, Run) else Run.open(Path(run))
     ready = {name: _with_proxies(config) for name, config in configs.items()}
     outcomes: dict[str, Outcome] = {}
-    with _functions_of(run, best) as functions:
+    with _functions_of(run, best) as found:
+        functions = [replace(function, searched=None) for function in found]  # it was seen on other proxies
         for name, config in ready.items():
 
             def watch_config(what: str, done: int, wanted: int, name: str = name) -> None:
@@ -224,7 +226,7 @@ def _study(
                 for proxy in config.reward.proxies
             ]
             scores = final_scores(formulas, chosen, config.seed, options.seeds, trainings)
-            latencies = _latencies(formulas, kernel, config.device, folder / "latency.json", watch)
+            latencies = _latencies(formulas, kernel, config.device, folder / "latencies.json", watch)
             stop()
     except KeyboardInterrupt:
         return Outcome(None, folder, trainings.trained if trainings else 0)
@@ -241,9 +243,20 @@ def _study(
         [f for f in found if f.name],
         latency_label=label(kernel, config.device),
         source=source,
+        caveats=_caveats(config.reward.proxies),
     )
     _write(findings, folder, run, config, options)
     return Outcome(findings, folder, trainings.trained)
+
+
+def _caveats(proxies: Sequence[ProxySettings]) -> tuple[str, ...]:
+    """Returns what is not as fresh as it should be."""
+    bundled = sorted({proxy.dataset for proxy in proxies if proxy.dataset not in GENERATED})
+    return tuple(
+        f"{name} cannot be generated anew: every seed divides the same examples in another way, and the search has "
+        "seen most of them, so intervals are too narrow"
+        for name in bundled
+    )
 
 
 def _finding(

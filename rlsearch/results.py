@@ -232,7 +232,9 @@ def _opened(run: Run | Path | str) -> Run:
 
 
 def read_judge(run: Run | Path | str) -> Judge | None:
-    """Returns a judge that knows a run's whole archive and judges nothing; None before the baseline is complete.
+    """Returns a judge that knows a run's whole rounds and judges nothing; None before the baseline is complete.
+
+    Of a round under way nothing is known: some of its functions may have been trained on some of the proxies.
 
     Raises:
         RunError: If the folder is not a run.
@@ -244,7 +246,7 @@ def read_judge(run: Run | Path | str) -> Judge | None:
         stored = {(e.request.protocol, e.request.seed) for number, e in archive.evaluations() if number == -1}
         if any((r.protocol, r.seed) not in stored for r in reward.references):
             return None
-        return make_judge(config, reward, archive, first_round=2**31)
+        return make_judge(config, reward, archive, first_round=archive.rounds())
 
 
 def _reading_reward(run: Run, config: Config) -> StagedReward:

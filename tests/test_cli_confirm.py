@@ -84,6 +84,7 @@ def write_config(path="c.yaml", **more):
         (["confirm", "--formulas", "x", "--seeds", "1"], "expected 2 to 1000 seeds, got 1"),
         (["confirm", "--formulas", "x", "--rates", "1,a"], "--rates '1,a' is not a list of factors such as 1/3,1,3"),
         (["confirm", "--formulas", "x", "--rates", "1/0"], "--rates '1/0' is not a list of factors such as 1/3,1,3"),
+        (["confirm", "--formulas", "x", "--rates", "1e400"], "--rates '1e400' is not a list of factors such as"),
         (["confirm", "--formulas", "x", "--rates", "0"], "expected positive factors on the learning rate, got 0.0"),
         (["transfer", "runs/no"], "expected --to with at least one config"),
         (["transfer", "runs/no", "--to", "c.yaml"], "there is no run runs/no"),

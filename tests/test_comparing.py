@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from helpers import archive_rows, make_config, proxies, rlsearch
 
-from rlsearch import Formula, confirming
+from rlsearch import Formula, confirming, top
 from rlsearch.comparing import conclude, run_methods
 from rlsearch.config import dump_config
 from rlsearch.errors import ConfigError, InputError
 from rlsearch.rewards.latency import Latency
+from rlsearch.trainings import Options
 
 METHODS = ("ppo", "random")
 
@@ -23,7 +24,7 @@ def test_methods_are_compared_at_equal_budget_and_nothing_is_trained_twice(tmp_p
     assert run_methods(config, METHODS, folder, seeds=2, candidates=20) == records
     assert archive_rows(folder / "ppo-1") == before
 
-    comparison = conclude(config, records, folder, candidates=20, confirm_seeds=0)
+    comparison = conclude(config, records, folder, candidates=20, options=None)
     written = json.loads((folder / "compare.json").read_text())
     assert [m["method"] for m in written["methods"]] == list(METHODS)
     assert comparison.better["ppo", "random"].value + comparison.better["random", "ppo"].value == pytest.approx(1)
@@ -34,7 +35,11 @@ def test_methods_are_compared_at_equal_budget_and_nothing_is_trained_twice(tmp_p
     for method in METHODS:
         assert [r.rewards[:20] for r in longer[method]] == [r.rewards for r in records[method]]
     with pytest.raises(ConfigError, match=r"controller\.parents = 32, and now it is 5"):
-        run_methods(make_config(controller={"parents": 5}), METHODS, folder, seeds=2, candidates=20)
+        run_methods(make_config(controller={"parents": 5}), METHODS, folder, seeds=2, candidates=30)
+    with pytest.raises(
+        ConfigError, match=r"ppo-0 was made with 30 candidates.*expected at least 30, or another --name"
+    ):
+        run_methods(config, METHODS, folder, seeds=2, candidates=20)
 
 
 def test_settings_of_another_method_do_not_make_another_comparison(tmp_path):
@@ -57,7 +62,12 @@ def test_the_best_of_every_run_is_confirmed(tmp_path, monkeypatch):
     records = run_methods(config, METHODS, folder, seeds=2, candidates=6)
     asked = []
     comparison = conclude(
-        config, records, folder, candidates=6, confirm_seeds=2, watch=lambda what, done, wanted: asked.append(what)
+        config,
+        records,
+        folder,
+        candidates=6,
+        options=Options(2),
+        watch=lambda what, done, wanted: asked.append(what),
     )
     assert {"choosing rates", "final trainings", "latency"} <= set(asked)
     findings = json.loads((folder / "confirm" / "confirm.json").read_text())
@@ -75,7 +85,7 @@ def test_the_best_of_every_run_is_confirmed(tmp_path, monkeypatch):
         comparison.confirmed.scores[method].value for method in METHODS
     ]
     trained = archive_trainings(folder)
-    conclude(config, records, folder, candidates=6, confirm_seeds=2)
+    conclude(config, records, folder, candidates=6, options=Options(2))
     assert archive_trainings(folder) == trained
 
 
@@ -115,6 +125,46 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
     assert run() == whole
 
 
+def test_a_comparison_stopped_within_a_round_ends_as_if_it_had_not_been(tmp_path):
+    """Stopped when all candidates are trained, but neither rescored nor, on the second proxy, trained at all."""
+    reward = proxies(tmp_path)
+    reward = reward | {"proxies": [*reward["proxies"], reward["proxies"][0] | {"data_seed": 1}]}
+    config = make_config(reward, formulas_per_round=8, rescoring={"best": 4})
+
+    def run(folder, **more):
+        return run_methods(config, ["random"], tmp_path / folder, seeds=2, candidates=12, **more)
+
+    def interrupt(progress):
+        if progress.rounds_done == 1 and progress.fraction > 0:
+            raise KeyboardInterrupt
+
+    assert run("stopped", watch=interrupt) is None
+    board = top(tmp_path / "stopped" / "random-0", 100)
+    assert board
+    assert all(judged.last_round <= 0 for judged in board)  # the second round is not whole
+    whole = run("whole")
+    assert run("stopped") == whole
+    assert all(record.trainings > 2 * 12 for record in whole["random"])
+
+
+def test_a_method_that_runs_out_of_functions_says_how_many_it_trained(tmp_path):
+    language = {"operators": ["neg"], "constants": [], "max_length": 2, "min_length": 1}
+    config, folder = make_config(language=language), tmp_path / "c"
+    records = run_methods(config, ["random"], folder, seeds=2, candidates=9)
+    assert [len(record.rewards) for record in records["random"]] == [2, 2]  # x and -x
+    assert conclude(config, records, folder, candidates=9).methods[0].trained == 2
+    assert run_methods(config, ["random"], folder, seeds=2, candidates=9) == records
+
+
+@pytest.mark.parametrize("left", [[".lock"], ["meta.json", "config.yaml", "archive.sqlite.tmp"]], ids=str)
+def test_what_a_kill_left_of_a_folder_is_no_obstacle(left, tmp_path):
+    folder = tmp_path / "c" / "random-0"
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_text("{}")
+    assert len(run_methods(make_config(), ["random"], tmp_path / "c", seeds=2, candidates=4)["random"]) == 2
+
+
 def test_the_command(tmp_path):
     """As a user calls it: the table, the same again at once, another method added, and wrong calls."""
     (tmp_path / "c.yaml").write_text(dump_config(make_config()))
@@ -133,6 +183,10 @@ def test_the_command(tmp_path):
     for arguments, message in (
         (["--methods", "ppo,evolutoin"], "did you mean 'evolution'"),
         (["--rewards", "a"], "'a' is not a list of numbers"),
+        (["--rewards", "nan"], "'nan' is not a list of numbers"),
+        (["--confirm-seeds", 1, "--name", "new"], "expected 2 to 1000 seeds, got 1"),
+        (["--set", "seed=214747", "--name", "new"], "seed: input should be less than"),
+        (["--name", "../c"], "--name '../c' is not the name of a folder"),
         (["--seeds", 1, "--methods", "ppo"], "expected at least 2 seeds, got 1"),
         (["--set", "language.max_length=9"], "choose another --name"),
     ):
@@ -140,6 +194,10 @@ def test_the_command(tmp_path):
         assert wrong.returncode == 2
         assert message in " ".join(wrong.stderr.split())
         assert "Traceback" not in wrong.stderr
+    assert not (tmp_path / "runs/new").exists()
+    one = rlsearch(*few, "--methods", "random", cwd=tmp_path)
+    assert "Probability" not in one.stdout
+    assert "Confirmed" not in one.stdout
 
 
 @pytest.mark.parametrize(

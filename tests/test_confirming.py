@@ -132,7 +132,7 @@ def test_the_files_say_what_was_found(confirmed):
         "confirm.csv",
         "forest.png",
         "pareto.png",
-        "latency.json",
+        "latencies.json",
     }
     tree = json.loads((confirmed.folder / "confirm.json").read_text())
     assert tree["options"] == {"seeds": 3, "rates": [1 / 3, 1.0, 3.0], "selection_seeds": 2}
@@ -232,14 +232,14 @@ def test_spellings_are_merged_and_a_formula_that_is_a_baseline_is_that_baseline(
 def test_a_formula_that_is_a_baseline_alone_is_compared_with_nothing():
     found = confirm_formulas([parse("gelu(x)")], make_config({"proxies": [DIGITS]}), options=Options(2, (1.0,)))
     assert found.findings.formulas == ()
-    assert found.findings.verdicts == ["nothing could be compared"]
+    assert found.findings.verdicts[-1] == "nothing could be compared"
 
 
 def test_latencies_of_another_kernel_or_machine_are_measured_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(confirming, "_write", lambda *arguments: None)  # drawing takes a second
     config, options = make_config({"proxies": [DIGITS]}), Options(2, (1.0,))
     confirm_formulas([parse("x * x")], config, output=tmp_path, options=options)
-    store = tmp_path / "latency.json"
+    store = tmp_path / "latencies.json"
     kept = json.loads(store.read_text())
     assert kept["label"] == label(default_kernel("cpu"), "cpu")
     assert kept["functions"]["x * x"] == {"ratio": 3, "low": 0.9 * 3, "high": 1.2 * 3}
@@ -261,7 +261,7 @@ def test_transfer_is_the_same_on_other_proxies(run):
         assert outcome.folder == run.folder / f"transfer-{name}"
         assert (outcome.folder / "confirm.json").exists()
         assert len(outcome.findings.formulas) == 2
-        assert all(f.searched is not None for f in outcome.findings.formulas)
+        assert all(f.searched is None for f in outcome.findings.formulas)  # it was seen on other proxies
     formulas = [{f.formula for f in outcome.findings.formulas} for outcome in outcomes.values()]
     assert formulas[0] == formulas[1]
     scores = [{f.name: f.mean for f in outcome.findings.baselines} for outcome in outcomes.values()]
@@ -276,6 +276,24 @@ def test_transfer_stops_where_it_is_interrupted(run):
     outcomes = transfer(run, {"a": config, "b": config}, best=1, options=FEW, watch=interrupt)
     assert list(outcomes) == ["a"]
     assert outcomes["a"].findings is None
+
+
+def test_files_in_a_run_folder_leave_the_run_as_it_was(tmp_path):
+    run = train(make_config(proxies(tmp_path), 1, 4), "a", runs=tmp_path).run
+    before = {path: path.read_bytes() for path in (run.latency_costs, run.config, run.meta)}
+    board = [judged.formula for judged in results.top(run)]
+    confirm_formulas([parse("x * x")], make_config({"proxies": [DIGITS]}), output=run.folder, options=FEW)
+    assert {path: path.read_bytes() for path in before} == before
+    assert [judged.formula for judged in results.top(run)] == board
+
+
+def test_a_data_set_that_cannot_be_generated_anew_is_named(confirmed):
+    caveats = [text for text in confirmed.findings.verdicts if text.startswith("digits cannot be generated anew")]
+    assert len(caveats) == 1
+    assert json.loads((confirmed.folder / "confirm.json").read_text())["verdicts"].count(caveats[0]) == 1
+    generated = ProxySettings(train_size=40, validation_size=40, test_size=40, widths=(4,), epochs=1, batch_size=20)
+    fresh = confirm_formulas([parse("x * x")], make_config({"proxies": [generated.model_dump()]}), options=FEW)
+    assert not [text for text in fresh.findings.verdicts if "anew" in text]
 
 
 def test_a_run_with_a_reward_of_its_own_can_only_be_transferred(tmp_path):

@@ -1,11 +1,13 @@
 """The verb that sets search methods against each other: compare."""
 
+import math
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlsearch.cli.options import SetOption
+from rlsearch.cli.options import SetOption, check_folder_name
 from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
@@ -32,11 +34,12 @@ def compare(
     from rlsearch import comparing
     from rlsearch.config import load_config
     from rlsearch.progress import counting, watching
+    from rlsearch.trainings import Options
 
-    try:
-        wanted = [float(text) for text in rewards.split(",") if text.strip()]
-    except ValueError:
-        raise InputError(f"--rewards {rewards!r} is not a list of numbers such as 0.05,0.06") from None
+    wanted = _numbers(rewards)
+    options = Options(seeds=confirm_seeds) if confirm_seeds else None
+    if name is not None:
+        check_folder_name(name)
     loaded = load_config(config, overrides or [])
     folder = runs / (name or f"compare-{config.stem}")
     names = [method.strip() for method in methods.split(",") if method.strip()]
@@ -57,13 +60,23 @@ def compare(
                 folder,
                 candidates=candidates,
                 rewards=wanted,
-                confirm_seeds=confirm_seeds,
+                options=options,
                 watch=watch_confirmation,
             )
     if comparison is None:
         print_out(f"Stopped; everything in {folder} is saved. The same command goes on from there.")
         return
     _print_comparison(comparison)
+
+
+def _numbers(rewards: str) -> list[float]:
+    try:
+        numbers = [float(text) for text in rewards.split(",") if text.strip()]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise InputError(f"--rewards {rewards!r} is not a list of numbers such as 0.05,0.06")
+    return numbers
 
 
 def _print_comparison(comparison: "MethodComparison") -> None:
@@ -87,26 +100,29 @@ def _print_comparison(comparison: "MethodComparison") -> None:
     print_out(table)
     print_out(
         "Trained candidates until a reward is reached (median over runs; runs that reached it),\n"
-        "and what else was proposed, per run:"
+        "and per run: candidates trained, formulas proposed, unfit functions, trainings with those of rescoring:"
     )
     reached = make_table("reward", *(m.method for m in comparison.methods))
     for reward in comparison.methods[0].reached:
         reached.add_row(f"{reward:+.4f}", *(_median(m.reached[reward]) for m in comparison.methods))
     reached.add_section()
+    reached.add_row("trained", *(f"{m.trained:.0f}" for m in comparison.methods))
     reached.add_row("proposed", *(f"{m.proposals:.0f}" for m in comparison.methods))
     reached.add_row("unfit", *(f"{m.unfit:.0f}" for m in comparison.methods))
+    reached.add_row("trainings", *(f"{m.trainings:.0f}" for m in comparison.methods))
     print_out(reached)
-    print_out("Probability that a run of one is better than a run of the other, with its 95 % interval:")
-    pairs = make_table("reward", "area", *(["confirmed"] if confirmed else []), "pair")
-    names = [m.method for m in comparison.methods]
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            kinds = [comparison.better, comparison.sooner, *([confirmed.better] if confirmed else [])]
-            pairs.add_row(*(_interval(kind[a, b], ".2f") for kind in kinds), f"{a} > {b}")
-    print_out(pairs)
+    kinds = [comparison.better, comparison.sooner, *([confirmed.better] if confirmed else [])]
+    legend = "Confirmed: test accuracy of each run's best on fresh seeds. " if confirmed else ""
+    pairs = list(combinations([m.method for m in comparison.methods], 2))
+    if pairs:
+        print_out("Probability that a run of one is better than a run of the other, with its 95 % interval:")
+        table = make_table("reward", "area", *(["confirmed"] if confirmed else []), "pair")
+        for a, b in pairs:
+            table.add_row(*(_interval(kind[a, b], ".2f") for kind in kinds), f"{a} > {b}")
+        print_out(table)
     print_out(
         "Reward: the search's own, of the best at the end. Area: mean height of the curve of the best so far.\n"
-        "Confirmed: test accuracy of each run's best on fresh seeds. Interquartile means over runs, 95 % intervals.\n"
+        f"{legend}Interquartile means over runs, 95 % intervals.\n"
         f"Written to {comparison.folder}: compare.json, compare.csv, compare.png"
     )
 

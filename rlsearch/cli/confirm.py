@@ -109,7 +109,7 @@ def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
 
     try:
         factors = tuple(float(Fraction(text)) for text in rates.split(","))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise InputError(f"--rates {rates!r} is not a list of factors such as {_RATES}") from None
     return Options(seeds, factors, selection_seeds)
 

@@ -5,8 +5,16 @@ from typing import Annotated
 
 import typer
 
+from rlsearch.errors import InputError
+
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as runs/quickstart.", metavar="RUN")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: search.rounds=10.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def check_folder_name(name: str) -> None:
+    """Raises an InputError if ``name`` is not that of a folder."""
+    if not name.strip() or Path(name).name != name or name.startswith("."):
+        raise InputError(f"--name {name!r} is not the name of a folder")

@@ -16,7 +16,7 @@ import typer
 
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
-from rlsearch.cli.options import JsonOption, RunArgument, SetOption
+from rlsearch.cli.options import JsonOption, RunArgument, SetOption, check_folder_name
 from rlsearch.cli.tables import (
     comparison_fields,
     comparison_table,
@@ -77,8 +77,8 @@ def train(
             raise InputError("expected a config file, such as configs/quickstart.yaml, or --resume RUN")
         if rounds is not None:
             raise InputError("--rounds goes with --resume; for a new run use --set search.rounds=...")
-        if name is not None and (not name.strip() or Path(name).name != name or name.startswith(".")):
-            raise InputError(f"--name {name!r} is not the name of a folder")
+        if name is not None:
+            check_folder_name(name)
         from rlsearch.config import load_config
         from rlsearch.training import train as train_run
 

@@ -68,6 +68,7 @@ class Findings:
         seeds: Number of seeds.
         latency_label: What the latencies were measured on.
         source: Where the formulas come from, as a text goes on after "no formula ": ``"of this run"``.
+        caveats: What else a reader has to know.
     """
 
     formulas: tuple[Finding, ...]
@@ -76,6 +77,7 @@ class Findings:
     seeds: int
     latency_label: str
     source: str
+    caveats: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -85,6 +87,7 @@ class Findings:
         *,
         latency_label: str,
         source: str = "of this run",
+        caveats: tuple[str, ...] = (),
         confidence: float = 0.95,
     ) -> "Findings":
         """Compares ``formulas`` with ``baselines``, all of them trained from the same seeds."""
@@ -95,7 +98,7 @@ class Findings:
         order = sorted(range(len(sound)), key=lambda i: _support(measured, i, sound[i].mean), reverse=True)
         differences = measured.of_functions(order)
         ranked = [sound[i] for i in order] + sorted((f for f in formulas if f.diverged), key=lambda f: f.diverged)
-        return cls(tuple(ranked), tuple(baselines), differences, seeds, latency_label, source)
+        return cls(tuple(ranked), tuple(baselines), differences, seeds, latency_label, source, caveats)
 
     @cached_property
     def compared(self) -> tuple[Finding, ...]:
@@ -148,11 +151,12 @@ class Findings:
     def _interval(self, row: int, column: int) -> str:
         low, high = self.differences.low[row, column], self.differences.high[row, column]
         if math.isinf(low):
-            return f"{self.seeds} seeds are too few for an interval"
+            few = f"{self.seeds} seeds are too few for an interval"
+            return few if self.seeds < 5 else "no interval, for most seeds give the same difference"
         return f"{self.differences.confidence * 100:.3g} % interval {points(low)} to {points(high)}"
 
     def _reservations(self) -> list[str]:
-        lines = []
+        lines = list(self.caveats)
         for finding in (*self.formulas, *self.baselines):
             if finding.diverged:
                 title = finding.title if finding.name else f"`{finding.formula}`"
@@ -175,7 +179,8 @@ class Findings:
         if rough.latency_high / rough.latency_low > _STEADY:
             lines.append(
                 f"latencies are rough, for the machine was busy: that of {rough.title} has quartiles "
-                f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; remove latency.json to have them measured again"
+                f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; remove latencies.json to have them measured "
+                "again"
             )
         return lines
 
@@ -201,14 +206,17 @@ def where_they_hold(findings: Mapping[str, Findings]) -> list[str]:
 def _how_many(count: int | None, of: int, name: str) -> str:
     if count is None:
         return f"nothing on {name} (it diverged there)"
+    if not of:
+        return f"nothing on {name} (every baseline diverged there)"
     amount = {0: "none", of: "every baseline"}.get(count, f"{count} of {of}")
     return f"{amount} on {name}"
 
 
 def points(difference: float, *, sign: bool = False) -> str:
-    """Returns a difference of accuracies in percentage points."""
-    rounded = round(100 * difference, 1) + 0.0  # no minus before a zero
-    return format(rounded, "+.1f" if sign else ".1f")
+    """Returns a difference of accuracies in percentage points; with a second decimal where one would be none."""
+    decimals = 1 if abs(100 * difference) >= 0.1 else 2
+    rounded = round(100 * difference, decimals) + 0.0  # no minus before a zero
+    return format(rounded, f"{'+' if sign else ''}.{decimals if rounded else 1}f")
 
 
 def p_text(p: float) -> str:

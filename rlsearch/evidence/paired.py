@@ -15,6 +15,8 @@ from scipy import stats
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_UNKNOWN = 0.1  # of the error rate: so rarely may a row's t be unknown, or it would widen every other interval
+
 
 @dataclass(frozen=True, slots=True)
 class Differences:
@@ -86,8 +88,9 @@ def simultaneous_intervals(
     Bootstrap-t of the largest deviation: seeds are drawn with replacement, the same draw for all rows, so that the
     rows' correlation is kept; every row is studentised by its own standard error in the draw; and the quantile of
     the largest |t| is the half-width in standard errors. Where a draw has the same value throughout, its t is
-    infinite; with four seeds or fewer such draws are too common, and the interval is the whole line, which is honest.
-    A row whose differences are all equal has no standard error, and an interval of no width.
+    infinite. A row of which too many draws are such, for there are four seeds or fewer or most of its differences are
+    equal, gets the whole line, which is honest, and leaves the others' intervals as they are. A row whose
+    differences are all equal has no standard error, and an interval of no width.
 
     Source: Efron 1979 and Hall 1988 (bootstrap-t); Westfall and Young 1993, and Romano and Wolf 2005 (largest t).
 
@@ -111,18 +114,23 @@ def simultaneous_intervals(
         return mean, mean.copy()
     draws = np.random.default_rng(seed).integers(0, seeds, (resamples, seeds))
     counts = np.stack([np.bincount(draw, minlength=seeds) for draw in draws]).astype(float)  # [resamples, seeds]
+    place = min(math.ceil(confidence * (resamples + 1)), resamples)
     largest = np.zeros(resamples)
+    unbounded = np.zeros(len(differences), dtype=np.bool_)
     units = centred[varying] / np.abs(centred[varying]).max(axis=1, keepdims=True)
-    for row in units:  # row by row: memory for resamples x seeds, whatever the number of pairs
+    # Row by row: memory for resamples x seeds, whatever the number of pairs.
+    for index, row in zip(np.flatnonzero(varying), units, strict=True):
         moved = counts @ row / seeds
         variance = np.maximum(counts @ row**2 / seeds - moved**2, 0) * seeds / (seeds - 1)
         known = variance > 1e-12
+        if 1 - known.mean() > _UNKNOWN * (1 - confidence):
+            unbounded[index] = True
+            continue
         t = np.full(resamples, math.inf)
         t[known] = np.abs(moved[known]) / np.sqrt(variance[known] / seeds)
         np.maximum(largest, t, out=largest)
-    place = min(math.ceil(confidence * (resamples + 1)), resamples)
     quantile = np.partition(largest, place - 1)[place - 1]
-    half = np.where(varying, quantile, 0.0) * np.where(varying, error, 1.0)
+    half = np.where(unbounded, math.inf, np.where(varying, quantile, 0.0) * error)
     return mean - half, mean + half
 
 

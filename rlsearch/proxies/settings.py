@@ -12,6 +12,9 @@ DEFAULT_SIZES = {
 }
 """Examples for training, validation and test. mnist1d is generated: many validation points cut the score's noise."""
 
+GENERATED = ("mnist1d",)
+"""Data sets that another seed makes anew; of the others it only divides the same examples in another way."""
+
 _AVAILABLE = {"digits": 1796}  # 1797 in scikit-learn; parts are multiples of 4
 _CONV1D_LAYERS = 5  # each halves the length of a sequence: 40, 20, 10, 5, 2, 1
 

@@ -6,7 +6,7 @@ writes is one transaction: a killed process leaves whole populations and whole r
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -77,22 +77,23 @@ class Archive:
         self.path = path
         if create == path.exists():
             raise RunError(f"{path} exists already" if create else f"{path} does not exist; is this a run folder?")
-        mode = "ro" if read_only else "rwc"
         try:
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None
-            )
             if create:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-            elif not read_only:
+                _make(path)
+            self._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
+                uri=True,
+                timeout=30,
+                isolation_level=None,
+            )
+            if not read_only:
                 (report,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
                 if report != "ok":
                     raise RunError(f"{path} is damaged: {report}")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             # NORMAL survives the death of the process; a power cut may cost the last commits, which are then redone.
             self._connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             if create:
                 raise StorageError(f"{path} cannot be made: {error}") from error
             raise RunError(f"{path} is not a readable archive: {error}") from error
@@ -169,6 +170,11 @@ class Archive:
             request = Request(Formula.parse(formula), protocol, seed)
             yield number, Evaluation(request, Status(status), score, latency, seconds, value, message)
 
+    def rounds(self) -> int:
+        """Returns how many rounds were judged to their end."""
+        ((count,),) = self._read("SELECT COALESCE(MAX(round) + 1, 0) FROM proposals")
+        return int(count)
+
     def proposals(self, before_round: int) -> int:
         """Returns how many formulas were proposed before a round."""
         ((count,),) = self._read("SELECT COUNT(*) FROM proposals WHERE round < ?", before_round)
@@ -189,3 +195,13 @@ class Archive:
             yield from self._connection.execute(query, parameters)
         except sqlite3.DatabaseError as error:
             raise RunError(f"{self.path} cannot be read: {error}") from error
+
+
+def _make(path: Path) -> None:
+    """Makes an empty archive; a process that is killed here must not leave half of one."""
+    partial = path.with_name(f"{path.name}.tmp")
+    partial.unlink(missing_ok=True)
+    with closing(sqlite3.connect(partial)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+    partial.replace(path)

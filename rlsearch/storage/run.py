@@ -72,7 +72,7 @@ class Run:
                 raise RunError(
                     f"{folder} exists already: go on with --resume, or choose another --name, or --overwrite"
                 )
-            if not run.meta.exists():
+            if not run.meta.exists() and [path.name for path in folder.glob("*")] != [".lock"]:
                 raise RunError(f"{folder} is not a run of rlsearch; it is not overwritten")
             with run.lock():
                 pass  # nobody is writing to it

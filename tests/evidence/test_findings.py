@@ -138,15 +138,16 @@ def test_a_rate_at_the_end_of_those_tried_is_reported():
 def test_latencies_of_a_busy_machine_are_reported():
     found = findings_of([finding("x", noisy(0.6), spread=(0.8, 1.3))], [baseline("relu", noisy(0.5, 1))])
     assert found.verdicts[-1] == (
-        "latencies are rough, for the machine was busy: that of x has quartiles 0.80 and 1.30; remove latency.json to "
-        "have them measured again"
+        "latencies are rough, for the machine was busy: that of x has quartiles 0.80 and 1.30; remove latencies.json "
+        "to have them measured again"
     )
 
 
 def test_points_and_p_values_in_words():
     assert points(0.0131, sign=True) == "+1.3"
     assert points(-0.0131) == "-1.3"
-    assert points(-0.0001) == "0.0"
+    assert points(-0.000001) == "0.0"
+    assert [points(p) for p in (0.0004, -0.0004, 0.001)] == ["0.04", "-0.04", "0.1"]  # no false zero
     assert points(0.0, sign=True) == "+0.0"
     assert [p_text(p) for p in (0.0002, 0.0014, 0.0502, 0.31, 1.0)] == [
         "p < 0.001", "p = 0.001", "p = 0.050", "p = 0.31", "p = 1.00"
@@ -170,4 +171,7 @@ def test_where_the_winners_hold():
         "`q` beats 1 of 2 on a, none on b, none on c",
         "`r` beats none on a, nothing on b (it diverged there), 1 of 2 on c",
     ]
+    baselines = [baseline("relu", np.full(20, math.nan))]
+    assert where_they_hold(found | {"d": of(p=better)})[0].endswith("nothing on d (every baseline diverged there)")
+    baselines = [baseline("relu", base + 0.3)]
     assert where_they_hold({"a": of(r=worse)}) == ["no formula beats any baseline on any config"]

@@ -47,6 +47,12 @@ def test_an_existing_run_is_kept_unless_asked(tmp_path):
     assert list(run.folder.iterdir()) == []
 
 
+def test_what_was_killed_before_it_became_a_run_may_be_overwritten(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".lock").touch()
+    assert Run.create(tmp_path / "a", overwrite=True).folder.is_dir()
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_foreign_folder_or_file_is_never_overwritten(tmp_path, overwrite):
     folder, file = tmp_path / "thesis", tmp_path / "file"
