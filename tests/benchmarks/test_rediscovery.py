@@ -1,0 +1,70 @@
+"""How soon the quickstart's search, without a warm start, finds a function of the Swish and GELU family."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlsearch import Formula, train
+from rlsearch.config import load_config
+from rlsearch.results import read_judge
+from rlsearch.rewards.protocol import Status
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+SEEDS = range(5)
+CANDIDATES = 500
+X = np.linspace(-5, 5, 1001)
+FAMILY = [Formula.parse(f"{name}(x)")(x=b * X) / b for name in ("silu", "gelu") for b in np.geomspace(0.5, 2, 81)]
+
+
+def likeness(formula):
+    """Returns the largest 1 - |f / a - g|^2 / |g - relu|^2 over the family's g, with the best scale a for each.
+
+    Plain correlation is no test: that of ReLU with GELU is 0.9994.
+    """
+    with np.errstate(all="ignore"):
+        values = np.broadcast_to(formula(x=X), X.shape)
+    square = values @ values
+    if not 0 < square < np.inf:
+        return -np.inf
+    relu = np.maximum(X, 0)
+    return max(1 - np.sum((values @ g / square * values - g) ** 2) / np.sum((g - relu) ** 2) for g in FAMILY)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("silu(x)", 1.0),
+        ("-3 * gelu(x)", 1.0),
+        ("relu(x)", 0.41),
+        ("elu(x)", 0.74),
+        ("mish(x)", 0.88),
+        ("x - x", -np.inf),
+    ],
+)
+def test_the_family_is_told_from_its_neighbours(text, expected):
+    assert likeness(Formula.parse(text)) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(3600)
+def test_the_family_enters_the_top_ten(tmp_path):
+    print("\nseed  candidates  function")
+    found = 0
+    for seed in SEEDS:
+        overrides = [f"seed={seed}", f"search.candidates={CANDIDATES}", "search.rounds=1000", "workers=1"]
+        judge = read_judge(train(load_config(QUICKSTART, overrides), f"{seed}", runs=tmp_path).run)
+        references = {request.formula.fingerprint for request in judge.reward.references}
+        trained = [
+            j for key, j in judge.known.items() if key not in references and j.result.status is not Status.UNFIT
+        ][:CANDIDATES]
+        members = {i: j for i, j in enumerate(trained) if likeness(j.formula) >= 0.95}
+        entry = next((i for i, j in members.items() if is_among_ten_best(j, trained[: i + 1])), None)
+        found += entry is not None
+        print(f"{seed:4}  {'never' if entry is None else entry + 1:>10}  {members[entry].formula if entry else ''}")
+    print(f"entered within {CANDIDATES} trained candidates: {found} of {len(SEEDS)}")
+    assert found >= 1
+
+
+def is_among_ten_best(judged, so_far):
+    return judged in sorted(so_far, key=lambda j: j.rank, reverse=True)[:10]
