@@ -21,7 +21,7 @@ from rlsearch.search.variation import Variation, tournament
 from rlsearch.search.walks import random_ids
 from rlsearch_envs.lockstep import LockstepVecEnv
 
-_ENOUGH = 200  # functions from which the surrogate orders new ones with a rank correlation of about 0.8
+_ENOUGH = 64  # functions from which the surrogate orders new ones with a rank correlation of about 0.6
 _DRAWN = 0.1
 _UNSURE = 1.0  # standard deviations added to a prediction; with none the search soon sees only what it knows
 _RESTART_SEEDS = 1_000_003
