@@ -3,7 +3,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import pytest
 from helpers import CONFIGS, SCRIPT, archive_rows, environment, make_config, proxies, rlsearch
 from rich.console import Console
 
-from rlsearch import Formula, __version__, cli, progress, results, resume, train
+from rlsearch import Formula, __version__, progress, results, resume, train
 from rlsearch.config import dump_config, load_config
 from rlsearch.formula.named import BASELINES
 from rlsearch.judging import Judged
@@ -27,39 +26,10 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command in this process; returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rlsearch", *map(str, arguments)])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        handler = signal.getsignal(signal.SIGTERM)
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def curve_run(tmp_path_factory):
     config = make_config(rounds=6, formulas_per_round=32)
     return train(config, "curve", runs=tmp_path_factory.mktemp("runs")).run.folder
-
-
-@pytest.fixture(scope="module")
-def real_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    return train(make_config(proxies(folder), 2, 12), "real", runs=folder).run.folder
 
 
 def write_config(path="c.yaml", **more):

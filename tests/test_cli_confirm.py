@@ -6,13 +6,12 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 
 import pytest
-from helpers import DIGITS, command, environment, make_config, proxies
+from helpers import DIGITS, command, environment, make_config
 
-from rlsearch import cli, confirming, train
+from rlsearch import confirming
 from rlsearch.config import dump_config
 from rlsearch.progress import counting
 from rlsearch.rewards.latency import Latency
@@ -31,34 +30,6 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(
         confirming, "measure", lambda formulas, *_: [Latency(f.size, 0.9 * f.size, 1.2 * f.size) for f in formulas]
     )
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command in this process; returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rlsearch", *map(str, arguments)])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def real_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    return train(make_config(proxies(folder), 2, 12), "real", runs=folder).run.folder
 
 
 def write_config(path="c.yaml", **more):
