@@ -20,13 +20,9 @@ class Surrogate:
 
     The grid is that of every input, crossed with nothing: the inputs of a gated formula take the same values in an
     order of their own.
-
-    Attributes:
-        seen: How many functions it has learned from.
     """
 
     def __init__(self) -> None:
-        self.seen = 0
         self._curves: dict[Formula, NDArray[np.float32]] = {}  # by spelling: two of one function differ by rounding
 
     def fit(self, known: Iterable[Judged], seed: int) -> None:
@@ -34,7 +30,6 @@ class Surrogate:
         from sklearn.ensemble import ExtraTreesRegressor
 
         judged = list(known)[-_MOST:]
-        self.seen = len(judged)
         self._curves = {j.formula: self._curve(j.formula) for j in judged}
         rewards = np.array([j.result.value for j in judged])
         self._trees = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=seed)
