@@ -20,7 +20,8 @@ from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES
 from rlsearch.judging import Judge, Judged
 from rlsearch.kernels import kernel_named
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.rewards.latency import Latency, LatencyCosts, label, measure
 from rlsearch.rewards.protocol import RewardResult, StagedReward, Status
 from rlsearch.rewards.proxy import ProxyReward, fresh_seed

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from rlsearch.errors import InputError
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
+from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import load_dataset
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.protocol import Evaluation, Request, Status
 from rlsearch.rewards.proxy import fresh_seed
@@ -202,9 +203,10 @@ def _jobs(trainings: Sequence[Training]) -> list[_Job]:
     for training in trainings:
         members.setdefault((training.settings, training.part), []).append(Member(training.formula, training.seed))
     return [
-        _Job(settings, tuple(group[start : start + settings.population]), part)
+        _Job(settings, tuple(group[start : start + size]), part)
         for (settings, part), group in members.items()
-        for start in range(0, len(group), settings.population)
+        for size in [settings.population or _POPULATION]
+        for start in range(0, len(group), size)
     ]
 
 
@@ -272,5 +274,6 @@ def final_scores(
 
 def _fresh(proxy: ProxySettings, rate: float, seed: int, **sizes: int) -> ProxySettings:
     """Returns the proxy with another learning rate on the data set of a fresh seed."""
-    changes = {"learning_rate": rate, "data_seed": _FRESH_DATA + seed, "population": min(proxy.population, _POPULATION)}
+    changes = {"learning_rate": rate, "data_seed": _FRESH_DATA + seed}
+    changes["population"] = min(proxy.population or _POPULATION, _POPULATION)
     return ProxySettings.check(proxy.model_dump() | changes | sizes)

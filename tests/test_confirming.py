@@ -15,7 +15,8 @@ from rlsearch.errors import ConfigError, FormulaError, InputError, RunError, Sto
 from rlsearch.evidence.paired import compare
 from rlsearch.formula.named import CONFIRMED_AGAINST
 from rlsearch.kernels import default_kernel
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.latency import Latency, label
 from rlsearch.rewards.proxy import fresh_seed, search_seed

@@ -12,7 +12,8 @@ from rlsearch import Formula, Status, results, train
 from rlsearch.errors import ConfigError, InputError, RunError
 from rlsearch.formula.named import BASELINES
 from rlsearch.kernels import default_kernel
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.rewards.proxy import fresh_seed, search_seed
 
 parse = Formula.parse

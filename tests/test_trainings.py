@@ -3,7 +3,8 @@ from helpers import DIGITS
 
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.storage import Archive
 from rlsearch.trainings import Training, Trainings

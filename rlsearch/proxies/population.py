@@ -1,144 +1,139 @@
 """The population trainer: K candidates, each with its own formula and seed, trained as one batched network."""
 
-import hashlib
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from joblib import Parallel, delayed
 from torch import Tensor
 from torch.nn import functional
 
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.data import Dataset, Part, load_dataset
-from rlsearch.proxies.networks import NETWORKS
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.data import Part, load_dataset
+from rlsearch.proxies.networks import NETWORKS, PopulationConv1d, PopulationMLP
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.threads import one_thread
 
 _PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
 _SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
+_MOST_MEMBERS = 2048  # on a GPU; more fill no multiprocessor that these leave idle
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One training: a formula from a seed, which decides initial weights and the order of the examples."""
+class PopulationTrainer:
+    """Trains K members at once, in buffers that are made once.
 
-    formula: Formula
-    seed: int
-
-
-class Proxy:
-    """A proxy on a device.
-
-    A member's score depends on its formula and seed only: members share nothing, K is constant (the last population
-    is filled up), and every member's slice is aligned. One process with a fixed number of threads gives the same
-    bits again.
+    Programs, weights, optimiser state and the order of the examples are written into the buffers of the population
+    before. So one CUDA graph of a training step, captured at the first population, serves all of them, and between the
+    copies to the device and the scores nothing waits for the host.
 
     Args:
         settings: The proxy.
         kernel: Computes the activations.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-        workers: Processes that train populations side by side; they change the time taken and nothing else.
-
-    Attributes:
-        protocol: A name for everything that decides a score except formula and seed: dataset, network and a digest
-            of all settings, kernel and device type.
+        size: K. A population with fewer members is filled up, so that their bits do not depend on how many they are.
     """
 
-    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, workers: int = 1) -> None:
+    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, size: int) -> None:
         self.settings = settings
-        self.kernel = kernel
-        self.device = device
-        self.workers = workers
-        text = f"{settings.model_dump_json()} {settings.sizes} {kernel.name} {torch.device(device).type}"
-        digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
-        self.protocol = f"{settings.dataset}-{settings.network}-{digest}"
+        self.size = size
+        self._device = torch.device(device)
+        self._data = load_dataset(settings).to(device)
+        self._kernel = kernel
+        self._network = self._initial([0] * size).to(self._device)
+        self._optimiser = _optimiser(settings, self._network.parameters(), self._device)
+        steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
+        self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
+        self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
+        self._take_step: Callable[[], None] | None = None
 
-    @cached_property
-    def _dataset(self) -> Dataset:
-        return load_dataset(self.settings).to(self.device)
+    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+        """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
+        with one_thread(), _no_denormals(), _current(self._device):
+            if self._take_step is None:
+                self._take_step = self._captured() if self._device.type == "cuda" else self._step
+            self._load([*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))])
+            for _ in range(len(self._orders)):
+                self._take_step()
+            return _accuracy(self._network, getattr(self._data, part), self.size)[: len(members)]
 
-    def train(self, members: Sequence[Member], part: str = "validation") -> Iterator[list[float | None]]:
-        """Trains ``members`` in populations of ``settings.population``.
+    def _load(self, members: Sequence[Member]) -> None:
+        """Writes a population into the buffers. Members of one seed start alike, so each seed is drawn once."""
+        seeds = {seed: i for i, seed in enumerate(dict.fromkeys(member.seed for member in members))}
+        of_member = torch.tensor([seeds[member.seed] for member in members], device=self._device)
+        orders = torch.stack([self._order(seed) for seed in seeds], dim=1).to(self._device)
+        self._orders.copy_(orders[:, of_member])
+        with torch.no_grad():
+            for weights, drawn in zip(self._network.parameters(), self._initial(list(seeds)).parameters(), strict=True):
+                weights.copy_(drawn.to(self._device)[of_member])
+        for state in self._optimiser.state.values():
+            for value in state.values():
+                value.zero_()
+        self._network.activation = self._kernel.population([member.formula for member in members])
+        self._at.zero_()
 
-        Args:
-            members: In the order in which they are to be trained.
-            part: Which part of the dataset to score on; a search uses ``"validation"`` only.
+    def _initial(self, seeds: Sequence[int]) -> PopulationMLP | PopulationConv1d:
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        n_features = self._data.train.inputs.shape[1]
+        return NETWORKS[self.settings.network](
+            self.settings, n_features, generators, self._kernel.population([_PADDING] * len(seeds))
+        )
 
-        Yields:
-            One list per population, in order: accuracy per member, or None where it became non-finite.
-        """
-        size = self.settings.population
-        populations = [members[start : start + size] for start in range(0, len(members), size)]
-        if self.workers == 1 or len(populations) < 2:
-            for population in populations:
-                yield self.train_population(population, part)
-        else:
-            jobs = (
-                delayed(_train_in_worker)(self.settings, self.kernel, self.device, population, part)
-                for population in populations
-            )
-            yield from Parallel(n_jobs=self.workers, batch_size=1, return_as="generator")(jobs)
-
-    def train_population(self, population: Sequence[Member], part: str) -> list[float | None]:
-        """Trains one population of at most ``settings.population`` members; see :meth:`train`."""
-        padding = [Member(_PADDING, population[0].seed)] * (self.settings.population - len(population))
-        return self._train([*population, *padding], part)[: len(population)]
-
-    def _train(self, members: Sequence[Member], part: str) -> list[float | None]:
-        settings, device = self.settings, self.device
-        train, scored = self._dataset.train, getattr(self._dataset, part)
-        generators = {member.seed: torch.Generator().manual_seed(member.seed) for member in members}
-        # Members of one seed start alike, so each draws from its own copy of the seed's generator.
-        network = NETWORKS[settings.network](
-            settings,
-            train.inputs.shape[1],
-            [generators[member.seed].clone_state() for member in members],
-            self.kernel.population([member.formula for member in members]),
-        ).to(device)
-        orders = {seed: self._order(generator, len(train.labels)) for seed, generator in generators.items()}
-        order = torch.stack([orders[member.seed] for member in members], dim=1).to(device)  # [steps, K, batch]
-        optimiser = _optimiser(settings, network.parameters())
-        with one_thread(), _no_denormals():
-            for rows in order:
-                logits = network(functional.embedding(rows, train.inputs))
-                # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
-                loss = functional.cross_entropy(logits.transpose(1, 2), train.labels[rows], reduction="sum")
-                optimiser.zero_grad()
-                (loss / settings.batch_size).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-            return _accuracy(network, scored, len(members))
-
-    def _order(self, generator: torch.Generator, examples: int) -> Tensor:
+    def _order(self, seed: int) -> Tensor:
         """Returns the rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
-        batch = self.settings.batch_size
-        generator = generator.clone_state()
-        generator.manual_seed(generator.initial_seed() ^ 0x5EED)  # a stream of its own, whatever the network drew
+        batch, examples = self.settings.batch_size, len(self._data.train.labels)
+        generator = torch.Generator().manual_seed(seed ^ 0x5EED)  # a stream of its own, whatever the network drew
         epochs = [torch.randperm(examples, generator=generator) for _ in range(self.settings.epochs)]
         return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])
 
+    def _step(self) -> None:
+        """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
+        train = self._data.train
+        rows = self._orders.index_select(0, self._at)[0]  # [K, batch]
+        logits = self._network(functional.embedding(rows, train.inputs))
+        # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
+        loss = functional.cross_entropy(logits.transpose(1, 2), train.labels[rows], reduction="sum")
+        self._optimiser.zero_grad()
+        (loss / self.settings.batch_size).backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._at += 1
 
-def _train_in_worker(
-    settings: ProxySettings, kernel: Kernel, device: str, population: Sequence[Member], part: str
-) -> list[float | None]:
-    # A terminal's Ctrl-C goes to workers too; the process that feeds them decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return _worker_proxy(settings, type(kernel), device).train_population(population, part)
+    def _captured(self) -> Callable[[], None]:
+        """Returns the step as a CUDA graph. What it does to weights meanwhile is undone by the next :meth:`_load`."""
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # capture wants a warm-up beside the default stream
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self._at.zero_()
+                self._step()
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        self._at.zero_()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step()
+        replay: Callable[[], None] = graph.replay
+        return replay
 
 
-@lru_cache(maxsize=16)
-def _worker_proxy(settings: ProxySettings, kernel: type[Kernel], device: str) -> Proxy:
-    return Proxy(settings, kernel(), device)
+def most_members(settings: ProxySettings, device: str) -> int:
+    """Returns how many members a GPU's free memory holds by a rough count, a power of two from 16 on."""
+    free = int(torch.cuda.mem_get_info(device)[0])
+    sequence = 20 if settings.network == "conv1d" else 1  # positions in the first layer; later ones have fewer
+    rows = max(settings.batch_size, _SCORED_ROWS) * sequence
+    layer = 4 * max(settings.widths) if settings.network == "conv1d" else max(settings.widths)
+    numbers = 8 * rows * layer * len(settings.widths)  # windows, sums, activations, slopes and their gradients
+    steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
+    needed = 4 * numbers + 8 * steps * settings.batch_size
+    fitting = max(16, free // 2 // needed)
+    return min(_MOST_MEMBERS, 1 << (fitting.bit_length() - 1))
 
 
-def _optimiser(settings: ProxySettings, parameters: Iterator[torch.nn.Parameter]) -> torch.optim.Optimizer:
+def _optimiser(
+    settings: ProxySettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
+) -> torch.optim.Optimizer:
     if settings.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9, fused=True)
-    return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+    return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True, capturable=device.type == "cuda")
 
 
 @torch.no_grad()
@@ -153,6 +148,11 @@ def _accuracy(network: torch.nn.Module, part: Part, members: int) -> list[float 
         finite &= logits.isfinite().flatten(1).all(dim=1)
     counts = zip(correct.tolist(), finite.tolist(), strict=True)
     return [count / len(part.labels) if ok else None for count, ok in counts]
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Makes a GPU the current one, on whose stream graphs are replayed."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

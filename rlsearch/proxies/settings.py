@@ -39,7 +39,9 @@ class ProxySettings(Settings):
     learning_rate: float = Field(1e-2, gt=0)
     batch_size: int = Field(128, ge=4)
     epochs: int = Field(5, ge=1)
-    population: int = Field(16, ge=1)
+    population: int | None = Field(
+        None, ge=1, description="candidates trained together; None: 16 on a CPU, on a GPU as many as its memory holds"
+    )
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -56,7 +58,7 @@ class ProxySettings(Settings):
             values = value if isinstance(value, tuple) else (value,)
             if any(v < 4 or v % 4 for v in values):
                 raise ValueError(f"{name} must be a multiple of 4, got {list(values) if name == 'widths' else value}")
-        if self.population > 1 and self.population % 4:
+        if self.population is not None and self.population > 1 and self.population % 4:
             raise ValueError(f"population must be 1 or a multiple of 4, got {self.population}")
         if not self.widths:
             raise ValueError("widths must name at least one layer, or the activation is never used")

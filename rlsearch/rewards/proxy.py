@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rlsearch.errors import RewardError
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.protocol import Evaluation, Request, RewardResult, Status, StatusValues
 from rlsearch.rewards.screening import why_unfit

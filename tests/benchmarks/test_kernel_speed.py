@@ -11,7 +11,8 @@ from test_population_speed import FORMULAS, eager
 from rlsearch import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import TorchKernel, kernel_named
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.search.walks import random_ids
 

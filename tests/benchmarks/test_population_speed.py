@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import load_dataset
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 
 pytestmark = pytest.mark.benchmark

@@ -17,7 +17,8 @@ from rlsearch.formula import OPERATORS
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.program import run_with_slopes
 from rlsearch.kernels import TorchKernel, choice, default_kernel, kernel_named
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 
 numba_kernel = pytest.importorskip(

@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from torch.nn import functional
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies import population
+from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import Dataset, Part, load_dataset
 from rlsearch.proxies.networks import NETWORKS
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 
 torch.set_num_threads(1)
@@ -43,7 +45,7 @@ def trained(monkeypatch):
     accuracy = population._accuracy
 
     def keeping(network, *arguments):
-        networks.append(network)
+        networks.append(copy.deepcopy(network))  # the trainer goes on with its own
         return accuracy(network, *arguments)
 
     monkeypatch.setattr(population, "_accuracy", keeping)
@@ -213,10 +215,11 @@ def test_a_seed_decides_weights_and_order(trained):
     assert_same_bits(a, b)
     assert all(not torch.equal(p, q) for p, q in zip(a, c, strict=True))
     assert all(not torch.equal(p, q) for p, q in zip(a, d, strict=True))
-    order = p._order(torch.Generator().manual_seed(5), 96)
+    trainer = p._trainers[4]
+    order = trainer._order(5)
     assert order.shape == (3, 32)
     assert sorted(order.flatten().tolist()) == list(range(96))
-    assert not torch.equal(order, p._order(torch.Generator().manual_seed(6), 96))
+    assert not torch.equal(order, trainer._order(6))
 
 
 @pytest.mark.parametrize("values", [{}, {"network": "conv1d"}], ids=["mlp", "conv1d"])
@@ -294,11 +297,11 @@ def test_the_test_part_is_used_only_when_asked_for():
     p, members = proxy(), [Member(f, 0) for f in FORMULAS[:4]]
     data = load_dataset(p.settings)
     expected = scores(p, members)
-    p.__dict__["_dataset"] = Dataset(data.train, data.validation, Forbidden())
+    p._trainers[4]._data = Dataset(data.train, data.validation, Forbidden())
     assert scores(p, members) == expected
     with pytest.raises(AssertionError, match="must not look"):
         scores(p, members, "test")
-    p.__dict__["_dataset"] = Dataset(data.train, Forbidden(), data.validation)
+    p._trainers[4]._data = Dataset(data.train, Forbidden(), data.validation)
     assert scores(p, members, "test") == expected
 
 
@@ -347,7 +350,7 @@ def test_the_protocol_is_readable_and_the_same_in_every_process():
     name = proxy(network="conv1d").protocol
     assert name.startswith("mnist1d-conv1d-")
     code = (
-        "from rlsearch.kernels import TorchKernel; from rlsearch.proxies.population import Proxy;"
+        "from rlsearch.kernels import TorchKernel; from rlsearch.proxies.proxy import Proxy;"
         "from rlsearch.proxies.settings import ProxySettings;"
         f"print(Proxy(ProxySettings(**{settings(network='conv1d').model_dump()}), TorchKernel(), 'cpu').protocol)"
     )

@@ -7,7 +7,7 @@ from rlsearch.proxies.settings import ProxySettings
 def test_defaults_are_those_of_the_quickstart():
     settings = ProxySettings()
     assert (settings.dataset, settings.network, settings.widths) == ("mnist1d", "mlp", (100, 100))
-    assert (settings.epochs, settings.learning_rate, settings.population) == (5, 1e-2, 16)
+    assert (settings.epochs, settings.learning_rate, settings.population) == (5, 1e-2, None)
     assert settings.sizes == (4000, 10_000, 10_000)
     assert ProxySettings(dataset="digits").sizes == (1000, 396, 400)
 

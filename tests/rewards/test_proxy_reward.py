@@ -7,7 +7,8 @@ from rlsearch import Formula
 from rlsearch.errors import RewardError
 from rlsearch.formula import OPERATORS
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.population import Member, Proxy
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
 from rlsearch.rewards.latency import LatencyCosts

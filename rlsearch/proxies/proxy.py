@@ -1,0 +1,116 @@
+"""A proxy on a device: cuts trainings into populations, and gives them to the trainer that suits the device."""
+
+import hashlib
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import torch
+from joblib import Parallel, delayed
+
+from rlsearch.kernels import Kernel
+from rlsearch.proxies.base import Member, Trainer
+from rlsearch.proxies.population import PopulationTrainer, most_members
+from rlsearch.proxies.settings import ProxySettings
+
+_LOGGER = logging.getLogger(__name__)
+
+_VERSION = 2  # of all that decides a score besides the settings; scores of different ones are not compared
+_CPU_MEMBERS = 16  # of a population; more leave the processor's cache
+_FEWEST_MEMBERS = 16  # of a population on a GPU: a graph is captured for every size, so sizes are powers of two
+
+
+class Proxy:
+    """A proxy on a device.
+
+    A member's score depends on its formula and seed only: members share nothing. On a CPU one process with a fixed
+    number of threads gives the same bits again, whatever the population. On a GPU the library of products may choose
+    another algorithm for another size of the population, which changes the last bits of a sum.
+
+    Args:
+        settings: The proxy.
+        kernel: Computes the activations.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        workers: Processes that train populations side by side; they change the time taken and nothing else.
+
+    Attributes:
+        protocol: A name for everything that decides a score except formula and seed: dataset, network and a digest
+            of all settings, kernel and device type.
+    """
+
+    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, workers: int = 1) -> None:
+        self.settings = settings
+        self.kernel = kernel
+        self.device = device
+        self.workers = workers
+        kind = torch.device(device).type
+        text = f"{settings.model_dump_json()} {settings.sizes} {kernel.name} {kind} {_VERSION}"
+        digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+        self.protocol = f"{settings.dataset}-{settings.network}-{digest}"
+        self._trainers: dict[int, Trainer] = {}
+        self._most: int | None = settings.population or (_CPU_MEMBERS if kind == "cpu" else None)
+
+    def train(self, members: Sequence[Member], part: str = "validation") -> Iterator[list[float | None]]:
+        """Trains ``members`` in populations.
+
+        Args:
+            members: In the order in which they are to be trained.
+            part: Which part of the dataset to score on; a search uses ``"validation"`` only.
+
+        Yields:
+            One list per population, in order: accuracy per member, or None where it became non-finite.
+        """
+        if self.workers > 1 and len(members) > self._size(len(members)):
+            size = self._size(len(members))
+            jobs = (
+                delayed(_train_in_worker)(self.settings, self.kernel, self.device, members[start : start + size], part)
+                for start in range(0, len(members), size)
+            )
+            yield from Parallel(n_jobs=self.workers, batch_size=1, return_as="generator")(jobs)
+            return
+        done = 0
+        while done < len(members):
+            scores = self.train_population(members[done:], part)
+            yield scores
+            done += len(scores)
+
+    def train_population(self, members: Sequence[Member], part: str) -> list[float | None]:
+        """Trains the first population of ``members``; see :meth:`train`.
+
+        Where a GPU's memory does not hold as many as were thought, half as many are tried.
+        """
+        while True:
+            size = self._size(len(members))
+            try:
+                if size not in self._trainers:
+                    self._trainers[size] = PopulationTrainer(self.settings, self.kernel, self.device, size)
+                return self._trainers[size].train(members[:size], part)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+            self._trainers.clear()
+            torch.cuda.empty_cache()
+            self._most = size // 2
+            _LOGGER.warning("%s does not hold %d members of %s; trying %d", self.device, size, self.protocol, size // 2)
+
+    def _size(self, wanted: int) -> int:
+        """Returns the size of a population: constant on a CPU, on a GPU what is wanted and its memory holds."""
+        if self._most is None:
+            self._most = most_members(self.settings, self.device)
+        if self.settings.population or torch.device(self.device).type == "cpu":
+            return self._most
+        return min(self._most, max(_FEWEST_MEMBERS, 1 << (wanted - 1).bit_length()))
+
+
+def _train_in_worker(
+    settings: ProxySettings, kernel: Kernel, device: str, population: Sequence[Member], part: str
+) -> list[float | None]:
+    # A terminal's Ctrl-C goes to workers too; the process that feeds them decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return _worker_proxy(settings, type(kernel), device).train_population(population, part)
+
+
+@lru_cache(maxsize=16)
+def _worker_proxy(settings: ProxySettings, kernel: type[Kernel], device: str) -> Proxy:
+    return Proxy(settings, kernel(), device)
