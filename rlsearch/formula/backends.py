@@ -117,66 +117,58 @@ def torch_backend() -> Backend:
 
 
 class SourceText:
-    """A piece of Python source that stands for a tensor; arithmetic on it writes more source."""
+    """A piece of Python source that stands for a tensor; arithmetic on it writes more source.
+
+    A subclass may write constants in another way.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
 
+    @classmethod
+    def of(cls, a: Any) -> str:
+        """Returns the source of ``a``, a piece of source or a constant."""
+        if isinstance(a, SourceText):
+            return a.text
+        return cls.constant(a)
+
+    @staticmethod
+    def constant(a: float) -> str:
+        """Returns the source of a constant."""
+        return repr(a) if math.isfinite(a) else f'float("{a!r}")'
+
     def __neg__(self) -> "SourceText":
-        return SourceText(f"(-{self.text})")
-
-    def __add__(self, other: Any) -> "SourceText":
-        return SourceText(f"({self.text} + {_text(other)})")
-
-    def __radd__(self, other: Any) -> "SourceText":
-        return SourceText(f"({_text(other)} + {self.text})")
-
-    def __sub__(self, other: Any) -> "SourceText":
-        return SourceText(f"({self.text} - {_text(other)})")
-
-    def __rsub__(self, other: Any) -> "SourceText":
-        return SourceText(f"({_text(other)} - {self.text})")
-
-    def __mul__(self, other: Any) -> "SourceText":
-        return SourceText(f"({self.text} * {_text(other)})")
-
-    def __rmul__(self, other: Any) -> "SourceText":
-        return SourceText(f"({_text(other)} * {self.text})")
-
-    def __truediv__(self, other: Any) -> "SourceText":
-        return SourceText(f"({self.text} / {_text(other)})")
-
-    def __rtruediv__(self, other: Any) -> "SourceText":
-        return SourceText(f"({_text(other)} / {self.text})")
-
-    def __lt__(self, other: Any) -> "SourceText":
-        return SourceText(f"({self.text} < {_text(other)})")
-
-    def __gt__(self, other: Any) -> "SourceText":
-        return SourceText(f"({self.text} > {_text(other)})")
+        return type(self)(f"(-{self.text})")
 
 
-def _text(a: Any) -> str:
-    if isinstance(a, SourceText):
-        return a.text
-    return repr(a) if math.isfinite(a) else f'float("{a!r}")'
+def _infix(symbol: str, swapped: bool = False) -> Callable[[Any, Any], SourceText]:
+    if swapped:
+        return lambda a, b: type(a)(f"({a.of(b)} {symbol} {a.text})")
+    return lambda a, b: type(a)(f"({a.text} {symbol} {a.of(b)})")
+
+
+for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
+    setattr(SourceText, f"__{_name}__", _infix(_symbol))
+    setattr(SourceText, f"__r{_name}__", _infix(_symbol, swapped=True))
+for _name, _symbol in {"lt": "<", "gt": ">"}.items():
+    setattr(SourceText, f"__{_name}__", _infix(_symbol))
 
 
 def _source_call(function: str) -> Callable[..., SourceText]:
-    return lambda *arguments: SourceText(f"{function}({', '.join(_text(a) for a in arguments)})")
+    return lambda *arguments: SourceText(f"{function}({', '.join(SourceText.of(a) for a in arguments)})")
 
 
 def _source_binary(function: str) -> Callable[[Any, Any], SourceText]:
     def call(a: Any, b: Any) -> SourceText:
         dtype = f"{(a if isinstance(a, SourceText) else b).text}.dtype"
-        a, b = (f"torch.tensor({_text(v)}, dtype={dtype})" if isinstance(v, float) else v.text for v in (a, b))
+        a, b = (f"torch.tensor({SourceText.of(v)}, dtype={dtype})" if isinstance(v, float) else v.text for v in (a, b))
         return SourceText(f"{function}({a}, {b})")
 
     return call
 
 
 def _source_clamp(a: SourceText, low: float | None, high: float | None) -> SourceText:
-    limits = [f"{name}={_text(value)}" for name, value in (("min", low), ("max", high)) if value is not None]
+    limits = [f"{name}={SourceText.of(value)}" for name, value in (("min", low), ("max", high)) if value is not None]
     return SourceText(f"torch.clamp({a.text}, {', '.join(limits)})")
 
 

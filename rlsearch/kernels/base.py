@@ -1,23 +1,44 @@
 """What a kernel is. The torch kernel is the exact reference; faster ones are tested against it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
-from rlsearch.formula.program import Program
+from rlsearch.formula.program import Program, compile_program
 
-Activation = Callable[[Tensor], Tensor]
-"""A differentiable function of ``[K, ...]`` to ``[K, ...]`` that applies formula k to slice k."""
+
+class Activation(Protocol):
+    """A differentiable function of tensors ``[K, ...]`` to ``[K, ...]`` that applies formula k to slice k."""
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Returns the values, of the shape of the inputs: one tensor per input of the population, all of one shape.
+
+        Raises:
+            ValueError: If their number, the number of slices, or a shape is wrong.
+        """
+        ...
+
+    def load(self, formulas: Sequence[Formula]) -> None:
+        """Replaces the K formulas in place, so that what holds this activation (a network, a CUDA graph) goes on.
+
+        Not between a forward pass and its backward pass.
+
+        Raises:
+            FormulaError: If a formula has another input than the population.
+            ValueError: If they are not K.
+        """
+        ...
 
 
 class Kernel(Protocol):
-    """Turns formulas of one input into one differentiable elementwise function.
+    """Turns formulas into one differentiable elementwise function.
 
-    A kernel computes the slope together with the value, so autograd keeps one tensor per call and no graph of the
-    formula. Slice k depends on formula k alone: a non-finite slice changes no bit of the others.
+    A kernel computes the slopes by itself, so autograd keeps a tensor or two per call and no graph of the formula.
+    Slice k depends on formula k alone: a non-finite slice changes no bit of the others.
 
     Attributes:
         name: Stands in figures and protocols, since the kernel decides latency.
@@ -25,28 +46,54 @@ class Kernel(Protocol):
 
     name: str
 
-    def population(self, formulas: Sequence[Formula]) -> Activation:
-        """Returns the activation of ``len(formulas)`` members.
+    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> Activation:
+        """Returns the activation of ``len(formulas)`` members, a function of ``inputs`` in this order.
+
+        Args:
+            formulas: Each of some or all of ``inputs``.
+            inputs: Names; ``("x", "g")`` for gated formulas.
 
         Raises:
-            FormulaError: If a formula has another input than ``x``.
+            FormulaError: If a formula has another input than ``inputs``.
         """
         ...
 
 
-def checked_programs(formulas: Sequence[Formula]) -> tuple[Program, ...]:
-    """Returns the programs of a population's formulas.
+def checked_programs(formulas: Sequence[Formula], inputs: Sequence[str]) -> tuple[Program, ...]:
+    """Returns the programs of a population's formulas over ``inputs``.
 
     Raises:
-        FormulaError: If a formula has another input than ``x``.
+        FormulaError: If a formula has another input.
     """
     for formula in formulas:
-        if formula.inputs != ("x",):
-            raise FormulaError(f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of x alone")
-    return tuple(formula.program for formula in formulas)
+        if not set(formula.inputs) <= set(inputs):
+            raise FormulaError(
+                f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of {' and '.join(inputs)} alone"
+            )
+    return tuple(
+        formula.program if formula.inputs == tuple(inputs) else compile_program(formula.tokens, inputs)
+        for formula in formulas
+    )
 
 
-def checked_slices(x: Tensor, programs: Sequence[Program]) -> None:
-    """Raises a ValueError unless ``x`` has one slice per program."""
-    if len(x) != len(programs):
-        raise ValueError(f"a population of {len(programs)} got a tensor of {len(x)} slices")
+def checked_members(formulas: Sequence[Formula], members: int) -> None:
+    """Raises a ValueError unless ``formulas``, to be loaded into a population, are as many as its members."""
+    if len(formulas) != members:
+        raise ValueError(f"a population of {members} cannot load {len(formulas)} formulas")
+
+
+def checked_tensors(tensors: Sequence[Tensor], inputs: Sequence[str], members: int) -> None:
+    """Raises a ValueError unless there is one tensor per input, all of one shape, with one slice per member."""
+    if len(tensors) != len(inputs):
+        raise ValueError(f"a population of formulas of {' and '.join(inputs)} got {len(tensors)} tensor(s)")
+    shape = tensors[0].shape
+    if shape[0] != members:
+        raise ValueError(f"a population of {members} got a tensor of {shape[0]} slices")
+    for tensor in tensors[1:]:
+        if tensor.shape != shape:
+            raise ValueError(f"the inputs' shapes differ: {tuple(shape)} and {tuple(tensor.shape)}")
+
+
+def wants_gradient(tensors: Sequence[Tensor]) -> bool:
+    """Whether autograd will ask for the slopes of a function of ``tensors``."""
+    return torch.is_grad_enabled() and True in [tensor.requires_grad for tensor in tensors]

@@ -15,13 +15,13 @@ from torch.autograd.function import once_differentiable
 
 from rlsearch.formula import Formula
 from rlsearch.formula.program import Program
-from rlsearch.kernels.base import Activation, checked_programs, checked_slices
+from rlsearch.kernels.base import checked_tensors, wants_gradient
 from rlsearch.kernels.numba_source import BLOCK, OPCODES, load_interpreter
-from rlsearch.kernels.torch_kernel import TorchKernel
+from rlsearch.kernels.torch_kernel import TorchActivation
 
 
 class NumbaKernel:
-    """Value and slope by compiled loops over float32 on the CPU; other tensors take the torch kernel's way.
+    """Value and slopes by compiled loops over float32 on the CPU; other tensors take the torch kernel's way.
 
     Values differ from torch's by a few units in the last place, and constants are rounded to float32. A number's
     result depends on nothing but the number and the formula: not on its place, its neighbours, or on whether slopes
@@ -34,62 +34,71 @@ class NumbaKernel:
     name = "numba"
 
     def __init__(self) -> None:
-        self._interpreter = load_interpreter()
+        load_interpreter()  # of one input; those of more are compiled when they are needed
 
     def __reduce__(self) -> tuple[type["NumbaKernel"], tuple[()]]:
         return NumbaKernel, ()
 
-    def population(self, formulas: Sequence[Formula]) -> Activation:
+    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "NumbaActivation":
         """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
-        programs = checked_programs(formulas)
-        population = _Population(self._interpreter, programs)
-        by_torch = TorchKernel().population(formulas)
-
-        def activation(x: Tensor) -> Tensor:
-            if x.dtype != torch.float32 or x.device.type != "cpu":
-                return by_torch(x)
-            checked_slices(x, programs)
-            if torch.is_grad_enabled() and x.requires_grad:
-                result: Tensor = _ValueAndSlope.apply(x, population)  # type: ignore[no-untyped-call]
-                return result
-            return population.value(x)
-
-        return activation
+        return NumbaActivation(formulas, inputs)
 
 
-class _Population:
-    """The packed programs of a population, and their interpreter; for float32 tensors on the CPU."""
+class NumbaActivation(TorchActivation):
+    """The activation of the numba kernel; see :class:`~rlsearch.kernels.base.Activation`."""
 
-    def __init__(self, interpreter: Any, programs: Sequence[Program]) -> None:
-        packed = [_pack(program) for program in programs]
-        counts = [len(program.instructions) for program in programs]
+    def __init__(self, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
+        super().__init__(formulas, inputs)
+        self._interpreter = load_interpreter(len(inputs))
+        self._pack()
+
+    def load(self, formulas: Sequence[Formula]) -> None:
+        """Replaces the formulas."""
+        super().load(formulas)
+        self._pack()
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """Returns the values."""
+        for tensor in tensors:
+            if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+                return super().__call__(*tensors)
+        checked_tensors(tensors, self.inputs, len(self.programs))
+        if wants_gradient(tensors):
+            result: Tensor = _ValueAndSlopes.apply(self, *tensors)  # type: ignore[no-untyped-call]
+            return result
+        return self._run(self._interpreter.value, tensors, 1)[0]
+
+    def value_and_slopes(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the values and their slope by each input, of float32 tensors on the CPU."""
+        return self._run(self._interpreter.value_and_slopes, tensors, 1 + len(tensors))
+
+    def _run(self, function: Any, tensors: Sequence[Tensor], n_outputs: int) -> list[Tensor]:
+        tensors = [tensor.detach().contiguous() for tensor in tensors]
+        outputs = [torch.empty_like(tensors[0]) for _ in range(n_outputs)]
+        function(*self._packed, *[_rows(tensor) for tensor in (*tensors, *outputs)])
+        return outputs
+
+    def _pack(self) -> None:
+        """Turns the programs into the interpreter's arrays."""
+        packed = [_pack(program) for program in self.programs]
+        counts = [len(program.instructions) for program in self.programs]
         with np.errstate(over="ignore"):
             constants = np.array([c for _, constants, _, _ in packed for c in constants]).astype(np.float32)
-        self._interpreter = interpreter
-        self._programs = (
+        self._packed = [
             np.array([row for rows, _, _, _ in packed for row in rows], dtype=np.int32).reshape(-1, 4),
             constants,
             np.cumsum([0, *counts], dtype=np.int32),
             np.array([result for _, _, result, _ in packed], dtype=np.int32),
             max(slots for _, _, _, slots in packed),
-        )
-
-    def value(self, x: Tensor) -> Tensor:
-        x = x.detach().contiguous()
-        y = torch.empty_like(x)
-        self._interpreter.value(*self._programs, _rows(x), _rows(y))
-        return y
-
-    def value_and_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x.detach().contiguous()
-        y, slope = torch.empty_like(x), torch.empty_like(x)
-        self._interpreter.value_and_slope(*self._programs, _rows(x), _rows(y), _rows(slope))
-        return y, slope
+        ]
+        if len(self.inputs) > 1:
+            chains = [row for program in self.programs for row in _chains(program)]
+            self._packed.append(np.array(chains, dtype=np.int32).reshape(-1, len(self.inputs)))
 
 
 def _rows(x: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = x.view(len(x), -1 if x.numel() else 0).numpy()
-    return array
+    array: NDArray[np.float32] = x.numpy()  # reshaped by numpy, which takes half as long as torch
+    return array.reshape(len(array), -1 if array.size else 0)
 
 
 def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, int]:
@@ -97,11 +106,12 @@ def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, in
 
     Slots are given by their offset in the interpreter's scratch. A value's slot is free again after its last use, so
     few are alive and all stay in cache; but not for that last user itself, since LLVM vectorises no loop that reads
-    what it writes. Slot 0 is x and stays.
+    what it writes. The first slots are the inputs and stay.
     """
-    record = 2 * BLOCK
+    n_inputs = program.n_inputs
+    record = (1 + n_inputs) * BLOCK
     last_use = {a: i for i, step in enumerate(program.instructions) for a in step.operands if isinstance(a, int)}
-    slot_of, free, n_slots = {0: 0}, list[int](), 1
+    slot_of, free, n_slots = {j: j for j in range(n_inputs)}, list[int](), n_inputs
     rows: list[tuple[int, ...]] = []
     constants: list[float] = []
     for i, step in enumerate(program.instructions):
@@ -109,22 +119,34 @@ def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, in
         if not free:
             free.append(n_slots)
             n_slots += 1
-        target = slot_of[i + 1] = free.pop()
+        target = slot_of[n_inputs + i] = free.pop()
         slots = [slot_of[a] if isinstance(a, int) else 0 for a in step.operands]
         left, right = slots if len(slots) == 2 else (slots[0], 0)
         rows.append((OPCODES[step.operator.name, form], record * target, record * left, record * right))
         constants.append(next((a for a in step.operands if isinstance(a, float)), 0.0))
-        free += {slot_of[a] for a in step.operands if isinstance(a, int) and a and last_use[a] == i}
+        free += {slot_of[a] for a in step.operands if isinstance(a, int) and a >= n_inputs and last_use[a] == i}
     return rows, constants, record * slot_of[program.result], n_slots
 
 
-class _ValueAndSlope(torch.autograd.Function):
+def _chains(program: Program) -> list[list[int]]:
+    """Returns per instruction and input which operands depend on the input: 0 none, 1 left, 2 right, 3 both."""
+    depends = [[i == j for j in range(program.n_inputs)] for i in range(program.n_inputs)]
+    rows: list[list[int]] = []
+    for step in program.instructions:
+        operands = [depends[a] if isinstance(a, int) else [False] * program.n_inputs for a in step.operands]
+        rows.append([sum(bit << side for side, bit in enumerate(bits)) for bits in zip(*operands, strict=True)])
+        depends.append([chain > 0 for chain in rows[-1]])
+    return rows
+
+
+class _ValueAndSlopes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, population: _Population) -> Tensor:
-        y, ctx.slope = population.value_and_slope(x)
+    def forward(ctx: Any, activation: NumbaActivation, *tensors: Tensor) -> Tensor:
+        y, *ctx.slopes = activation.value_and_slopes(tensors)
         return y
 
     @staticmethod
-    @once_differentiable  # the slope's own slope is not known
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] * ctx.slope, None
+    @once_differentiable  # the slopes' own slopes are not known
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), wanted = gradients, ctx.needs_input_grad[1:]
+        return None, *[gradient * slope if wanted[j] else None for j, slope in enumerate(ctx.slopes)]

@@ -1,29 +1,19 @@
 """Writes the source of the interpreter that ``numba_kernel.py`` runs, from the operator table.
 
-An operator is defined once, in ``rlsearch/formula/operators.py``: handed a backend that writes text, its row becomes
-a branch of the interpreter, in one form for every mixture of arrays and constants. Only the functions that rows call
-(``exp``, ``where``, ...) are written for numba by hand, in ``numba_functions.py``.
-
-The source is a module in the machine's cache folder, named by a digest of all that it depends on. numba keeps the
-machine code beside it, so one process per machine compiles, and an installation may be read-only.
+An operator's row becomes a branch of the interpreter, in one form for every mixture of arrays and constants. See
+``generated.py`` for what is common to all generated interpreters.
 """
 
-import hashlib
-import importlib.util
-import inspect
 import logging
-import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from collections.abc import Sequence
+from types import ModuleType
 
 from rlsearch.cache import cache_folder
-from rlsearch.errors import RlsearchError
-from rlsearch.formula.backends import UNARY
+from rlsearch.formula.backends import SourceText
 from rlsearch.formula.operators import OPERATORS, Operator
 from rlsearch.kernels import numba_functions
+from rlsearch.kernels.generated import FUNCTIONS, checked_digest, load_module, text_backend, write_module
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,86 +30,49 @@ OPCODES = {
 """The number of every operator in every form."""
 
 
-class _Text:
-    """A piece of source that stands for a float32; arithmetic on it writes more source."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __neg__(self) -> "_Text":
-        return _Text(f"(-{self.text})")
+class _Text(SourceText):
+    @staticmethod
+    def constant(a: float) -> str:
+        return f"F({a!r})"  # a bare literal would turn the arithmetic to float64
 
 
-def _infix(symbol: str, swapped: bool = False) -> Callable[[Any, Any], _Text]:
-    if swapped:
-        return lambda a, b: _Text(f"({_text(b)} {symbol} {_text(a)})")
-    return lambda a, b: _Text(f"({_text(a)} {symbol} {_text(b)})")
+_BACKEND = text_backend(_Text)
 
 
-for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
-    setattr(_Text, f"__{_name}__", _infix(_symbol))
-    setattr(_Text, f"__r{_name}__", _infix(_symbol, swapped=True))
-for _name, _symbol in {"lt": "<", "gt": ">"}.items():
-    setattr(_Text, f"__{_name}__", _infix(_symbol))
+def _branch(operator: Operator, form: str, slopes: int) -> list[str]:
+    """Returns the loop of one instruction: ``left`` and ``right`` are operands, ``into`` the result.
 
-
-def _text(a: Any) -> str:
-    return a.text if isinstance(a, _Text) else f"F({a!r})"  # a bare literal would turn the arithmetic to float64
-
-
-FUNCTIONS = (*UNARY, "maximum", "minimum", "at_least", "at_most", "where")
-"""What rows of the operator table may call."""
-
-
-def _call(name: str) -> Callable[..., _Text]:
-    return lambda *arguments: _Text(f"{name}({', '.join(_text(a) for a in arguments)})")
-
-
-def _clamp(a: Any, low: float | None = None, high: float | None = None) -> Any:
-    a = a if low is None else _call("at_least")(a, low)
-    return a if high is None else _call("at_most")(a, high)
-
-
-_BACKEND = SimpleNamespace(
-    **{name: _call(name) for name in UNARY},
-    maximum=_call("maximum"),
-    minimum=_call("minimum"),
-    where=_call("where"),
-    clamp=_clamp,
-)
-
-
-def _branch(operator: Operator, form: str, slopes: bool) -> list[str]:
-    """Returns the loop of one instruction: ``left`` and ``right`` are operands, ``into`` the result."""
+    With one slope the chain rule is in the loop. With more, the partial derivatives go to ``outer_left`` and
+    ``outer_right``, since which inputs an operand depends on differs from one instruction to the next.
+    """
     arrays = ("left", "right")[: len(form)]
     names = ("a", "b")[: len(form)]
     operands = [_Text(name) for name in names]
     loads = (f"{array}[i]" if kind == "v" else "constant" for array, kind in zip(arrays, form, strict=True))
     lines = [f"{name} = {load}" for name, load in zip(names, loads, strict=True)]
-    lines += [f"y = {_text(operator.value(_BACKEND, *operands))}", "into[i] = y"]
-    if slopes:
-        terms = []
-        for partial, array, kind in zip(operator.partials, arrays, form, strict=True):
-            if kind == "v":  # the slope of a constant is 0, even where the partial is infinite
-                outer, inner = _text(partial(_BACKEND, _Text("y"), *operands)), f"{array}[{BLOCK} + i]"
-                terms.append(inner if outer == "F(1.0)" else f"{outer} * {inner}")
+    lines += [f"y = {_Text.of(operator.value(_BACKEND, *operands))}", "into[i] = y"]
+    terms = []
+    for partial, array, kind in zip(operator.partials, arrays, form, strict=True):
+        if slopes and kind == "v":  # the slope of a constant is 0, even where the partial is infinite
+            outer, inner = _Text.of(partial(_BACKEND, _Text("y"), *operands)), f"{array}[{BLOCK} + i]"
+            if slopes > 1:
+                lines.append(f"outer_{array}[i] = {outer}")
+            terms.append(inner if outer == "F(1.0)" else f"{outer} * {inner}")
+    if slopes == 1:
         lines.append(f"into[{BLOCK} + i] = {' + '.join(terms)}")
     return [f"for i in range({BLOCK}):", *("    " + line for line in lines)]
 
 
 _INTERPRETER = """
 @numba.njit({signature!r}, cache={cached}, nogil=True, error_model="numpy")
-def {name}(instructions, constants, starts, results, n_slots, x, {outputs}):
+def {name}(instructions, constants, starts, results, n_slots, {arguments}):
     scratch = np.empty(n_slots * {record}, np.float32)
-    scratch[:{block}] = 0
-    scratch[{block}:{record}] = 1  # slot 0 is x, whose slope is 1; nothing else is ever written there
-    for member in range(x.shape[0]):
-        numbers = x[member]
+{ready}
+    for member in range({first}.shape[0]):
+        numbers = {first}[member]
         for start in range(0, numbers.size, {block}):
             count = min({block}, numbers.size - start)
-            source = numbers[start : start + count]
-            for i in range(count):
-                scratch[i] = source[i]
+{fills}
             for position in range(starts[member], starts[member + 1]):
                 opcode = instructions[position, 0]
                 into = scratch[instructions[position, 1] : instructions[position, 1] + {record}]
@@ -131,43 +84,93 @@ def {name}(instructions, constants, starts, results, n_slots, x, {outputs}):
 {copies}
 """
 
+# The chain rule by each input, where there are several; nothing is multiplied by a slope that is 0 everywhere, since
+# the other factor may be infinite.
+_CHAINS = """
+for j in range({inputs}):
+    slope = into[{block} * (1 + j) : {block} * (2 + j)]
+    from_left = left[{block} * (1 + j) : {block} * (2 + j)]
+    from_right = right[{block} * (1 + j) : {block} * (2 + j)]
+    chain = chains[position, j]
+    if chain == 0:
+        slope[:] = 0
+    elif chain == 1:
+        for i in range({block}):
+            slope[i] = outer_left[i] * from_left[i]
+    elif chain == 2:
+        for i in range({block}):
+            slope[i] = outer_right[i] * from_right[i]
+    else:
+        for i in range({block}):
+            slope[i] = outer_left[i] * from_left[i] + outer_right[i] * from_right[i]
+"""
 
-def _interpreter(name: str, slopes: bool, cached: bool) -> str:
+
+def _ready(inputs: int, record: int, slopes: int) -> list[str]:
+    """Returns the lines that prepare the scratch: the first slots are the inputs."""
+    lines = []
+    for j in range(inputs):
+        lines += [f"scratch[{record * j}:{record * (j + 1)}] = 0"]
+        at = record * j + BLOCK * (1 + j)
+        lines += [f"scratch[{at}:{at + BLOCK}] = 1  # an input's slope by itself; nothing else is ever written there"]
+    if slopes > 1:
+        lines += [f"outer_{side} = np.empty({BLOCK}, np.float32)" for side in ("left", "right")]
+    return lines
+
+
+def _interpreter(name: str, inputs: int, slopes: int, cached: bool) -> str:
+    record = (1 + inputs) * BLOCK
     branches = []
     for (operator, form), code in OPCODES.items():
         branches += [f"{'elif' if code else 'if'} opcode == {code}:  # {operator} {form}"]
         branches += ["    " + line for line in _branch(OPERATORS[operator], form, slopes)]
+    if slopes > 1:
+        branches += _CHAINS.format(inputs=inputs, block=BLOCK).strip().split("\n")
+    xs = [f"x{j}" for j in range(inputs)]
+    fills = []
+    for j, x in enumerate(xs):
+        fills += [f"source = {x}[member, start : start + count]", "for i in range(count):"]
+        fills += [f"    scratch[{record * j} + i] = source[i]"]
+    outputs = ["values", *(f"slopes{j}" for j in range(slopes))]
     copies = []
-    outputs = {"values": 0} | ({"slopes": BLOCK} if slopes else {})
-    for output, offset in outputs.items():
+    for j, output in enumerate(outputs):
         copies += [f"target = {output}[member, start : start + count]", "for i in range(count):"]
-        copies += [f"    target[i] = result[{offset} + i]"]
-    matrices = ", ".join(["float32[:, ::1]"] * (1 + len(outputs)))
+        copies += [f"    target[i] = result[{BLOCK * j} + i]"]
+    chains = ["chains"] if inputs > 1 else []
+    arguments = [*chains, *xs, *outputs]
+    kinds = ["int32[:, ::1]"] * len(chains) + ["float32[:, ::1]"] * (len(arguments) - len(chains))
     return _INTERPRETER.format(
-        signature=f"void(int32[:, ::1], float32[::1], int32[::1], int32[::1], int64, {matrices})",
+        signature=f"void(int32[:, ::1], float32[::1], int32[::1], int32[::1], int64, {', '.join(kinds)})",
         cached=cached,
         name=name,
-        outputs=", ".join(outputs),
+        arguments=", ".join(arguments),
+        first=xs[0],
         block=BLOCK,
-        record=2 * BLOCK,
-        branches="\n".join(" " * 16 + line for line in branches),
-        copies="\n".join(" " * 12 + line for line in copies),
+        record=record,
+        ready=_indented(4, _ready(inputs, record, slopes)),
+        fills=_indented(12, fills),
+        branches=_indented(16, branches),
+        copies=_indented(12, copies),
     )
 
 
-def interpreter_source(cached: bool = True) -> str:
-    """Returns the source of a module with the functions ``value`` and ``value_and_slope``."""
+def _indented(spaces: int, lines: Sequence[str]) -> str:
+    return "\n".join(" " * spaces + line for line in lines)
+
+
+def interpreter_source(inputs: int = 1, cached: bool = True) -> str:
+    """Returns the source of a module with the functions ``value`` and ``value_and_slopes`` of some inputs."""
     return (
         '"""Written by rlsearch.kernels.numba_source from the operator table; made anew when that changes."""\n\n'
         "import numba\nimport numpy as np\n\n"
         f"from {numba_functions.__name__} import {', '.join(['F', *FUNCTIONS])}\n"
-        + _interpreter("value", False, cached)
-        + _interpreter("value_and_slope", True, cached)
+        + _interpreter("value", inputs, 0, cached)
+        + _interpreter("value_and_slopes", inputs, inputs, cached)
     )
 
 
-def load_interpreter() -> ModuleType:
-    """Returns the compiled interpreter.
+def load_interpreter(inputs: int = 1) -> ModuleType:
+    """Returns the compiled interpreter of formulas of so many inputs.
 
     The first process on a machine compiles it, which takes about a quarter of a minute; later ones load it from the
     cache folder in less than a second. Where that folder cannot be written, every process compiles.
@@ -175,47 +178,18 @@ def load_interpreter() -> ModuleType:
     Raises:
         RlsearchError: If an operator calls a function that ``numba_functions.py`` lacks.
     """
-    missing = [name for name in FUNCTIONS if not hasattr(numba_functions, name)]
-    if missing:
-        raise RlsearchError(
-            f"the operator table calls {missing[0]!r}, which {numba_functions.__file__} lacks; define it there, "
-            "or use the torch kernel"
-        )
-    source = interpreter_source()
+    source = interpreter_source(inputs)
     # numba looks whether the interpreter's own file has changed, not whether the functions that it calls have.
-    digest = hashlib.blake2b((source + inspect.getsource(numba_functions)).encode(), digest_size=8).hexdigest()
-    name = f"rlsearch_interpreter_{digest}"
+    name = f"rlsearch_interpreter_{checked_digest(source, numba_functions)}"
     if name not in sys.modules:
         path = cache_folder() / "kernels" / f"{name}.py"
         try:
-            _write(path, source)
-            sys.modules[name] = _load(name, path)
+            if write_module(path, source):
+                _LOGGER.info("compiling the numba kernel, once on this machine")
+            load_module(name, path)
         except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder for the machine code
             _LOGGER.warning("compiling the numba kernel in every process: it cannot be kept (%s)", error)
             module = ModuleType(name)
-            exec(interpreter_source(cached=False), module.__dict__)
+            exec(interpreter_source(inputs, cached=False), module.__dict__)
             sys.modules[name] = module
     return sys.modules[name]
-
-
-def _write(path: Path, source: str) -> None:
-    if path.exists() and path.read_text(encoding="utf-8") == source:
-        return  # written anew, it would be younger than the machine code kept for it
-    _LOGGER.info("compiling the numba kernel, once on this machine")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(source, encoding="utf-8")
-    part.replace(path)  # at once, since other processes may read it
-
-
-def _load(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # numba looks its functions' module up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

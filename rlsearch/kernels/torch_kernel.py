@@ -1,6 +1,6 @@
 """The reference kernel: dual numbers in plain torch, one member after the other, on any device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from rlsearch.formula import Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import Program, run, run_with_slopes
-from rlsearch.kernels.base import Activation, checked_programs, checked_slices
+from rlsearch.kernels.base import checked_members, checked_programs, checked_tensors, wants_gradient
 
 
 class TorchKernel:
@@ -18,31 +18,52 @@ class TorchKernel:
 
     name = "torch"
 
-    def population(self, formulas: Sequence[Formula]) -> Activation:
+    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "TorchActivation":
         """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
-        programs = checked_programs(formulas)
-
-        def activation(x: Tensor) -> Tensor:
-            checked_slices(x, programs)
-            if torch.is_grad_enabled() and x.requires_grad:
-                result: Tensor = _ValueAndSlope.apply(x, programs)  # type: ignore[no-untyped-call]
-                return result
-            members = zip(programs, x.unbind(), strict=True)
-            return torch.stack([run(program, torch_backend(), (member,)) for program, member in members])
-
-        return activation
+        return TorchActivation(formulas, inputs)
 
 
-class _ValueAndSlope(torch.autograd.Function):
+class TorchActivation:
+    """The activation of the torch kernel; see :class:`~rlsearch.kernels.base.Activation`."""
+
+    def __init__(self, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
+        self.inputs = tuple(inputs)
+        self.programs = checked_programs(formulas, inputs)
+
+    def load(self, formulas: Sequence[Formula]) -> None:
+        """Replaces the formulas."""
+        checked_members(formulas, len(self.programs))
+        self.programs = checked_programs(formulas, self.inputs)
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """Returns the values."""
+        checked_tensors(tensors, self.inputs, len(self.programs))
+        if wants_gradient(tensors):
+            result: Tensor = _ValueAndSlopes.apply(self.programs, *tensors)  # type: ignore[no-untyped-call]
+            return result
+        members = _members(self.programs, tensors)
+        return torch.stack([run(program, torch_backend(), slices) for program, slices in members])
+
+
+def _members(programs: Sequence[Program], tensors: Sequence[Tensor]) -> Iterator[tuple[Program, tuple[Tensor, ...]]]:
+    slices = zip(*(tensor.unbind() for tensor in tensors), strict=True)
+    return zip(programs, slices, strict=True)
+
+
+class _ValueAndSlopes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, programs: Sequence[Program]) -> Tensor:
-        members = zip(programs, x.unbind(), strict=True)
-        results = [run_with_slopes(program, torch_backend(), (member,)) for program, member in members]
-        ctx.slopes = [slope for _, (slope,) in results]  # tensors, or floats where the slope is the same everywhere
+    def forward(ctx: Any, programs: Sequence[Program], *tensors: Tensor) -> Tensor:
+        members = _members(programs, tensors)
+        results = [run_with_slopes(program, torch_backend(), slices) for program, slices in members]
+        # Per input, and then per member; tensors, or floats where the slope is the same everywhere.
+        ctx.slopes = list(zip(*(slopes for _, slopes in results), strict=True))
         return torch.stack([y for y, _ in results])
 
     @staticmethod
     @once_differentiable  # the slopes' own slopes are not known
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = gradients
-        return torch.stack([g * slope for g, slope in zip(gradient.unbind(), ctx.slopes, strict=True)]), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        members = gradients[0].unbind()
+        return None, *(
+            torch.stack([g * slope for g, slope in zip(members, slopes, strict=True)]) if wanted else None
+            for slopes, wanted in zip(ctx.slopes, ctx.needs_input_grad[1:], strict=True)
+        )

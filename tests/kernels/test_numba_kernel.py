@@ -16,7 +16,7 @@ from rlsearch.errors import ConfigError, FormulaError, RlsearchError
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.program import run_with_slopes
-from rlsearch.kernels import TorchKernel, choice, default_kernel, kernel_named
+from rlsearch.kernels import TorchKernel, choice, default_kernel, generated, kernel_named
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
@@ -140,7 +140,7 @@ def test_slopes_at_kinks_and_guards_are_torchs(name):
 
 
 def test_every_function_of_the_operator_table_is_there(monkeypatch):
-    assert [name for name in numba_source.FUNCTIONS if not hasattr(numba_functions, name)] == []
+    assert [name for name in generated.FUNCTIONS if not hasattr(numba_functions, name)] == []
     monkeypatch.delattr(numba_functions, "tanh")
     with pytest.raises(RlsearchError, match=r"calls 'tanh', which .*numba_functions\.py lacks; define it there"):
         numba_source.load_interpreter()
@@ -310,6 +310,67 @@ def test_denormal_numbers_are_flushed_where_torch_flushes_them():
     assert (flushed > 0).tolist() == [[True, False]]
 
 
+# --- several inputs, and other formulas in place ---
+
+GATED = [Formula.parse(t) for t in ("gate(x, g)", "g * x * sigmoid(x)", "x", "g", "sin(x) + exp(g) * g", "g - x / g")]
+
+
+@settings(FIXED, max_examples=200)
+@given(st.lists(formulas(inputs=("x", "g"), max_size=14), min_size=1, max_size=3))
+def test_random_gated_formulas_against_torch(members):
+    x, g = (numbers(len(members), 300, seed=seed).requires_grad_() for seed in (0, 1))
+    y, *slopes = both(KERNEL.population(members, ("x", "g")), x, g)
+    reference = TORCH.population(members, ("x", "g"))
+    rounded, exact = both(reference, x, g), both(reference, x.double(), g.double())
+    for a, b, c in zip((y, *slopes), rounded, exact, strict=True):
+        good = c.isfinite() & torch.isclose(b.double(), c, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(a.double()[good], c[good], rtol=1e-3, atol=1e-4)
+
+
+def both(activation, x, g):
+    x, g = x.detach().requires_grad_(), g.detach().requires_grad_()
+    y = activation(x, g)
+    return y.detach(), *torch.autograd.grad(y, (x, g), torch.ones_like(y))
+
+
+def test_an_input_that_a_part_does_not_depend_on_is_not_multiplied_by_its_infinite_slope():
+    # sigmoid(exp(exp(x))) is 1 at 10 and its slope 0 * inf; by g the slope is 1, and nothing of that.
+    activation = KERNEL.population([Formula.parse("sigmoid(exp(exp(x))) * g")], ("x", "g"))
+    y, by_x, by_g = both(activation, torch.tensor([[10.0]]), torch.tensor([[3.0]]))
+    assert (y.item(), by_g.item()) == (3.0, 1.0)
+    assert math.isnan(by_x.item())
+
+
+def test_formulas_of_one_input_in_a_gated_population_have_the_same_bits():
+    x, g = numbers(len(FORMULAS), 700), numbers(len(FORMULAS), 700, seed=1)
+    y, by_x, by_g = both(KERNEL.population(FORMULAS, ("x", "g")), x, g)
+    for a, b in zip((y, by_x), value_and_gradient(KERNEL.population(FORMULAS), x, torch.ones_like(x)), strict=True):
+        assert_same_bits(a, b)
+    assert_same_bits(by_g, torch.zeros_like(x))
+
+
+def test_a_gradient_by_one_of_two_inputs():
+    x, g = numbers(len(GATED), 40), numbers(len(GATED), 40, seed=1)
+    activation = KERNEL.population(GATED, ("x", "g"))
+    _, by_x, by_g = both(activation, x, g)
+    for expected, wanted, other in ((by_x, x, lambda t: (t, g)), (by_g, g, lambda t: (x, t))):
+        _, gradient = value_and_gradient(lambda t, other=other: activation(*other(t)), wanted, torch.ones_like(x))
+        assert_same_bits(gradient, expected)
+
+
+@pytest.mark.parametrize("inputs", [("x",), ("x", "g")])
+def test_formulas_loaded_in_place(inputs):
+    first, second = (GATED[:3], GATED[3:]) if len(inputs) == 2 else (FORMULAS[:3], FORMULAS[5:8])
+    tensors = [numbers(3, 50, seed=seed) for seed, _ in enumerate(inputs)]
+    for dtype in (torch.float32, torch.float64):
+        activation, cast = KERNEL.population(first, inputs), [t.to(dtype) for t in tensors]
+        before = activation(*cast)
+        activation.load(second)
+        assert torch.equal(activation(*cast), KERNEL.population(second, inputs)(*cast))
+        activation.load(first)
+        assert torch.equal(activation(*cast), before)
+
+
 # --- training ---
 
 
@@ -394,6 +455,6 @@ def test_the_machine_code_is_made_anew_when_a_function_changes(monkeypatch, tmp_
     monkeypatch.setattr(numba_source, "_INTERPRETER", FAKE)
     assert numba_source.load_interpreter().value() == (True, 7)
     assert numba_source.load_interpreter() is numba_source.load_interpreter()
-    monkeypatch.setattr(numba_source.inspect, "getsource", lambda module: "changed")
+    monkeypatch.setattr(generated.inspect, "getsource", lambda module: "changed")
     numba_source.load_interpreter()
     assert len(list((tmp_path / "kernels").glob("*.py"))) == 2

@@ -179,6 +179,59 @@ def test_a_wrong_number_of_slices_is_refused(slices, gradients):
         activation(torch.ones(slices, 4, requires_grad=gradients))
 
 
+GATED = [Formula.parse(text) for text in ("gate(x, g)", "g", "x", "g * x * sigmoid(x)", "max(x, g) - x / g")]
+
+
+@settings(FIXED, max_examples=100)
+@given(st.lists(formulas(inputs=("x", "g")), min_size=1, max_size=4))
+def test_gated_slopes_are_autograds_in_float64(members):
+    x, g, outer = (numbers(len(members), 40, dtype=torch.float64, seed=seed) for seed in range(3))
+    x, g = x.requires_grad_(), g.requires_grad_()
+    y = KERNEL.population(members, ("x", "g"))(x, g)
+    ours = torch.autograd.grad(y, (x, g), outer)
+    expected = torch.stack([f(**{"x": a, "g": b}) for f, a, b in zip(members, x, g, strict=True)])
+    torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
+    theirs = torch.autograd.grad(expected, (x, g), outer, materialize_grads=True)
+    for a, b in zip(ours, theirs, strict=True):
+        compared = a.isfinite() & b.isfinite() & (b.abs() < 1e30)
+        torch.testing.assert_close(a[compared], b[compared], rtol=1e-6, atol=1e-7)
+
+
+def test_gated_slopes_by_hand():
+    # sigmoid(x) g at x = 0, g = 3: value 1.5, by x 3 / 4, by g 1 / 2. Multiplied by the outer gradient 2.
+    x, g = torch.tensor([[0.0]], requires_grad=True), torch.tensor([[3.0]], requires_grad=True)
+    activation = KERNEL.population([Formula.parse("gate(x, g)")], ("x", "g"))
+    y = activation(x, g)
+    y.backward(torch.tensor([[2.0]]))
+    assert (y.item(), x.grad.item(), g.grad.item()) == (1.5, 1.5, 1.0)
+    (alone,) = torch.autograd.grad(activation(x.detach(), g), g, torch.tensor([[2.0]]))
+    assert alone.item() == 1.0
+
+
+def test_formulas_loaded_in_place():
+    activation, x, g = KERNEL.population(GATED[:2], ("x", "g")), numbers(2, 9), numbers(2, 9, seed=1)
+    activation.load(GATED[2:4])
+    assert torch.equal(activation(x, g), KERNEL.population(GATED[2:4], ("x", "g"))(x, g))
+    with pytest.raises(ValueError, match="a population of 2 cannot load 3 formulas"):
+        activation.load(GATED[:3])
+    with pytest.raises(FormulaError, match=r"has the inputs \('h',\); proxies take formulas of x and g alone"):
+        activation.load([GATED[0], Formula.parse("h")])
+    assert torch.equal(activation(x, g), KERNEL.population(GATED[2:4], ("x", "g"))(x, g))  # as before
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(2, 3)], r"formulas of x and g got 1 tensor\(s\)"),
+        ([(2, 3), (2, 4)], r"the inputs' shapes differ: \(2, 3\) and \(2, 4\)"),
+        ([(3, 3), (3, 3)], "a population of 2 got a tensor of 3 slices"),
+    ],
+)
+def test_wrong_tensors_are_refused(shapes, message):
+    with pytest.raises(ValueError, match=message):
+        KERNEL.population(GATED[:2], ("x", "g"))(*map(torch.ones, shapes))
+
+
 def test_second_derivatives_are_refused_rather_than_wrong():
     x = numbers(1, 4).requires_grad_()
     y = KERNEL.population([FORMULAS[1]])(x)
