@@ -39,7 +39,7 @@ class PopulationTrainer:
         self.size = size
         self._device = torch.device(device)
         self._data = load_dataset(settings).to(device)
-        self._kernel = kernel
+        self._activation = kernel.population([_PADDING] * size)
         self._network = self._initial([0] * size).to(self._device)
         self._optimiser = _optimiser(settings, self._network.parameters(), self._device)
         steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
@@ -69,15 +69,13 @@ class PopulationTrainer:
         for state in self._optimiser.state.values():
             for value in state.values():
                 value.zero_()
-        self._network.activation = self._kernel.population([member.formula for member in members])
+        self._activation.load([member.formula for member in members])
         self._at.zero_()
 
     def _initial(self, seeds: Sequence[int]) -> PopulationMLP | PopulationConv1d:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         n_features = self._data.train.inputs.shape[1]
-        return NETWORKS[self.settings.network](
-            self.settings, n_features, generators, self._kernel.population([_PADDING] * len(seeds))
-        )
+        return NETWORKS[self.settings.network](self.settings, n_features, generators, self._activation)
 
     def _order(self, seed: int) -> Tensor:
         """Returns the rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
