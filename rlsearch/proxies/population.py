@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
@@ -39,6 +40,7 @@ class PopulationTrainer:
         self.size = size
         self._device = torch.device(device)
         self._data = load_dataset(settings).to(device)
+        self._kernel = kernel
         self._activation = kernel.population([_PADDING] * size)
         self._network = self._initial([0] * size).to(self._device)
         self._optimiser = _optimiser(settings, self._network.parameters(), self._device)
@@ -49,18 +51,28 @@ class PopulationTrainer:
 
     def train(self, members: Sequence[Member], part: str) -> list[float | None]:
         """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
+        wanted = len(members)
+        members = [*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))]
         with one_thread(), _no_denormals(), _current(self._device):
+            self._load_formulas([member.formula for member in members])
             if self._take_step is None:
                 self._take_step = self._captured() if self._device.type == "cuda" else self._step
-            self._load([*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))])
+            self._load_start([member.seed for member in members])
             for _ in range(len(self._orders)):
                 self._take_step()
-            return _accuracy(self._network, getattr(self._data, part), self.size)[: len(members)]
+            return _accuracy(self._network, getattr(self._data, part), self.size)[:wanted]
 
-    def _load(self, members: Sequence[Member]) -> None:
-        """Writes a population into the buffers. Members of one seed start alike, so each seed is drawn once."""
-        seeds = {seed: i for i, seed in enumerate(dict.fromkeys(member.seed for member in members))}
-        of_member = torch.tensor([seeds[member.seed] for member in members], device=self._device)
+    def _load_formulas(self, formulas: Sequence[Formula]) -> None:
+        try:
+            self._activation.load(formulas)
+        except FormulaError:  # longer than what this activation has room for, or wrong, which the next line says too
+            self._activation = self._network.activation = self._kernel.population(formulas)
+            self._take_step = None
+
+    def _load_start(self, seeds_of_members: Sequence[int]) -> None:
+        """Writes weights and orders into the buffers. Members of one seed start alike, so each seed is drawn once."""
+        seeds = {seed: i for i, seed in enumerate(dict.fromkeys(seeds_of_members))}
+        of_member = torch.tensor([seeds[seed] for seed in seeds_of_members], device=self._device)
         orders = torch.stack([self._order(seed) for seed in seeds], dim=1).to(self._device)
         self._orders.copy_(orders[:, of_member])
         with torch.no_grad():
@@ -69,7 +81,6 @@ class PopulationTrainer:
         for state in self._optimiser.state.values():
             for value in state.values():
                 value.zero_()
-        self._activation.load([member.formula for member in members])
         self._at.zero_()
 
     def _initial(self, seeds: Sequence[int]) -> PopulationMLP | PopulationConv1d:
@@ -97,7 +108,7 @@ class PopulationTrainer:
         self._at += 1
 
     def _captured(self) -> Callable[[], None]:
-        """Returns the step as a CUDA graph. What it does to weights meanwhile is undone by the next :meth:`_load`."""
+        """Returns the step as a CUDA graph. What it does to weights meanwhile is undone by :meth:`_load_start`."""
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # capture wants a warm-up beside the default stream
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from rlsearch import Formula
+from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies import population
 from rlsearch.proxies.base import Member
@@ -367,3 +368,41 @@ def test_cuda_trains_like_the_cpu():
     values = {"validation_size": 1000, "train_size": 400}
     on_cuda = scores(Proxy(settings(**values), TorchKernel(), "cuda"), members)
     assert on_cuda == pytest.approx(scores(proxy(**values), members), abs=0.05)
+
+
+class Narrow(TorchKernel):
+    """Its activations take no formulas longer than those that they were made with."""
+
+    def population(self, formulas, inputs=("x",)):
+        activation = super().population(formulas, inputs)
+        room, load = max(formula.size for formula in formulas), activation.load
+
+        def narrow(others):
+            if max(formula.size for formula in others) > room:
+                raise FormulaError("too long")
+            load(others)
+
+        activation.load = narrow
+        self.made = [*getattr(self, "made", ()), room]
+        return activation
+
+
+def test_formulas_for_which_an_activation_has_no_room_get_a_new_one():
+    kernel, members = Narrow(), [Member(f, 0) for f in FORMULAS[:4]]
+    p = Proxy(settings(), kernel, "cpu")
+    assert scores(p, members) == scores(proxy(), members)
+    assert scores(p, members[::-1]) == scores(proxy(), members)[::-1]
+    assert kernel.made == [2, max(f.size for f in FORMULAS[:4])]
+
+
+def test_memory_decides_how_many_members_a_gpu_trains(monkeypatch):
+    found = []
+    for gib in (0.1, 8, 16, 140):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, gib=gib: (int(gib * 2**30), 2**40))
+        found.append([population.most_members(ProxySettings(**values), "cuda") for values in ({}, {"epochs": 500})])
+    assert all(members & (members - 1) == 0 for row in found for members in row)  # powers of two
+    assert found[0] == [16, 16]
+    assert found[-1][0] == 2048
+    assert [row[0] for row in found] == sorted(row[0] for row in found)
+    assert all(short >= long for short, long in found)
+    assert found[1][0] > 16
