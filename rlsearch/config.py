@@ -20,7 +20,7 @@ from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging import RescoringSettings
 from rlsearch.rewards.protocol import StatusValues
 from rlsearch.rewards.settings import RewardSettings
-from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, SearchSettings
+from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, MiningSettings, SearchSettings
 from rlsearch.settings import DEFAULT_KIND, TARGET_KIND, Settings, problems
 
 
@@ -58,6 +58,7 @@ class Config(Settings):
     controller: ControllerSettings = ControllerSettings()
     evolution: EvolutionSettings = EvolutionSettings()
     exhaustive: ExhaustiveSettings = ExhaustiveSettings()
+    mining: MiningSettings = MiningSettings()
     reward: Annotated[
         Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[TargetSettings, Tag(TARGET_KIND)],
         Discriminator(_kind_of_reward),

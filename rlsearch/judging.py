@@ -1,33 +1,21 @@
 """Judging a round: merged by function, looked up, evaluated, committed, and spread back over the round.
 
-Common to every reward. A user's own reward is adapted to stages here, and so gets archive, resume and
-de-duplication for nothing.
+Common to every reward, so that a user's own gets archive, resume and de-duplication for nothing.
 """
 
-import heapq
-import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from pydantic import Field
 
 from rlsearch.formula import Formula
-from rlsearch.rewards.protocol import (
-    Evaluation,
-    Request,
-    Reward,
-    RewardResult,
-    StagedReward,
-    Status,
-    StatusValues,
-)
+from rlsearch.leaderboard import Leaderboard
+from rlsearch.rewards.protocol import Evaluation, Request, RewardResult, StagedReward, Status, StatusValues
 from rlsearch.settings import Settings
 from rlsearch.storage.archive import Archive, Proposal
-
-_log = logging.getLogger(__name__)
 
 
 class RescoringSettings(Settings):
@@ -41,6 +29,19 @@ class RescoringSettings(Settings):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A stage of successive halving: what a function is trained with that has come so far.
+
+    Attributes:
+        protocols: The proxies, of one fidelity.
+        seeds: How many seeds of each.
+    """
+
+    protocols: tuple[str, ...]
+    seeds: int
+
+
 @dataclass(slots=True)
 class Judged:
     """A function and all that is known of it.
@@ -50,12 +51,14 @@ class Judged:
         result: That spelling's result.
         evaluations: All of its evaluations, over proxies and seeds.
         last_round: The last round in which it was proposed; -1 for a reference that has not been.
+        rung: The highest rung whose trainings it has.
     """
 
     formula: Formula
     result: RewardResult
     evaluations: list[Evaluation] = field(default_factory=list)
     last_round: int = -1
+    rung: int = 0
 
     @property
     def seeds(self) -> int:
@@ -67,9 +70,9 @@ class Judged:
         return sum(e.request.protocol == protocol for e in self.evaluations)
 
     @property
-    def rank(self) -> tuple[float, int]:
-        """Sorts by reward; at a tie the shorter spelling is the better one, and then the earlier."""
-        return (self.result.value, -self.formula.size)
+    def rank(self) -> tuple[int, float, int]:
+        """Sorts by rung and reward; at a tie the shorter spelling is the better one, and then the earlier."""
+        return (self.rung, self.result.value, -self.formula.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class RoundReport:
         fresh: Which slots had a function that was not known.
         evaluations: Trainings done, rescoring included.
         seconds: Time that judging took.
+        rescored: Functions that were trained again because they lead, by fingerprint.
     """
 
     round_number: int
@@ -91,77 +95,11 @@ class RoundReport:
     fresh: tuple[bool, ...]
     evaluations: int
     seconds: float
+    rescored: tuple[str, ...] = ()
 
     def share(self, status: Status) -> float:
         """Returns the share of the round's formulas with ``status``."""
         return sum(r.status is status for r in self.results) / len(self.results)
-
-
-class PlainReward:
-    """A plain reward in stages: its one stage is the call. Failures of the reward become a status.
-
-    Args:
-        reward: A callable of formulas, or None when results are only read back.
-        protocol: Names the reward and its arguments.
-    """
-
-    seeded = False
-
-    def __init__(self, reward: Reward | None, protocol: str) -> None:
-        self.reward = reward
-        self.protocols = self.rescoring_protocols = (protocol,)
-        self.references: tuple[Request, ...] = ()
-
-    def refer(self, evaluations: Iterable[Evaluation]) -> None:
-        """Takes nothing: a plain reward has no references."""
-
-    def evaluate(self, requests: Sequence[Request]) -> Iterator[list[Evaluation]]:
-        """Calls the reward once; if that fails, once per formula, to find those that fail."""
-        results, problem = self._call([request.formula for request in requests])
-        if results is not None:
-            yield [self._evaluation(request, result) for request, result in zip(requests, results, strict=True)]
-            return
-        for request in requests:
-            if len(requests) > 1:
-                results, problem = self._call([request.formula])
-            (result,) = results or [RewardResult(math.nan, Status.FAILED, message=problem)]
-            yield [self._evaluation(request, result)]
-
-    def _call(self, formulas: list[Formula]) -> tuple[list[RewardResult] | None, str]:
-        """Returns the results, or None and what was wrong with them."""
-        assert self.reward is not None
-        try:
-            results = list(self.reward(formulas))
-        except Exception as error:  # whatever a user's code raises, the run goes on
-            return None, f"the reward raised {type(error).__name__}: {error}"
-        if len(results) != len(formulas):
-            return None, f"the reward returned {len(results)} result(s) for {len(formulas)} formula(s)"
-        wrong = [r for r in results if not isinstance(r, RewardResult)]
-        if wrong:
-            return None, f"the reward returned a {type(wrong[0]).__name__}; expected RewardResult"
-        return results, ""
-
-    @staticmethod
-    def _evaluation(request: Request, result: RewardResult) -> Evaluation:
-        score = latency = value = None
-        message = str(result.message)
-        try:  # numpy's and torch's numbers become Python's, which the archive takes
-            status = Status(result.status)
-            score, latency = (None if number is None else float(number) for number in (result.score, result.latency))
-            value = float(result.value) if status is Status.OK else None
-            if value is not None and not math.isfinite(value):
-                raise ValueError("its value is not finite")
-        except (TypeError, ValueError, RuntimeError) as error:
-            status, value, message = Status.FAILED, None, f"the reward returned {result}: {error}"
-        if status is Status.FAILED:
-            _log.warning("'%s' failed: %s", request.formula, message)
-        return Evaluation(request, status, score, latency, 0.0, value, message)
-
-    def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
-        """Returns what the reward returned."""
-        (evaluation,) = evaluations
-        value = math.nan if evaluation.value is None else evaluation.value
-        return RewardResult(value, evaluation.status, evaluation.score, evaluation.latency, evaluation.message)
 
 
 class Judge:
@@ -176,6 +114,7 @@ class Judge:
         archive: Where everything is stored.
         seeds: Gives the seed of a formula's i-th evaluation.
         seeds_per_formula: Seeds of a new function.
+        rungs: The stages of successive halving, the first one that of new functions; None for a search without.
         status_values: The reward of a formula that has no score, by status.
         rescoring: How the best are scored again.
         first_round: The round to go on with; what the archive has of it and of later ones is not yet known.
@@ -196,6 +135,7 @@ class Judge:
         seeds: Callable[[int], int],
         *,
         seeds_per_formula: int = 1,
+        rungs: Sequence[Rung] | None = None,
         status_values: StatusValues = StatusValues(),
         rescoring: RescoringSettings = RescoringSettings(),
         first_round: int = 0,
@@ -204,13 +144,15 @@ class Judge:
         self.reward = reward
         self.archive = archive
         self.seeds = seeds
-        self.seeds_per_formula = seeds_per_formula
+        self.rungs = rungs or [Rung(tuple(reward.protocols), seeds_per_formula)]
         self.status_values = status_values
         self.rescoring = rescoring
         self.round = first_round
         self.on_progress = on_progress
         self.report: RoundReport | None = None
         self.known: dict[str, Judged] = {}
+        self._numbers: dict[str, int] = {}  # of the functions with a score, in the order in which they came
+        self._board = Leaderboard(self._place)
         self.proposals = archive.proposals(first_round)
         self.candidates = 0
         self._done_before: dict[tuple[str, str, int], Evaluation] = {}
@@ -242,51 +184,77 @@ class Judge:
                 self._result(formula)
                 self.known[fingerprint].last_round = max(self.known[fingerprint].last_round, last_round)
 
-    def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:
-        """Judges the formulas of one round and stores them."""
+    def __call__(self, formulas: Sequence[Formula], rung: int = 0) -> list[RewardResult]:
+        """Judges the formulas of one round and stores them.
+
+        Args:
+            formulas: The round.
+            rung: What they are trained with. On the first rung, what is known is not trained again.
+        """
         started, self._trained = time.perf_counter(), 0
         first_of: dict[str, int] = {}
         for slot, formula in enumerate(formulas):
-            if formula.fingerprint not in self.known:
+            if rung or formula.fingerprint not in self.known:
                 first_of.setdefault(formula.fingerprint, slot)
+        found = {f: self.known[f].evaluations if f in self.known else [] for f in first_of}
+        unknown = first_of.keys() - self.known.keys()
+        there = {_key(evaluation.request) for evaluations in found.values() for evaluation in evaluations}
         requests = [
-            Request(formulas[slot], protocol, self.seeds(i))
+            request
             for slot in first_of.values()
-            for i in range(self.seeds_per_formula)
-            for protocol in self.reward.protocols
+            for i in range(self.rungs[rung].seeds)
+            for protocol in self.rungs[rung].protocols
+            if _key(request := Request(formulas[slot], protocol, self.seeds(i))) not in there
         ]
-        found: dict[str, list[Evaluation]] = {fingerprint: [] for fingerprint in first_of}
         for evaluation in self._evaluate(self.round, requests, watched=True):
             found[evaluation.request.formula.fingerprint].append(evaluation)
         for fingerprint, slot in first_of.items():
             self._learn(formulas[slot], fingerprint, found[fingerprint])
+        rescored: list[Judged] = []
         if self.reward.seeded and self.rescoring.every and (self.round + 1) % self.rescoring.every == 0:
-            self._rescore()
+            rescored = self._rescore()
 
         results = [self._result(formula) for formula in formulas]
         for formula in formulas:
             self.known[formula.fingerprint].last_round = self.round
-        fresh = [first_of.get(formula.fingerprint) == slot for slot, formula in enumerate(formulas)]
+        fresh = [f.fingerprint in unknown and first_of[f.fingerprint] == slot for slot, f in enumerate(formulas)]
         self.archive.add_round(
             self.round,
             [Proposal(f, new, r.status, r.value) for f, new, r in zip(formulas, fresh, results, strict=True)],
         )
         seconds = time.perf_counter() - started
-        self.report = RoundReport(self.round, tuple(formulas), tuple(results), tuple(fresh), self._trained, seconds)
+        self.report = RoundReport(
+            self.round,
+            tuple(formulas),
+            tuple(results),
+            tuple(fresh),
+            self._trained,
+            seconds,
+            tuple(judged.formula.fingerprint for judged in rescored),
+        )
         self.round += 1
         self.proposals += len(formulas)
         return results
 
     def leaderboard(self, count: int) -> list[Judged]:
         """Returns the ``count`` best functions, best first."""
-        ok = (judged for judged in self.known.values() if judged.result.status is Status.OK)
-        return heapq.nlargest(count, ok, key=lambda judged: judged.rank)
+        return [self.known[fingerprint] for fingerprint in self._board.best(count)]
+
+    def _place(self, fingerprint: str) -> tuple[float, ...]:
+        """Returns a function's key on the leaderboard; of two of one rank the earlier leads."""
+        return (*(-number for number in self.known[fingerprint].rank), self._numbers[fingerprint])
+
+    def _ranked(self, fingerprint: str) -> None:
+        """Notes a function's new rank."""
+        if self.known[fingerprint].result.status is Status.OK:
+            self._numbers.setdefault(fingerprint, len(self._numbers))
+            self._board.put(fingerprint)
 
     def recent(self, count: int) -> list[Judged]:
         """Returns the ``count`` functions judged last, the newest first."""
         return list(islice(reversed(self.known.values()), count))
 
-    def _rescore(self) -> None:
+    def _rescore(self) -> list[Judged]:
         protocols = self.reward.rescoring_protocols
         # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
         references = {request.formula.fingerprint for request in self.reward.references}
@@ -304,6 +272,8 @@ class Judge:
             self.known[evaluation.request.formula.fingerprint].evaluations.append(evaluation)
         for judged in chosen:
             judged.result = self._checked(self.reward.combine(judged.formula, judged.evaluations))
+            self._ranked(judged.formula.fingerprint)
+        return chosen
 
     def _evaluate(self, round_number: int, requests: Sequence[Request], watched: bool = False) -> list[Evaluation]:
         """Returns one evaluation per request, stored population by population; those stored before are taken."""
@@ -318,9 +288,16 @@ class Judge:
         return [done[_key(request)] for request in requests]
 
     def _learn(self, formula: Formula, fingerprint: str, evaluations: list[Evaluation]) -> None:
-        result = self._checked(self.reward.combine(formula, evaluations))
-        self.known[fingerprint] = Judged(formula, result, evaluations)
-        self.candidates += result.status in (Status.OK, Status.DIVERGED)
+        """Takes in a function with all its evaluations, or what a further rung says of a known one."""
+        judged = self.known.get(fingerprint)
+        result = self._checked(self.reward.combine(judged.formula if judged else formula, evaluations))
+        if judged is None:
+            judged = self.known[fingerprint] = Judged(formula, result, evaluations)
+            self.candidates += result.status in (Status.OK, Status.DIVERGED)
+        judged.result = result
+        done = [all(judged.seeds_of(p) >= rung.seeds for p in rung.protocols) for rung in self.rungs]
+        judged.rung = max((i for i, is_done in enumerate(done) if is_done), default=0)
+        self._ranked(fingerprint)
 
     def _result(self, formula: Formula) -> RewardResult:
         """Returns the result of a known function in this spelling, which may be the best one yet."""
@@ -330,6 +307,7 @@ class Judge:
         result = self._checked(self.reward.combine(formula, judged.evaluations))
         if (result.value, -formula.size) > (judged.result.value, -judged.formula.size):
             judged.formula, judged.result = formula, result
+            self._ranked(formula.fingerprint)
         return result
 
     def _checked(self, result: RewardResult) -> RewardResult:

@@ -38,16 +38,19 @@ def watching() -> Iterator[Watcher]:
 
         def draw(progress: SearchProgress) -> None:
             unit, done, wanted = progress.nearer_budget
-            bar.update(task, description=unit, completed=done, total=wanted, best=_best_text(progress.best))
+            best = "" if progress.screened is not None else _best_text(progress.best)
+            bar.update(task, description=unit, completed=done, total=wanted, best=best)
 
         yield draw
 
 
 def _line_by_line(progress: SearchProgress) -> None:
     report = progress.report
+    unit, done, wanted = progress.nearer_budget
+    if progress.screened is not None and done == wanted:
+        _line_at_the_end(unit, int(done), wanted)
     if report is None:
         return
-    unit, done, wanted = progress.nearer_budget
     Console(stderr=True, soft_wrap=True).print(
         f"{unit} {done:.0f}/{wanted}: {sum(report.fresh)} new functions, "
         f"{report.evaluations} trainings in {report.seconds:.1f} s; best {_best_text(progress.best)}",

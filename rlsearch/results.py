@@ -29,7 +29,7 @@ from rlsearch.rewards.settings import RewardSettings
 from rlsearch.storage import Archive, Run
 from rlsearch.storage.checkpoint import load_checkpoint
 from rlsearch.threads import one_thread
-from rlsearch.training import make_judge, make_method, plain_reward, resolve, run_config
+from rlsearch.training import fidelities, make_judge, make_method, plain_reward, resolve, run_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ def _reading_reward(run: Run, config: Config) -> StagedReward:
         config.device,
         config.seed,
         status_values=config.status_values,
-        epochs_factor=config.rescoring.epochs_factor,
+        fidelities=fidelities(config),
     )
 
 

@@ -1,7 +1,7 @@
 """A search from its config to its results: the one place that puts all of it together."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,17 @@ from rlsearch.controller.ppo import PPOSearch
 from rlsearch.errors import ConfigError, RunError, StorageError
 from rlsearch.formula import Formula
 from rlsearch.interrupts import stop_requests
-from rlsearch.judging import Judge, Judged, PlainReward, RoundReport
+from rlsearch.judging import Judge, Judged, RescoringSettings, RoundReport, Rung
 from rlsearch.kernels import kernel_named
 from rlsearch.monitoring import Monitor
 from rlsearch.rewards.latency import LatencyCosts, cached_costs
+from rlsearch.rewards.plain import PlainReward
 from rlsearch.rewards.protocol import Reward, StagedReward
 from rlsearch.rewards.proxy import ProxyReward, search_seed
 from rlsearch.search import SearchMethod
 from rlsearch.search.evolution import EvolutionSearch
 from rlsearch.search.exhaustive import ExhaustiveSearch
+from rlsearch.search.mining import MiningSearch
 from rlsearch.search.settings import SearchSettings
 from rlsearch.search.walks import RandomSearch
 from rlsearch.storage import Archive, Run
@@ -45,6 +47,7 @@ class Progress:
         budget: What was wanted: rounds, and candidates if they are limited.
         best: The leader, if there is one.
         report: The round that has just ended, if one has.
+        screened: Before the first round of mining: formulas screened, and how many there are to screen.
     """
 
     rounds_done: int
@@ -53,10 +56,13 @@ class Progress:
     budget: SearchSettings
     best: Judged | None
     report: RoundReport | None = None
+    screened: tuple[int, int] | None = None
 
     @property
     def nearer_budget(self) -> tuple[str, float, int]:
         """The budget that will be used up first, rounds or candidates: its name, what is done, and what was wanted."""
+        if self.screened is not None:
+            return ("screening", *self.screened)
         rounds = ("round", self.rounds_done + self.fraction, self.budget.rounds)
         if self.budget.candidates is None:
             return rounds
@@ -78,6 +84,8 @@ class Outcome:
         functions: Different functions judged.
         finished: False where it was interrupted; resume it then.
         has_proxies: Whether the reward trains proxies, so that the best can be scored again on fresh seeds.
+        has_policy: Whether there is a policy to sample.
+        counts: What else the search method counts, by name.
     """
 
     run: Run
@@ -86,6 +94,8 @@ class Outcome:
     functions: int
     finished: bool
     has_proxies: bool
+    has_policy: bool
+    counts: Mapping[str, int]
 
 
 def train(
@@ -116,8 +126,8 @@ def train(
         stem = stem or Path(config).stem
         config = load_config(config)
     config = resolve(config)
-    make_method(config)  # a wrong warm start or template is said before anything is written
     reward, costs = make_reward(config)
+    make_method(config, costs)  # a wrong warm start or template is said before anything is written
     stem = stem or "run"
     folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
     run = Run.create(folder, overwrite=overwrite)
@@ -131,7 +141,7 @@ def train(
         except OSError as error:
             raise StorageError(f"{folder} cannot be written: {error}") from error
         with Archive(run.archive, create=True) as archive, one_thread():
-            return _search(run, config, reward, archive, None, watch)
+            return _search(run, config, reward, costs, archive, None, watch)
 
 
 def resume(
@@ -165,12 +175,14 @@ def resume(
             raise ConfigError(f"{run.folder} has done {done} rounds already; expected at least that, got {rounds}")
         budget = {"rounds": rounds, "candidates": candidates}
         changed = {name: value for name, value in budget.items() if value is not None}
+        if changed and config.search.method == "mining":
+            raise ConfigError(f"{run.folder} was mined: it is as long as its rungs, and takes no number of rounds")
         config = config.model_copy(update={"search": config.search.check(config.search.model_dump() | changed)})
-        reward, _ = make_reward(config, run)
+        reward, costs = make_reward(config, run)
         if changed:
             _write_config(run, config)
         with Archive(run.archive) as archive, one_thread():
-            return _search(run, config, reward, archive, state, watch)
+            return _search(run, config, reward, costs, archive, state, watch)
 
 
 def resolve(config: Config) -> Config:
@@ -189,7 +201,11 @@ def resolve(config: Config) -> Config:
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
     workers = config.workers or (cpu_count() if device == "cpu" else 1)
     kernel = kernel_named(config.kernel, device).name
-    return config.model_copy(update={"device": device, "kernel": kernel, "workers": workers})
+    search = config.search
+    if search.method == "mining":  # its length is that of its rungs
+        rounds = config.mining.rounds(search.formulas_per_round)
+        search = search.model_copy(update={"rounds": rounds, "candidates": None})
+    return config.model_copy(update={"device": device, "kernel": kernel, "workers": workers, "search": search})
 
 
 def run_config(run: Run) -> Config:
@@ -233,9 +249,16 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         config.seed,
         config.workers or 1,
         config.status_values,
-        config.rescoring.epochs_factor,
+        fidelities(config),
     )
     return reward, costs
+
+
+def fidelities(config: Config) -> list[float]:
+    """Returns how long the proxies of a run are trained, in shares of their epochs, the shortest first."""
+    if config.search.method == "mining":
+        return list(dict.fromkeys(rung.epochs for rung in config.mining.rungs))
+    return [1.0, float(config.rescoring.epochs_factor)]
 
 
 def plain_reward(settings: TargetSettings, reward: Reward | None) -> PlainReward:
@@ -247,20 +270,31 @@ def plain_reward(settings: TargetSettings, reward: Reward | None) -> PlainReward
 def make_judge(config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any) -> Judge:
     """Returns the judge of a run."""
     seeds = 1 if isinstance(config.reward, TargetSettings) else config.reward.seeds
+    rungs, rescoring = None, config.rescoring
+    if config.search.method == "mining":
+        assert isinstance(reward, ProxyReward)
+        protocols = dict(zip(fidelities(config), reward.fidelities, strict=True))
+        rungs = [Rung(protocols[rung.epochs], rung.seeds) for rung in config.mining.rungs]
+        rescoring = RescoringSettings(every=0)  # the rungs are that
     return Judge(
         reward,
         archive,
         lambda i: search_seed(config.seed, i),
         seeds_per_formula=seeds,
+        rungs=rungs,
         status_values=config.status_values,
-        rescoring=config.rescoring,
+        rescoring=rescoring,
         first_round=first_round,
         **more,
     )
 
 
-def make_method(config: Config) -> SearchMethod:
+def make_method(config: Config, costs: LatencyCosts | None = None) -> SearchMethod:
     """Returns the search method of a config, at its beginning.
+
+    Args:
+        config: A resolved config.
+        costs: The latency of formulas, which mining needs.
 
     Raises:
         ConfigError: If the warm start or the template cannot be written in the config's language.
@@ -276,17 +310,31 @@ def make_method(config: Config) -> SearchMethod:
             return EvolutionSearch(config.evolution, *common)
         case "exhaustive":
             return ExhaustiveSearch(config.exhaustive, *common)
+        case "mining":
+            if isinstance(config.reward, TargetSettings) or costs is None:
+                raise ConfigError("mining trains proxies for ever longer, and a reward of your own has none to train")
+            return MiningSearch(config.mining, config.reward.screening, costs, *common)
 
 
 def _search(
-    run: Run, config: Config, reward: StagedReward, archive: Archive, state: dict[str, Any] | None, watch: Watcher
+    run: Run,
+    config: Config,
+    reward: StagedReward,
+    costs: LatencyCosts | None,
+    archive: Archive,
+    state: dict[str, Any] | None,
+    watch: Watcher,
 ) -> Outcome:
     judge: Judge | None = None
+    method = make_method(config, costs)
 
     def tell(fraction: float, report: RoundReport | None = None) -> None:
         assert judge is not None
         best = judge.leaderboard(1)
         watch(Progress(judge.round, judge.candidates, fraction, config.search, best[0] if best else None, report))
+
+    def on_screening(done: int, wanted: int) -> None:
+        watch(Progress(0, 0, 0.0, config.search, None, screened=(done, wanted)))
 
     def on_progress(done: int, wanted: int) -> None:
         check_stop()
@@ -296,10 +344,12 @@ def _search(
     first_round = int(state["round"]) if state else 0
     try:
         with stop_requests() as check_stop:
-            judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
-            method = make_method(config)
             if state:
                 method.restore(state["method"])
+            else:
+                method.prepare(on_screening, check_stop)
+                save_checkpoint(run.checkpoint, 0, method.state())
+            judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
             monitor = Monitor(run.folder, judge, config.logging.every, config.logging.best, resumed=state is not None)
             with closing(monitor):
                 while not _is_over(config, judge, method):
@@ -316,10 +366,19 @@ def _search(
         _log.info("interrupted")
     except OSError as error:  # of the archive and the checkpoints there are StorageErrors; this is TensorBoard's
         raise StorageError(f"{run.folder} cannot be written: {error}. Resume the run later.") from error
-    has_proxies = not isinstance(config.reward, TargetSettings)
-    if judge is None:  # interrupted while the baseline was trained
-        return Outcome(run, [], archive.proposals(first_round), 0, finished, has_proxies)
-    return Outcome(run, judge.leaderboard(10), judge.proposals, len(judge.known), finished, has_proxies)
+    counts = method.counts
+    if counts and judge:
+        counts = counts | {"trained": judge.candidates}
+    return Outcome(
+        run,
+        judge.leaderboard(10) if judge else [],
+        judge.proposals if judge else archive.proposals(first_round),
+        len(judge.known) if judge else 0,  # interrupted while the baseline was trained
+        finished,
+        has_proxies=not isinstance(config.reward, TargetSettings),
+        has_policy=config.search.method == "ppo",
+        counts=counts,
+    )
 
 
 def _is_over(config: Config, judge: Judge, method: SearchMethod) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rlsearch.config import Config
 from rlsearch.formula import OPERATORS
-from rlsearch.judging import Judge, PlainReward
+from rlsearch.judging import Judge
 from rlsearch.rewards.latency import LatencyCosts
+from rlsearch.rewards.plain import PlainReward
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 SCRIPT = Path(sysconfig.get_path("scripts")) / "rlsearch"

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import logging
 import math
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from rlsearch.formula import Formula
-from rlsearch.judging import Judge, PlainReward, RescoringSettings
+from rlsearch.judging import Judge, RescoringSettings, Rung
+from rlsearch.rewards.plain import PlainReward
 from rlsearch.rewards.protocol import Evaluation, Request, RewardResult, StagedReward, Status, StatusValues
 from rlsearch.storage import Archive
 
@@ -91,6 +93,35 @@ def make_judge(reward, archive, first_round=0, seeds_per_formula=2, rescoring=No
     )  # fmt: skip
 
 
+RUNGS = [Rung(("p",), 1), Rung(("q",), 1), Rung(("q",), 3)]
+
+
+class Halving(FakeReward):
+    """``q`` is of a higher fidelity than ``p``: its scores alone count as soon as there is one."""
+
+    protocols = ("p",)
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.references = [Request(RELU, p, s) for p in ("p", "q") for s in range(3)]
+
+    def combine(self, formula, evaluations):
+        by = {p: [e for e in evaluations if e.request.protocol == p] for p in ("p", "q")}
+        return super().combine(formula, by["q"] or by["p"])
+
+
+FIRST = parse("x", "tanh(x)", "sin(x)", "cosh(x)", "atan(x)", "erf(x)", "exp(x)", "x * x")
+
+
+def climb(judge):
+    """Eight functions in two rounds, the best four of them on the next rung, the best two of those on the last."""
+    while judge.round < 4:
+        rung = max(0, judge.round - 1)
+        board = [j.formula for j in judge.leaderboard(20) if j.rung == rung - 1 and j.formula != RELU]
+        judge(board[: 4 // rung] if rung else FIRST[4 * judge.round :][:4], rung)
+    return judge
+
+
 def rows(path):
     """Everything in the archive but the wall times."""
     connection = sqlite3.connect(path)
@@ -114,6 +145,55 @@ def state(judge):
 def archive(tmp_path):
     with Archive(tmp_path / "archive.sqlite", create=True) as archive:
         yield archive
+
+
+class TestRungs:
+    def test_a_rung_trains_only_what_is_missing(self, archive):
+        reward = Halving()
+        judge = make_judge(reward, archive, seeds_per_formula=1, rungs=RUNGS, rescoring=NEVER)
+        judge([TANH, SIN])
+        first = judge.known[TANH.fingerprint].result
+        reward.requested.clear()
+        (promoted,) = judge([TANH], 1)
+        assert [(r.formula, r.protocol, r.seed) for r in reward.requested] == [(TANH, "q", 0)]
+        assert promoted.value != first.value
+        assert promoted.score == FakeReward.score(Request(TANH, "q", 0))
+        reward.requested.clear()
+        judge([TANH, TANH], 2)
+        assert [(r.protocol, r.seed) for r in reward.requested] == [("q", 1), ("q", 2)]
+        assert judge.candidates == 2  # a promoted function is no further candidate
+        assert judge.report.fresh == (False, False)
+        assert judge.report.evaluations == 2
+
+    def test_a_rung_outranks_every_reward_below_it(self, archive):
+        judge = climb(make_judge(Halving(), archive, seeds_per_formula=1, rungs=RUNGS, rescoring=NEVER))
+        board = judge.leaderboard(20)
+        assert [j.rung for j in board if j.formula != RELU] == [2, 2, 1, 1, 0, 0]
+        for rung in (1, 2):
+            values = [j.result.value for j in board if j.rung == rung and j.formula != RELU]
+            assert values == sorted(values, reverse=True)
+
+    def test_what_is_not_fit_stays_on_the_first_rung(self, archive):
+        judge = make_judge(Halving(), archive, seeds_per_formula=1, rungs=RUNGS, rescoring=NEVER)
+        judge(parse("exp(x)", "cosh(x)", "sin(x)"))
+        assert [j.formula for j in judge.leaderboard(5) if j.formula != RELU] == [SIN]
+
+    @pytest.mark.parametrize("stop_at", range(3, 11))
+    def test_killed_anywhere_and_resumed_it_is_as_if_nothing_had_happened(self, tmp_path, stop_at):
+        more = {"seeds_per_formula": 1, "rungs": RUNGS, "rescoring": NEVER}
+        with Archive(tmp_path / "whole.sqlite", create=True) as archive:
+            whole = climb(make_judge(Halving(), archive, **more))
+        path = tmp_path / "killed.sqlite"
+        with Archive(path, create=True) as archive:
+            judge = make_judge(Halving(stop_at=stop_at), archive, **more)
+            with contextlib.suppress(KeyboardInterrupt):
+                climb(judge)
+        with Archive(path) as archive:
+            again = climb(make_judge(Halving(), archive, first_round=judge.round, **more))
+        assert state(again) == state(whole)
+        assert [j.rung for j in again.known.values()] == [j.rung for j in whole.known.values()]
+        assert again.candidates == whole.candidates
+        assert rows(path)[1] == rows(tmp_path / "whole.sqlite")[1]
 
 
 class TestARound:

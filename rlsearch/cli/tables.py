@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def print_outcome(outcome: "Outcome") -> None:
     """Prints how a search ended, and what to do next."""
     folder = outcome.run.folder
-    print_out(f"{outcome.proposals} proposals, {outcome.functions} functions; {folder}")
+    if outcome.counts:
+        print_out(", ".join(f"{count} {name}" for name, count in outcome.counts.items()) + f"; {folder}")
+    else:
+        print_out(f"{outcome.proposals} proposals, {outcome.functions} functions; {folder}")
     if outcome.leaderboard:
         print_out(leaderboard(outcome.leaderboard))
     if outcome.finished:
@@ -30,7 +33,9 @@ def print_outcome(outcome: "Outcome") -> None:
             )
         else:
             print_out("Next:")
-        print_out(f"  tensorboard --logdir {folder.parent}\n  rlsearch sample {folder}")
+        print_out(f"  tensorboard --logdir {folder.parent}")
+        if outcome.has_policy:
+            print_out(f"  rlsearch sample {folder}")
     else:
         print_out(f"Stopped; everything is saved. Go on with: rlsearch train --resume {folder}")
 

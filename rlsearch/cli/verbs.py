@@ -1,4 +1,4 @@
-"""The verbs: train, sample, top, evaluate, confirm, transfer, compare, export, config.
+"""The verbs: train, mine, sample, top, evaluate, confirm, transfer, compare, export, config.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -87,6 +87,32 @@ def train(
         loaded = load_config(config, [*(overrides or []), *more])
         with watching() as watch:
             outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, watch=watch)
+    print_outcome(outcome)
+
+
+@app.command()
+def mine(
+    config: Annotated[Path, typer.Argument(help="A file such as configs/mine.yaml.", metavar="CONFIG")],
+    overrides: SetOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run folder under --runs.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
+) -> None:
+    """Screen every formula there is; train the cheapest fit ones.
+
+    Of a config's language, by successive halving: ever fewer functions, for ever longer.
+
+    The same as "train" with search.method=mining; a run that was stopped goes on with "train --resume".
+    """
+    from rlsearch.config import load_config
+    from rlsearch.progress import watching
+    from rlsearch.training import train as train_run
+
+    if name is not None:
+        check_folder_name(name)
+    loaded = load_config(config, [*(overrides or []), "search.method=mining"])
+    with watching() as watch:
+        outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, watch=watch)
     print_outcome(outcome)
 
 

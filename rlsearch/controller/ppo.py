@@ -1,6 +1,5 @@
 """The PPO search: the policy writes, evolution and a surrogate help, and the policy learns from what was judged."""
 
-import heapq
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from rlsearch.controller.model import make_ppo, ppo_state, restore_policy, resto
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
 from rlsearch.judging import Judged
+from rlsearch.leaderboard import Leaderboard
 from rlsearch.rewards.protocol import RewardResult, Status
 from rlsearch.search.base import Judging, SearchMethod
 from rlsearch.search.surrogate import Surrogate, rank_correlation
@@ -70,6 +70,8 @@ class PPOSearch(SearchMethod):
         self._judge: Judging | None = None
         self._restarts = 0
         self._since_restart: dict[str, Judged] | None = None
+        self._board = Leaderboard(lambda fingerprint: (fingerprint,))
+        self._tokens = set(grammar.vocabulary.tokens)
 
     @property
     def buffer(self) -> EpisodeBuffer:
@@ -84,12 +86,12 @@ class PPOSearch(SearchMethod):
         every = self.settings.restart_every
         if every and judge.round and judge.round % every == 0:
             self._restarts = judge.round // every
-            self._since_restart = {}
+            self._begin({})
             self.ppo = make_ppo(self.settings, self.env, self.seed + self._restarts * _RESTART_SEEDS)
         elif self._since_restart is None:  # the first round of a session
             self._restarts = judge.round // every if every else 0
             start = self._restarts * every if every else 0
-            self._since_restart = {key: j for key, j in judge.known.items() if j.last_round >= start}
+            self._begin({key: j for key, j in judge.known.items() if j.last_round >= start})
         steps = self.env.num_envs * self.grammar.max_length
         self.ppo.learn(steps, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
 
@@ -110,6 +112,10 @@ class PPOSearch(SearchMethod):
             results[i] = result
             new[i] = formula.fingerprint not in known
             known[formula.fingerprint] = judge.known[formula.fingerprint]
+        report = judge.report
+        assert report is not None
+        for fingerprint in {*(formula.fingerprint for formula in judged), *report.rescored} & known.keys():
+            self._rank(fingerprint)
         self._note_surprise(judge, predicted[chosen])
         learned = [i for i in chosen if i >= len(written)] if self.settings.learn_from == "elite" else []
         self.buffer.is_new = new[[*range(len(written)), *learned]]
@@ -117,18 +123,26 @@ class PPOSearch(SearchMethod):
             self.buffer.others = self._replay([proposals[i] for i in learned], [results[i].value for i in learned])
         return results[: len(written)]
 
+    def _begin(self, known: dict[str, Judged]) -> None:
+        """Takes the functions known so far as those that may become parents."""
+        self._since_restart = known
+        # Ties are broken by the fingerprint: after a resumption the known are in another order.
+        self._board = Leaderboard(lambda key: (*(-number for number in known[key].rank), key))
+        for fingerprint in known:
+            self._rank(fingerprint)
+
+    def _rank(self, fingerprint: str) -> None:
+        """Notes the new rank of a function, if it can be a parent."""
+        assert self._since_restart is not None
+        judged = self._since_restart[fingerprint]
+        if judged.result.status is Status.OK and self._tokens.issuperset(judged.formula.tokens):
+            self._board.put(fingerprint)
+
     def _children(self, known: dict[str, Judged], count: int, rng: np.random.Generator) -> list[Formula]:
         """Returns children of the best; random formulas where there is no parent yet."""
         if not count:
             return []
-        tokens = set(self.grammar.vocabulary.tokens)
-        # Ties are broken by the fingerprint: after a resumption the known are in another order.
-        usable = (
-            (*judged.rank, key, judged.formula)
-            for key, judged in known.items()
-            if judged.result.status is Status.OK and tokens.issuperset(judged.formula.tokens)
-        )
-        best_first = [formula for *_, formula in heapq.nlargest(self.settings.parents, usable)]
+        best_first = [known[fingerprint].formula for fingerprint in self._board.best(self.settings.parents)]
         if not best_first:
             return [self.grammar.vocabulary.decode(row) for row in random_ids(self.grammar, count, rng)]
         parents, mates = (tournament(best_first, count, self.settings.tournament, rng) for _ in range(2))

@@ -39,7 +39,7 @@ class _Text(SourceText):
 _BACKEND = text_backend(_Text)
 
 
-def _branch(operator: Operator, form: str, slopes: int) -> list[str]:
+def branch(operator: Operator, form: str, slopes: int, block: int = BLOCK) -> list[str]:
     """Returns the loop of one instruction: ``left`` and ``right`` are operands, ``into`` the result.
 
     With one slope the chain rule is in the loop. With more, the partial derivatives go to ``outer_left`` and
@@ -54,13 +54,13 @@ def _branch(operator: Operator, form: str, slopes: int) -> list[str]:
     terms = []
     for partial, array, kind in zip(operator.partials, arrays, form, strict=True):
         if slopes and kind == "v":  # the slope of a constant is 0, even where the partial is infinite
-            outer, inner = _Text.of(partial(_BACKEND, _Text("y"), *operands)), f"{array}[{BLOCK} + i]"
+            outer, inner = _Text.of(partial(_BACKEND, _Text("y"), *operands)), f"{array}[{block} + i]"
             if slopes > 1:
                 lines.append(f"outer_{array}[i] = {outer}")
             terms.append(inner if outer == "F(1.0)" else f"{outer} * {inner}")
     if slopes == 1:
-        lines.append(f"into[{BLOCK} + i] = {' + '.join(terms)}")
-    return [f"for i in range({BLOCK}):", *("    " + line for line in lines)]
+        lines.append(f"into[{block} + i] = {' + '.join(terms)}")
+    return [f"for i in range({block}):", *("    " + line for line in lines)]
 
 
 _INTERPRETER = """
@@ -123,7 +123,7 @@ def _interpreter(name: str, inputs: int, slopes: int, cached: bool) -> str:
     branches = []
     for (operator, form), code in OPCODES.items():
         branches += [f"{'elif' if code else 'if'} opcode == {code}:  # {operator} {form}"]
-        branches += ["    " + line for line in _branch(OPERATORS[operator], form, slopes)]
+        branches += ["    " + line for line in branch(OPERATORS[operator], form, slopes)]
     if slopes > 1:
         branches += _CHAINS.format(inputs=inputs, block=BLOCK).strip().split("\n")
     xs = [f"x{j}" for j in range(inputs)]

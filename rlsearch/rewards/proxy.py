@@ -10,6 +10,7 @@ from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.protocol import Evaluation, Request, RewardResult, Status, StatusValues
 from rlsearch.rewards.screening import why_unfit
@@ -32,7 +33,11 @@ class ProxyReward:
         run_seed: Seeds belong to the run: all trainings use :func:`search_seed` of it.
         workers: Processes that train side by side.
         status_values: The reward of formulas without a score.
-        epochs_factor: How much longer the proxies of a higher fidelity are trained; 1 for none.
+        fidelities: How long the proxies are trained, in shares of their epochs: first what a new function gets, last
+            what the best get.
+
+    Attributes:
+        fidelities: The names of the proxies at each of them.
     """
 
     seeded = True
@@ -46,19 +51,18 @@ class ProxyReward:
         run_seed: int = 0,
         workers: int = 1,
         status_values: StatusValues = StatusValues(),
-        epochs_factor: int = 1,
+        fidelities: Sequence[float] = (1.0,),
     ) -> None:
         self.settings = settings
         self.costs = costs
         self.status_values = status_values
-        longer = [
-            proxy.check(proxy.model_dump() | {"epochs": epochs_factor * proxy.epochs}) for proxy in settings.proxies
+        at = [
+            [Proxy(_trained_for(s, share), kernel, device, workers) for s in settings.proxies] for share in fidelities
         ]
-        short, long = ([Proxy(s, kernel, device, workers) for s in part] for part in (settings.proxies, longer))
-        self.proxies = {proxy.protocol: proxy for proxy in (*short, *long)}
-        self.protocols = tuple(proxy.protocol for proxy in short)
-        self.rescoring_protocols = tuple(proxy.protocol for proxy in long)
-        if len(set(self.protocols)) < len(short):
+        self.proxies = {proxy.protocol: proxy for proxies in at for proxy in proxies}
+        self.fidelities = tuple(tuple(proxy.protocol for proxy in proxies) for proxies in at)
+        self.protocols, self.rescoring_protocols = self.fidelities[0], self.fidelities[-1]
+        if len(set(self.protocols)) < len(self.protocols):
             raise RewardError("two proxies of the reward are the same; expected different ones")
         self.run_seed = run_seed
         self.baseline: dict[str, float] = {}
@@ -113,7 +117,7 @@ class ProxyReward:
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
         """Returns the reward of ``formula``, in this spelling, from all its evaluations.
 
-        Where there are scores of the higher fidelity they alone count, relative to ReLU at that fidelity.
+        Where there are scores of a higher fidelity they alone count, relative to ReLU at that fidelity.
         """
         evaluations = list(evaluations)
         latency = self.costs.ratio(formula)
@@ -122,8 +126,7 @@ class ProxyReward:
                 value = self.status_values.of(evaluation.status)
                 return RewardResult(value, evaluation.status, latency=latency, message=evaluation.message)
         scores = _scores_by_protocol(evaluations)
-        again = self.rescoring_protocols
-        counted = again if all(scores[protocol] for protocol in again) else self.protocols
+        counted = next(f for f in reversed(self.fidelities) if all(scores[p] for p in f))
         means = {protocol: _mean(scores[protocol]) for protocol in counted}
         gain = _mean([means[protocol] - self.baseline[protocol] for protocol in counted])
         cost = self.settings.latency_weight * math.log2(latency)
@@ -140,6 +143,10 @@ class ProxyReward:
             for evaluation in part:
                 by_formula[evaluation.request.formula].append(evaluation)
         return [self.combine(formula, by_formula[formula]) for formula in formulas]
+
+
+def _trained_for(proxy: ProxySettings, share: float) -> ProxySettings:
+    return proxy.check(proxy.model_dump() | {"epochs": max(1, round(share * proxy.epochs))})
 
 
 _SEEDS_PER_RUN = 10_000

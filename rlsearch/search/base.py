@@ -1,6 +1,6 @@
 """What a search method is: it proposes a round of formulas, has them judged, and learns from the results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,8 +27,12 @@ class Judging(Protocol):
         """Every function judged, by fingerprint, the oldest first."""
         ...
 
-    def __call__(self, formulas: Sequence[Formula], /) -> list[RewardResult]:
-        """Judges the formulas of one round."""
+    def __call__(self, formulas: Sequence[Formula], rung: int = 0) -> list[RewardResult]:
+        """Judges the formulas of one round, on the first rung or on a further one."""
+        ...
+
+    def leaderboard(self, count: int) -> list[Judged]:
+        """Returns the best functions, best first."""
         ...
 
     def recent(self, count: int) -> list[Judged]:
@@ -72,6 +76,14 @@ class SearchMethod:
         """Whether there is nothing left to propose."""
         return False
 
+    def prepare(self, watch: Callable[[int, int], None], check_stop: Callable[[], None]) -> None:
+        """Does what comes before the first round; not called when a run is resumed.
+
+        Args:
+            watch: Told how much is done and how much is wanted.
+            check_stop: Called now and then; raises if it is time to stop.
+        """
+
     def run_round(self, judge: Judging) -> None:
         """Proposes a round, has it judged, and learns from it."""
         seeds = self.warm_start if judge.round == 0 else ()
@@ -80,6 +92,11 @@ class SearchMethod:
     def propose(self, judge: Judging, count: int) -> list[Formula]:
         """Returns ``count`` formulas; fewer only if there are no more."""
         raise NotImplementedError
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the method counts besides what judging does, by name."""
+        return {}
 
     def scalars(self) -> dict[str, float]:
         """Returns what TensorBoard shows of the last round besides its results."""

@@ -8,16 +8,15 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsearch.errors import ConfigError, nearest
 from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.formula import fingerprint_grid, fingerprint_of
+from rlsearch.formula.template import WILDCARDS, check_form, form_arities
 from rlsearch.formula.tokens import Token
 from rlsearch.search.base import Judging, SearchMethod
 from rlsearch.search.settings import ExhaustiveSettings
 
 _BLOCK = 512  # expressions whose values are computed together: half a megabyte
-_WILDCARDS = {"leaf": 0, "unary": 1, "binary": 2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +68,9 @@ class Enumeration:
         self._leaves = [Expression((name,), grid, True, False) for name, grid in grids.items()]
         points = len(self._leaves[0].values)
         self._leaves += [Expression((c,), np.full(points, c), False, False) for c in vocabulary.constants]
-        self._arities = _WILDCARDS | dict.fromkeys(vocabulary.inputs, 0)
-        self._arities |= {name: OPERATORS[name].arity for name in vocabulary.operators}
+        self._arities = form_arities(vocabulary)
         if template is not None:
-            self._check(template)
+            check_form(template, vocabulary)
 
     def __iter__(self) -> Iterator[Formula]:
         """Yields the formulas."""
@@ -112,7 +110,7 @@ class Enumeration:
             return
         if entry == "unary":
             yield from sides[0]
-        names = self._operators[len(sides)] if entry in _WILDCARDS else [entry]
+        names = self._operators[len(sides)] if entry in WILDCARDS else [entry]
         self.untested = len(names) * prod(map(len, sides))
         for name in names:
             yield from self._apply(name, sides)
@@ -158,20 +156,6 @@ class Enumeration:
         if grammar.forbid_nested_periodic and operator.periodic and any(e.has_periodic for e in operands):
             return False
         return not (grammar.forbid_inverse_pairs and any(e.tokens[0] == operator.inverse for e in operands))
-
-    def _check(self, template: Sequence[str]) -> None:
-        open_slots = 1
-        for position, entry in enumerate(template, start=1):
-            if entry not in self._arities:
-                raise ConfigError(
-                    f"the template's entry {entry!r} is none of {', '.join(self._arities)}"
-                    + nearest(entry, self._arities)
-                )
-            if not open_slots:
-                raise ConfigError(f"the template is complete before its entry {position}, {entry!r}")
-            open_slots += self._arities[entry] - 1
-        if open_slots:
-            raise ConfigError(f"the template is incomplete: {open_slots} more operand(s) expected")
 
 
 class ExhaustiveSearch(SearchMethod):

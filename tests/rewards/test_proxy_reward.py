@@ -272,7 +272,7 @@ def test_each_proxy_trains_its_own_requests():
 def two_fidelities():
     """A reward whose leaders are trained ten times as long, with ReLU at 0.5 by the short and 0.7 by the long."""
     settings = RewardSettings(proxies=(TINY,), baseline_seeds=2)
-    reward = ProxyReward(settings, COSTS, TorchKernel(), "cpu", epochs_factor=10)
+    reward = ProxyReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
     (short,), (long,) = reward.protocols, reward.rescoring_protocols
     reward.refer([*scored(RELU, short, 0.5, 0.5), *scored(RELU, long, 0.6, 0.8)])
     return reward, short, long

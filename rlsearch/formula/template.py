@@ -1,0 +1,31 @@
+"""Forms: formulas with places that several operators or leaves may fill, such as ``binary unary x unary x``."""
+
+from collections.abc import Sequence
+
+from rlsearch.errors import ConfigError, nearest
+from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.vocabulary import Vocabulary
+
+WILDCARDS = {"leaf": 0, "unary": 1, "binary": 2}
+"""The arity of the places: any input or constant, any operator of one operand or none at all, any operator of two."""
+
+
+def form_arities(vocabulary: Vocabulary) -> dict[str, int]:
+    """Returns the arity of everything that a form over ``vocabulary`` may name."""
+    operators = {name: OPERATORS[name].arity for name in vocabulary.operators}
+    return WILDCARDS | dict.fromkeys(vocabulary.inputs, 0) | operators
+
+
+def check_form(form: Sequence[str], vocabulary: Vocabulary) -> None:
+    """Raises a ConfigError unless ``form`` is a complete prefix sequence of places, operators and inputs."""
+    arities, open_slots = form_arities(vocabulary), 1
+    for position, entry in enumerate(form, start=1):
+        if entry not in arities:
+            raise ConfigError(
+                f"the template's entry {entry!r} is none of {', '.join(arities)}" + nearest(entry, arities)
+            )
+        if not open_slots:
+            raise ConfigError(f"the template is complete before its entry {position}, {entry!r}")
+        open_slots += arities[entry] - 1
+    if open_slots:
+        raise ConfigError(f"the template is incomplete: {open_slots} more operand(s) expected")

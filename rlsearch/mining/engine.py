@@ -1,0 +1,390 @@
+"""Mining's brute force: every formula up to a size or of a form, screened, each function once, the cheapest first."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlsearch.cache import cache_folder
+from rlsearch.errors import ConfigError
+from rlsearch.formula import OPERATORS, Formula, Grammar
+from rlsearch.formula.formula import fingerprint_grid
+from rlsearch.formula.template import WILDCARDS, check_form, form_arities
+from rlsearch.kernels.choice import INSTALL
+from rlsearch.rewards.latency import LatencyCosts
+from rlsearch.rewards.settings import ScreeningSettings
+
+_KEY_POINTS = (
+    64  # of the fingerprint's 128; float32 and fewer points, since the archive's own fingerprint is asked last
+)
+_PAIRS = 1 << 14  # tested between two looks at the clock; at most 26 operators each
+_STORED_PAIRS = 1 << 10  # where the values of what is found are kept, so that room for them is a few megabytes
+_NEW = 0.75  # of the formulas tested are functions not seen before, at most; seen with the default language: two thirds
+_FULLEST = 0.6  # of a hash set, above which searching it slows down
+_COMMUTATIVE = {"add", "mul", "max", "min"}
+_WATCH_SECONDS = 1.0
+
+_TABLE = (np.int16, np.int32, np.int32, np.float32, np.uint8, np.int32, np.int32)  # of native.Table
+
+IntArray = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """What mining found.
+
+    Attributes:
+        tested: Formulas tried: an operator on functions that have one spelling each. Of ``a + b`` and ``b + a`` one is.
+        unique: Functions among them that the grammar's lengths allow, told apart by rounded float32 values.
+        fit: Those that pass screening.
+        formulas: The cheapest of them.
+        complete: Whether there was memory for all; if not, the last size is there in part.
+    """
+
+    tested: int
+    unique: int
+    fit: int
+    formulas: list[Formula]
+    complete: bool
+
+
+def mine(
+    grammar: Grammar,
+    template: Sequence[str] | None,
+    screening: ScreeningSettings,
+    costs: LatencyCosts,
+    keep: int,
+    *,
+    watch: Callable[[int, int], None] = lambda tested, expected: None,
+    check_stop: Callable[[], None] = lambda: None,
+    memory_bytes: int = 2**32,
+) -> Mined:
+    """Screens every formula of a grammar or a form.
+
+    What an operator makes of a function does not depend on how that function is spelled. So of all expressions with
+    the same values that the grammar's rules cannot tell apart only one is built on: no function is lost by it, and the
+    work is that of the functions. Of the spellings of one size the cheapest stands.
+
+    Args:
+        grammar: What can be written, of one input.
+        template: A form in prefix order (see ``rlsearch.formula.template``), to which the grammar's lengths do not
+            apply; None for every form.
+        screening: What is fit.
+        costs: Their sum over the operators as written chooses the functions; they are returned in order of
+            :meth:`LatencyCosts.ratio`.
+        keep: The most functions that are returned.
+        watch: Told about once a second how many formulas are tested and how many are expected in all.
+        check_stop: Called as often; raises if it is time to stop.
+        memory_bytes: After which no more functions are taken in. What was found until then is returned.
+
+    Raises:
+        ConfigError: If the template is not a form, the grammar has several inputs, or numba is not installed.
+    """
+    if template is not None:
+        check_form(template, grammar.vocabulary)
+    if len(grammar.vocabulary.inputs) > 1:
+        raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
+    expansion = _Expansion(grammar, screening, costs, memory_bytes, watch, check_stop)
+    complete = expansion.grow() if template is None else expansion.fill(template)
+    counts = expansion.counts
+    loops = expansion.loops
+    return Mined(
+        int(counts[loops.TESTED]),
+        int(counts[loops.UNIQUE]),
+        int(counts[loops.UNIQUE] - counts[loops.UNFIT]),
+        expansion.cheapest(keep),
+        complete,
+    )
+
+
+class _Expansion:
+    """The functions found so far, and how to find more; see ``native.py`` for what the arrays mean."""
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        screening: ScreeningSettings,
+        costs: LatencyCosts,
+        memory_bytes: int,
+        watch: Callable[[int, int], None],
+        check_stop: Callable[[], None],
+    ) -> None:
+        self.grammar = grammar
+        self.costs = costs
+        self.watch = watch
+        self.check_stop = check_stop
+        self.memory_bytes = memory_bytes
+        self.loops = loops = _load(screening.points)
+        self.names = list(grammar.vocabulary.operators)
+        self.language = loops.Language(**_language(grammar, costs))
+        self.limits = loops.Limits(np.float64(screening.max_slope), np.float64(screening.min_spread))
+        self.factors = np.random.default_rng(0).integers(-(2**62), 2**62, _KEY_POINTS) | 1
+        self.counts = np.zeros(6, np.int64)
+        self.store = loops.Store(
+            np.empty((1, _KEY_POINTS), np.float32), np.empty((1, 2 * screening.points), np.float32)
+        )
+        self.table = loops.Table(*(np.zeros(1, kind) for kind in _TABLE))
+        self.known = _empty(1 << 10)
+        self.leaves = self._add_leaves(screening)
+        self.expected = 0
+        self._told = time.monotonic()
+
+    def operators(self, arity: int, commutative: bool | None = None) -> IntArray:
+        """Returns the numbers of the operators of an arity, and of a kind if one is wanted."""
+        chosen = [
+            i
+            for i, name in enumerate(self.names)
+            if OPERATORS[name].arity == arity and commutative in (None, name in _COMMUTATIVE)
+        ]
+        return np.array(chosen, np.int32)
+
+    def grow(self) -> bool:
+        """Tests everything up to the grammar's longest; returns whether there was memory for all."""
+        longest = self.grammar.max_length
+        self._know(self.leaves, counting=self.grammar.min_length <= 1)
+        of_size = [np.empty(0, np.int32), self.leaves]
+        for size in range(2, longest + 1):
+            level = int(self.counts[self.loops.ROWS])
+            self.expected = _expected([len(rows) for rows in of_size], longest, self.operators)
+            storing = size <= longest - 2
+            options = {"level": level, "storing": storing, "counting": size >= self.grammar.min_length}
+            pairs = list(self._pairs(of_size, size))
+            # Room at once for what there probably will be: rehashing by doubling took a quarter of the time.
+            self._make_room(int(_NEW * sum(len(o) * len(a) * len(b) for o, a, b, _ in pairs)), storing)
+            for operators, lefts, rights, triangle in pairs:
+                if not self._expand(operators, lefts, rights, triangle, **options):
+                    return False
+            of_size.append(np.arange(level, self.counts[self.loops.ROWS], dtype=np.int32))
+        self._tell(end=True)
+        return True
+
+    def _pairs(self, of_size: Sequence[IntArray], size: int) -> Iterator[tuple[IntArray, IntArray, IntArray, bool]]:
+        """Yields operators, left operands, right operands and whether their order is nothing, for one size."""
+        yield self.operators(1), of_size[size - 1], np.array([-1], np.int32), False
+        for left in range(1, size - 1):
+            right = size - 1 - left
+            yield self.operators(2, commutative=False), of_size[left], of_size[right], False
+            if left <= right:
+                yield self.operators(2, commutative=True), of_size[left], of_size[right], left == right
+
+    def fill(self, template: Sequence[str]) -> bool:
+        """Tests everything of a form; returns whether there was memory for all."""
+        arities = form_arities(self.grammar.vocabulary)
+        stack: list[IntArray] = []
+        for position, entry in reversed(list(enumerate(template))):
+            sides = [stack.pop() for _ in range(arities[entry])]
+            self.known = _empty(1 << 10)  # what was found in another place is new in this one
+            level = int(self.counts[self.loops.ROWS])
+            options = {"level": level, "storing": position > 0, "counting": position == 0}
+            if not sides:
+                stack.append(self.leaves[: 1 if entry in self.grammar.vocabulary.inputs else None])
+                self._know(stack[-1], counting=position == 0)
+                continue
+            names = self.operators(len(sides)) if entry in WILDCARDS else np.array([self.names.index(entry)], np.int32)
+            self.expected = len(names) * prod(map(len, sides)) + int(self.counts[self.loops.TESTED])
+            taken = sides[0] if entry == "unary" else np.empty(0, np.int32)
+            self._know(taken, counting=position == 0)
+            rights = sides[1] if len(sides) == 2 else np.array([-1], np.int32)
+            if not self._expand(names, sides[0], rights, False, **options):
+                return False
+            grown = np.arange(level, self.counts[self.loops.ROWS], dtype=np.int32)
+            stack.append(np.concatenate([taken, grown]))
+        self._tell(end=True)
+        return True
+
+    def cheapest(self, keep: int) -> list[Formula]:
+        """Returns the ``keep`` cheapest fit functions, each once by its fingerprint."""
+        rows = np.flatnonzero(self.table.flags[: self.counts[self.loops.ROWS]] & self.loops.FIT)
+        found: dict[str, tuple[float, int, int, Formula]] = {}
+        for row in rows[np.argsort(self.table.cost[rows], kind="stable")].tolist():
+            formula = Formula(tuple(self._tokens(row)))
+            place = (self.costs.ratio(formula), formula.size, row)
+            if formula.fingerprint not in found or place < found[formula.fingerprint][:3]:
+                found[formula.fingerprint] = (*place, formula)
+            if len(found) == keep:
+                break
+        return [formula for *_, formula in sorted(found.values(), key=lambda entry: entry[:3])]
+
+    def _tokens(self, row: int) -> Iterator[Any]:
+        vocabulary = self.grammar.vocabulary
+        operator = int(self.table.operator[row])
+        if operator < 0:
+            yield (*vocabulary.inputs, *vocabulary.constants)[int(np.flatnonzero(self.leaves == row)[0])]
+            return
+        yield self.names[operator]
+        for operand in (self.table.left[row], self.table.right[row]):
+            if operand >= 0:
+                yield from self._tokens(int(operand))
+
+    def _expand(self, operators: IntArray, lefts: IntArray, rights: IntArray, triangle: bool, **options: Any) -> bool:
+        done, wanted = 0, len(lefts) * len(rights) if len(operators) else 0
+        while done < wanted:
+            pairs = min(_STORED_PAIRS if options["storing"] else _PAIRS, wanted - done)
+            if not self._make_room(pairs * len(operators), options["storing"]):
+                return False
+            done = self.loops.expand(
+                operators,
+                lefts,
+                rights,
+                triangle,
+                done,
+                pairs,
+                table=self.table,
+                store=self.store,
+                language=self.language,
+                known=self.known,
+                limits=self.limits,
+                factors=self.factors,
+                counts=self.counts,
+                **options,
+            )
+            self._tell()
+        return True
+
+    def _make_room(self, rows: int, storing: bool) -> bool:
+        """Makes room for so many new rows; returns False where the memory for it is not granted."""
+        wanted = int(self.counts[self.loops.ROWS]) + rows
+        places = len(self.known)
+        while wanted > _FULLEST * places:
+            places *= 2
+        needed = {
+            "table": wanted,
+            "store": int(self.counts[self.loops.STORED]) + (rows if storing else 0) + 1,
+            "known": places,
+        }
+        for name, least in needed.items():
+            arrays = getattr(self, name)
+            now = len(arrays[0]) if isinstance(arrays, tuple) else len(arrays)
+            if least > now:
+                length = least if name == "known" else max(least, now * 3 // 2)
+                held = sum(map(_bytes, (self.table, self.store, self.known)))
+                if held + _bytes(arrays) * length // now > self.memory_bytes:  # both, while it is copied
+                    return False
+                setattr(self, name, self._longer(arrays, length))
+        return True
+
+    def _longer(self, arrays: Any, length: int) -> Any:
+        if isinstance(arrays, tuple):
+            return type(arrays)(*(_longer(array, length) for array in arrays))
+        larger = _empty(length)
+        self.loops.move(arrays, larger)
+        return larger
+
+    def _add_leaves(self, screening: ScreeningSettings) -> IntArray:
+        """Adds the input and the constants, and returns their rows."""
+        vocabulary, loops = self.grammar.vocabulary, self.loops
+        key_grid = fingerprint_grid(vocabulary.inputs[0])[:_KEY_POINTS]
+        grid = np.linspace(-screening.reach, screening.reach, screening.points)
+        leaves = len(vocabulary.inputs) + len(vocabulary.constants)
+        self._make_room(leaves, storing=True)
+        for row in range(leaves):
+            is_input = row == 0
+            constant = 0.0 if is_input else vocabulary.constants[row - 1]
+            self.store.keyed[row] = key_grid if is_input else constant
+            self.store.screened[row, : len(grid)] = grid if is_input else constant
+            self.store.screened[row, len(grid) :] = float(is_input)
+            self.table.operator[row] = -1
+            self.table.flags[row] = loops.HAS_INPUT if is_input else 0
+            self.table.place[row] = row
+        self.counts[[loops.ROWS, loops.STORED]] = leaves
+        return np.arange(leaves, dtype=np.int32)
+
+    def _know(self, rows: IntArray, counting: bool) -> None:
+        """Notes stored rows as known; where they count, as found too."""
+        loops = self.loops
+        self._make_room(0, storing=False)
+        for row in rows.tolist():
+            place = self.table.place[row]
+            key = loops.key_of(self.store.keyed[place], self.factors)
+            at = loops.place_of(self.known, key)
+            is_new = not self.known[at, 0]
+            self.table.next[row] = -1 if is_new else self.known[at, 1]
+            self.table.flags[row] &= loops.SEEN
+            self.known[at] = (key, row)
+            if counting and is_new and self.table.flags[row] & loops.HAS_INPUT:
+                self.counts[loops.TESTED] += self.table.operator[row] < 0
+                self.counts[loops.UNIQUE] += 1
+                if loops.is_fit(self.store.screened[place], self.limits):
+                    self.table.flags[row] |= loops.FIT
+                else:
+                    self.counts[loops.UNFIT] += 1
+
+    def _tell(self, end: bool = False) -> None:
+        if end or time.monotonic() - self._told > _WATCH_SECONDS:
+            self._told = time.monotonic()
+            self.check_stop()
+            tested = int(self.counts[self.loops.TESTED])
+            self.watch(tested, tested if end else max(tested + 1, self.expected))
+
+
+def _load(screening_points: int) -> ModuleType:
+    try:
+        from rlsearch.mining.source import load_loops
+    except ImportError as error:
+        raise ConfigError(f"mining needs numba, which is not installed: {INSTALL}") from error
+    try:
+        return load_loops(_KEY_POINTS, screening_points)
+    except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder for the machine code
+        raise ConfigError(
+            f"mining keeps its compiled loops in {cache_folder()}, which cannot be written: {error}; "
+            "set the environment variable RLSEARCH_CACHE to another folder"
+        ) from error
+
+
+def _language(grammar: Grammar, costs: LatencyCosts) -> dict[str, Any]:
+    """Returns the operators and rules as ``native.Language`` has them."""
+    from rlsearch.kernels.numba_source import FORMS, OPCODES
+
+    names = list(grammar.vocabulary.operators)
+    operators = [OPERATORS[name] for name in names]
+    inverses = {operator.inverse for operator in operators}
+    opcodes = [[OPCODES[o.name, form] for form in FORMS[o.arity]] for o in operators]
+    return {
+        "arity": np.array([o.arity for o in operators], np.int32),
+        "opcode": np.array([(codes * 3)[:3] for codes in opcodes], np.int32).reshape(-1, 3),
+        "cost": np.array([costs.costs[name] for name in names], np.float32),
+        "periodic": np.array([o.periodic for o in operators], np.bool_),
+        "inverse": np.array([names.index(o.inverse) if o.inverse in names else -1 for o in operators], np.int16),
+        "root": np.array(
+            [i + 1 if grammar.forbid_inverse_pairs and name in inverses else 0 for i, name in enumerate(names)],
+            np.int64,
+        ),
+        "forbid_constants": grammar.forbid_constant_subexpressions,
+        "forbid_inverses": grammar.forbid_inverse_pairs,
+        "forbid_periodic": grammar.forbid_nested_periodic,
+    }
+
+
+def _empty(places: int) -> NDArray[np.int64]:
+    """Returns a hash table without entries; see ``native.place_of``."""
+    return np.zeros((places, 2), np.int64)
+
+
+def _bytes(arrays: Any) -> int:
+    return sum(array.nbytes for array in arrays) if isinstance(arrays, tuple) else int(arrays.nbytes)
+
+
+def _longer(array: NDArray[Any], length: int) -> NDArray[Any]:
+    larger = np.empty((length, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def _expected(sizes: Sequence[int], longest: int, operators: Callable[..., IntArray]) -> int:
+    """Returns about how many formulas there are to test, given how many functions there are of each size done."""
+    counts = [float(count) for count in sizes]
+    growth = counts[-1] / counts[-2] if len(counts) > 3 else 14.0
+    while len(counts) < longest:
+        counts.append(counts[-1] * growth)
+    unary, ordered, free = (
+        len(operators(1)),
+        len(operators(2, commutative=False)),
+        len(operators(2, commutative=True)),
+    )
+    pairs = [counts[left] * counts[size - 1 - left] for size in range(3, longest + 1) for left in range(1, size - 1)]
+    return int(unary * sum(counts[1:longest]) + (ordered + free / 2) * sum(pairs))

@@ -1,0 +1,118 @@
+"""Mining: every formula screened, the cheapest fit functions trained, and of those ever fewer for ever longer."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rlsearch.errors import ConfigError
+from rlsearch.formula import Formula, Grammar
+from rlsearch.formula.template import check_form
+from rlsearch.mining import mine
+from rlsearch.rewards.latency import LatencyCosts
+from rlsearch.rewards.settings import ScreeningSettings
+from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.search.settings import MiningSettings
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class MiningSearch(SearchMethod):
+    """Screens every formula before the first round, and then climbs the rungs, a round at a time.
+
+    Args:
+        settings: Template, rungs and memory.
+        screening: Which formulas are not worth training.
+        costs: The latency of formulas, by which the cheapest are trained.
+        grammar: What can be written.
+        formulas_per_round: Functions judged in one call.
+        seed: Is not used: nothing is random.
+        warm_start: Formulas that enter the first rung before all others.
+
+    Raises:
+        ConfigError: If the template is not a form.
+    """
+
+    def __init__(
+        self,
+        settings: MiningSettings,
+        screening: ScreeningSettings,
+        costs: LatencyCosts,
+        grammar: Grammar,
+        formulas_per_round: int,
+        seed: int,
+        warm_start: Sequence[Formula] = (),
+    ) -> None:
+        super().__init__(grammar, formulas_per_round, seed, warm_start)
+        if settings.template is not None:
+            check_form(settings.template, grammar.vocabulary)
+        self.settings = settings
+        self.screening = screening
+        self.costs = costs
+        self._counts: dict[str, int] = {}
+        self._entered: list[Formula] = []  # the rung under way
+        self._rung = self._done = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last rung is done."""
+        return self._rung == len(self.settings.rungs)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Formulas tested, functions among them, and how many of those are fit."""
+        return self._counts
+
+    def prepare(self, watch: Callable[[int, int], None], check_stop: Callable[[], None]) -> None:
+        """Screens.
+
+        Raises:
+            ConfigError: If no formula is fit.
+        """
+        wanted = self.settings.rungs[0].functions
+        mined = mine(
+            self.grammar,
+            self.settings.template,
+            self.screening,
+            self.costs,
+            wanted,
+            watch=watch,
+            check_stop=check_stop,
+            memory_bytes=int(self.settings.memory_gib * 2**30),
+        )
+        self._counts = {"tested": mined.tested, "unique": mined.unique, "fit": mined.fit}
+        by_function = {f.fingerprint: f for f in reversed((*self.warm_start, *mined.formulas))}
+        self._entered = list(reversed(by_function.values()))[:wanted]
+        if not self._entered:
+            raise ConfigError(f"of {mined.tested} formulas none is fit; widen the language or the screening")
+
+    def run_round(self, judge: Judging) -> None:
+        """Judges the next functions of the rung; after the last of them, the best enter the next rung."""
+        formulas = self._entered[self._done : self._done + self.formulas_per_round]
+        judge(formulas, self._rung)
+        self._done += len(formulas)
+        if self._done < len(self._entered):
+            return
+        self._rung, self._done = self._rung + 1, 0
+        if not self.finished:
+            entered = {formula.fingerprint for formula in self._entered}
+            best = (judged.formula for judged in judge.leaderboard(len(judge.known)))
+            chosen = [formula for formula in best if formula.fingerprint in entered]
+            self._entered = chosen[: self.settings.rungs[self._rung].functions]
+            if not self._entered:
+                _LOGGER.warning("none of the functions of the rung has a score")
+                self._rung = len(self.settings.rungs)
+
+    def scalars(self) -> dict[str, float]:
+        """Returns the counts of screening, and the rung."""
+        return {"mining/rung": self._rung, **{f"mining/{name}": count for name, count in self.counts.items()}}
+
+    def state(self) -> dict[str, Any]:
+        """Returns counts, rung and the functions that entered it: what screening found is not looked for again."""
+        entered = [str(formula) for formula in self._entered]
+        return {"counts": self._counts, "entered": entered, "rung": self._rung, "done": self._done}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what :meth:`state` returned."""
+        self._counts = dict(state["counts"])
+        self._entered = [Formula.parse(text) for text in state["entered"]]
+        self._rung, self._done = int(state["rung"]), int(state["done"])
