@@ -220,7 +220,7 @@ def test_several_inputs_are_refused():
 def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ConfigError, match="cannot be written: .*; set the environment variable RLSEARCH_CACHE"):
+    with pytest.raises(ConfigError, match=r"cannot be written: .*; set the environment variable RLSEARCH_CACHE"):
         mined(grammar("sin add"), screening=ScreeningSettings(points=55))  # a grid that is not loaded yet
 
 
