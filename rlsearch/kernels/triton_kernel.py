@@ -1,0 +1,223 @@
+"""The kernel for GPUs: an interpreter of formulas, compiled once by Triton, whose program is data.
+
+One block of numbers of one member goes through the member's instructions and never leaves the registers: forward
+reads the inputs and writes the values; backward reads the inputs and the gradient, computes value and slopes again,
+and writes the products. Autograd keeps the inputs alone. The instructions lie in a buffer on the device, so other
+formulas are loaded by one copy, also under a captured CUDA graph.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rlsearch.errors import FormulaError
+from rlsearch.formula import Formula
+from rlsearch.formula.program import Instruction, Program
+from rlsearch.kernels.base import checked_tensors, wants_gradient
+from rlsearch.kernels.torch_kernel import TorchActivation
+from rlsearch.kernels.triton_source import (
+    CONSTANT,
+    FIRST_INPUT,
+    NO_OPERAND,
+    OPCODES,
+    ROW,
+    SECOND,
+    TOP,
+    instruction,
+    load_interpreter,
+)
+
+DEPTHS = (4, 8)
+"""Depths of the stack. Four serve every formula of up to fifteen leaves, eight every one of ``MAX_SIZE`` tokens."""
+
+BLOCK = 1024
+"""Numbers per program, eight per thread, so that eight share the work of deciding what an instruction is."""
+
+OPTIONS = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+
+
+class TritonKernel:
+    """Value and slopes by a compiled interpreter, of float32 or bfloat16 on a GPU; others take the torch kernel's way.
+
+    The arithmetic is float32 for both. Values differ from torch's by a few units in the last place; sin and cos of
+    more than six million are any number between -1 and 1. A number's result depends on nothing but the number and the
+    formula. Under ``TRITON_INTERPRET=1``, set before the first import of triton, tensors on the CPU are computed too,
+    slowly.
+
+    Raises:
+        ImportError: If triton is not installed (at the import of this module).
+    """
+
+    name = "triton"
+
+    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "TritonActivation":
+        """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
+        return TritonActivation(formulas, inputs)
+
+
+class TritonActivation(TorchActivation):
+    """The activation of the triton kernel; see :class:`~rlsearch.kernels.base.Activation`.
+
+    The first call on a device makes the buffer there, so it must come before a CUDA graph is captured.
+    """
+
+    def __init__(self, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
+        super().__init__(formulas, inputs)
+        self._rows, depth = _rows(self.programs)
+        self._depth = next(d for d in DEPTHS if d >= depth)
+        self._interpreter = load_interpreter(len(inputs), self._depth)
+        self._interpreted = type(self._interpreter.forward).__name__ == "InterpretedFunction"
+        self._buffers: dict[torch.device, Tensor] = {}
+        self._version = 0
+
+    def load(self, formulas: Sequence[Formula]) -> None:
+        """Replaces the formulas.
+
+        Raises:
+            FormulaError: Also if a formula needs a deeper stack than this activation has, which takes more than
+                fifteen leaves; a captured graph could not change that, so make a new population.
+        """
+        before = self.programs
+        super().load(formulas)
+        rows, depth = _rows(self.programs)
+        if depth > self._depth:
+            self.programs = before
+            raise FormulaError(
+                f"a formula needs a stack of {depth}, and the population was made with {self._depth}; make a new one"
+            )
+        self._rows = rows
+        self._version += 1
+        for buffer in self._buffers.values():
+            _write(rows, buffer)
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """Returns the values."""
+        if not self._takes(tensors):
+            return super().__call__(*tensors)
+        checked_tensors(tensors, self.inputs, len(self.programs))
+        if wants_gradient(tensors):
+            result: Tensor = _Recomputed.apply(self, *tensors)  # type: ignore[no-untyped-call]
+            return result
+        return self.values(tensors)
+
+    def _takes(self, tensors: Sequence[Tensor]) -> bool:
+        kinds = {(tensor.dtype, tensor.device) for tensor in tensors}
+        if len(kinds) != 1:
+            return False
+        ((dtype, device),) = kinds
+        return dtype in (torch.float32, torch.bfloat16) and (device.type == "cuda" or self._interpreted)
+
+    def values(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Returns the values, without autograd."""
+        values = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
+        self._launch(self._interpreter.forward, tensors, [values])
+        return values
+
+    def gradients(self, tensors: Sequence[Tensor], outer: Tensor, version: int) -> list[Tensor]:
+        """Returns the gradient by each input, given that of the values and when these were computed."""
+        if version != self._version:
+            raise RuntimeError("other formulas were loaded between the forward pass and its backward pass")
+        slopes = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
+        self._launch(self._interpreter.backward, [*tensors, outer], slopes)
+        return slopes
+
+    @property
+    def version(self) -> int:
+        """How often formulas were loaded."""
+        return self._version
+
+    def _launch(self, function: Any, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        size = targets[0].numel() // max(1, len(self.programs))
+        if not size:
+            return
+        sources = [source.detach().contiguous() for source in sources]
+        with torch.cuda.device_of(targets[0]):  # Triton launches on the current device
+            grid = (-(-size // BLOCK), len(self.programs))
+            function[grid](self._buffer(targets[0].device), *sources, *targets, size, BLOCK=BLOCK, **OPTIONS)
+
+    def _buffer(self, device: torch.device) -> Tensor:
+        if device not in self._buffers:
+            self._buffers[device] = torch.zeros(len(self.programs), ROW, dtype=torch.int32, device=device)
+            _write(self._rows, self._buffers[device])
+        return self._buffers[device]
+
+
+def _write(rows: Tensor, buffer: Tensor) -> None:
+    buffer[:, : rows.shape[1]].copy_(rows)
+
+
+def _rows(programs: Sequence[Program]) -> tuple[Tensor, int]:
+    """Returns the members' words, shape ``[K, at most ROW]``, and the depth of the stack that they need."""
+    packed = [_pack(program) for program in programs]
+    longest = max((len(rows) for rows, _ in packed), default=0)
+    words = np.zeros((len(packed), 1 + longest, 2), np.int32)
+    for member, (rows, _) in zip(words, packed, strict=True):
+        member[0, 0] = len(rows)
+        member[1 : 1 + len(rows), 0] = [word for word, _ in rows]
+        with np.errstate(over="ignore"):
+            constants = np.array([constant for _, constant in rows]).astype(np.float32)
+        member[1 : 1 + len(rows), 1] = constants.view(np.int32)
+    return torch.from_numpy(words.reshape(len(packed), -1)), max((depth for _, depth in packed), default=0)
+
+
+def _pack(program: Program) -> tuple[list[tuple[int, float]], int]:
+    """Returns a program's instructions for a stack, each with its constant, and the depth that they need.
+
+    Sethi and Ullman's order: the operand that needs the deeper stack is computed first, and waits in one place while
+    the other is computed. Inputs and constants need no place. A value that is used several times is computed as often,
+    except as both operands of one instruction.
+    """
+    n_inputs = program.n_inputs
+    needs, depends = [0] * n_inputs, [[i == j for j in range(n_inputs)] for i in range(n_inputs)]
+    words: list[tuple[int, float]] = []
+    for step in program.instructions:
+        stacked = _stacked(step, n_inputs, needs)
+        needs.append(max([1, *(needs[a] + waiting for waiting, a in enumerate(stacked))]))
+        first = stacked[0] if len(stacked) == 2 else None
+        sources = [
+            CONSTANT if isinstance(a, float) else FIRST_INPUT + a if a < n_inputs else SECOND if a == first else TOP
+            for a in step.operands
+        ]
+        left, right = sources if len(sources) == 2 else (sources[0], NO_OPERAND)
+        masks = [depends[a] if isinstance(a, int) else [False] * n_inputs for a in step.operands]
+        chains = [sum(bit << side for side, bit in enumerate(bits)) for bits in zip(*masks, strict=True)]
+        depends.append([chain > 0 for chain in chains])
+        constant = next((a for a in step.operands if isinstance(a, float)), 0.0)
+        words.append((instruction(OPCODES[step.operator.name], left, right, chains, len(stacked)), constant))
+    if program.result < n_inputs:
+        chains = [int(program.result == j) for j in range(n_inputs)]
+        return [(instruction(OPCODES["copy"], FIRST_INPUT + program.result, NO_OPERAND, chains, 0), 0.0)], 1
+    return [words[value - n_inputs] for value in _order(program, needs)], needs[program.result]
+
+
+def _stacked(step: Instruction, n_inputs: int, needs: Sequence[int]) -> list[int]:
+    """Returns the operands that are computed before, in the order of their computation."""
+    operands = dict.fromkeys(a for a in step.operands if isinstance(a, int) and a >= n_inputs)
+    return sorted(operands, key=lambda a: needs[a], reverse=True)
+
+
+def _order(program: Program, needs: Sequence[int]) -> list[int]:
+    """Returns the values in the order of their computation, with repetitions."""
+    backwards, open_values = list[int](), [program.result]
+    while open_values:
+        value = open_values.pop()
+        backwards.append(value)
+        open_values += _stacked(program.instructions[value - program.n_inputs], program.n_inputs, needs)
+    return backwards[::-1]
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, activation: TritonActivation, *tensors: Tensor) -> Tensor:
+        ctx.activation, ctx.version = activation, activation.version
+        ctx.save_for_backward(*tensors)
+        return activation.values(tensors)
+
+    @staticmethod
+    @once_differentiable  # the slopes' own slopes are not known
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.activation.gradients(ctx.saved_tensors, gradients[0], ctx.version)
