@@ -49,7 +49,7 @@ class Config(Settings):
 
     seed: int = Field(0, ge=0, lt=2**31 // 10_000)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    kernel: Literal["auto", "torch", "numba"] = Field(
+    kernel: Literal["auto", "torch", "numba", "triton"] = Field(
         "auto", description="what computes activations; auto: the fastest"
     )
     workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")

@@ -1,6 +1,6 @@
 """Kernels: value and slope of many formulas over many numbers, in one pass.
 
-``rlsearch.kernels.numba_kernel`` is imported only where it is used, because numba is optional.
+``numba_kernel`` and ``triton_kernel`` are imported only where they are used, because numba and triton are optional.
 """
 
 from rlsearch.kernels.base import Kernel as Kernel

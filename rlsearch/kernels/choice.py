@@ -8,10 +8,21 @@ from rlsearch.errors import ConfigError, nearest
 from rlsearch.kernels.base import Kernel
 from rlsearch.kernels.torch_kernel import TorchKernel
 
-NAMES = ("auto", "torch", "numba")
+NAMES = ("auto", "torch", "numba", "triton")
 """The kernels that a config may name."""
 
-INSTALL = "pip install 'rlsearch[numba]'"
+DEVICES = {"numba": "cpu", "triton": "cuda"}
+"""The type of device that each compiled kernel is for."""
+
+INSTALL = {
+    "numba": "pip install 'rlsearch[numba]'",
+    "triton": "pip install triton (on Linux it comes with torch's CUDA builds)",
+}
+
+ADVICE = {
+    "numba": "candidates train about twice as fast with it",
+    "triton": "without it a GPU computes formulas operator by operator",
+}
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -20,7 +31,7 @@ def kernel_named(name: str, device: str) -> Kernel:
     """Returns the kernel of a name in ``NAMES`` for ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     Raises:
-        ConfigError: If there is no kernel of that name, or numba is not installed, or the device is no CPU for it.
+        ConfigError: If there is no kernel of that name, or what it needs is not installed, or it is not for the device.
     """
     if name not in NAMES:
         raise ConfigError(f"unknown kernel {name!r}; expected one of {', '.join(NAMES)}{nearest(name, NAMES)}")
@@ -28,37 +39,45 @@ def kernel_named(name: str, device: str) -> Kernel:
         return default_kernel(device)
     if name == "torch":
         return TorchKernel()
-    if not _has_numba():
-        raise ConfigError(f"the kernel 'numba' needs numba, which is not installed: {INSTALL}, or take kernel 'auto'")
-    if not _is_cpu(device):
-        raise ConfigError(f"the kernel 'numba' is for the CPU, and the device is {device!r}; take kernel 'auto'")
-    return _numba_kernel()
+    if not _has(name):
+        raise ConfigError(
+            f"the kernel {name!r} needs {name}, which is not installed: {INSTALL[name]}, or take kernel 'auto'"
+        )
+    if _type(device) != DEVICES[name]:
+        kind = {"cpu": "the CPU", "cuda": "CUDA devices"}[DEVICES[name]]
+        raise ConfigError(f"the kernel {name!r} is for {kind}, and the device is {device!r}; take kernel 'auto'")
+    return _compiled(name)
 
 
 def default_kernel(device: str) -> Kernel:
-    """Returns the fastest kernel for a device: numba's on a CPU where numba is installed, torch's elsewhere."""
-    if not _is_cpu(device):
-        return TorchKernel()
-    if _has_numba():
-        return _numba_kernel()
-    _advise()
+    """Returns the fastest kernel for a device: numba's on a CPU and triton's on a GPU where installed, else torch's."""
+    for name, kind in DEVICES.items():
+        if kind == _type(device):
+            if _has(name):
+                return _compiled(name)
+            _advise(name)
     return TorchKernel()
 
 
-def _numba_kernel() -> Kernel:
-    from rlsearch.kernels.numba_kernel import NumbaKernel  # numba is optional, and takes a while to import
+def _compiled(name: str) -> Kernel:
+    # Both are optional, and take a while to import.
+    if name == "numba":
+        from rlsearch.kernels.numba_kernel import NumbaKernel
 
-    return NumbaKernel()
+        return NumbaKernel()
+    from rlsearch.kernels.triton_kernel import TritonKernel
+
+    return TritonKernel()
 
 
-def _is_cpu(device: str) -> bool:
-    return device.split(":")[0] == "cpu"
+def _type(device: str) -> str:
+    return device.split(":")[0]
 
 
-def _has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def _has(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 @cache
-def _advise() -> None:
-    _LOGGER.warning("numba is not installed; candidates train about twice as fast with it: %s", INSTALL)
+def _advise(name: str) -> None:
+    _LOGGER.warning("%s is not installed; %s: %s", name, ADVICE[name], INSTALL[name])

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import triton
+
 from rlsearch.cache import cache_folder
 from rlsearch.formula.backends import SourceText
 from rlsearch.formula.operators import OPERATORS, Operator
@@ -98,8 +100,8 @@ def _operand(name: str, inputs: int, slopes: int) -> list[str]:
         (SECOND, case("s1", [f"s1_{j}" for j in range(slopes)])),
         (CONSTANT, case("tl.full([BLOCK], constant, tl.float32)", ["zero"] * slopes)),
     ]
-    for i in range(inputs):
-        cases.append((FIRST_INPUT + i, case(f"v{i}", ["one" if i == j else "zero" for j in range(slopes)])))
+    own = [["one" if i == j else "zero" for j in range(slopes)] for i in range(inputs)]
+    cases += [(FIRST_INPUT + i, case(f"v{i}", own[i])) for i in range(inputs)]
     return _choice("left" if name == "a" else "right", cases)
 
 
@@ -154,7 +156,9 @@ def _function(name: str, inputs: int, slopes: int, depth: int) -> str:
     load = "tl.load({} + start + offsets, mask=inside, other=0.0).to(tl.float32)"
     ready = [f"v{i} = {load.format(x)}" for i, x in enumerate(xs)]
     ready += [f"{name} = tl.full([BLOCK], {value}, tl.float32)" for name, value in (("zero", 0.0), ("one", 1.0))]
-    ready += [line for k in range(depth) for line in (f"s{k} = v0", *(f"s{k}_{j} = zero" for j in range(slopes)))]
+    # Triton takes for the same variable what has the same value before a loop: every place starts with another one.
+    places = [f"s{k}{part}" for k in range(depth) for part in ("", *(f"_{j}" for j in range(slopes)))]
+    ready += [f"{place} = tl.full([BLOCK], {float(2 + i)}, tl.float32)" for i, place in enumerate(places)]
     store = "tl.store({0} + start + offsets, ({1}).to({0}.dtype.element_ty), mask=inside)"
     if slopes:
         arguments = [*xs, "outer", *(f"slope{j}" for j in range(slopes))]
@@ -198,7 +202,7 @@ def load_interpreter(inputs: int, depth: int) -> ModuleType:
         RlsearchError: If an operator calls a function that ``triton_functions.py`` lacks.
     """
     source = interpreter_source(inputs, depth)
-    interpreted = triton_functions.triton.knobs.runtime.interpret  # decides what a module's functions become
+    interpreted = triton.knobs.runtime.interpret  # decides what a module's functions become
     name = f"rlsearch_triton_{checked_digest(source, triton_functions)}{'_interpreted' if interpreted else ''}"
     if name not in sys.modules:
         path = cache_folder() / "kernels" / f"{name}.py"
