@@ -28,7 +28,8 @@ class Activation(Protocol):
         Not between a forward pass and its backward pass.
 
         Raises:
-            FormulaError: If a formula has another input than the population.
+            FormulaError: If a formula has another input than the population, or does not fit into what the kernel
+                keeps for it; a new population can.
             ValueError: If they are not K.
         """
         ...

@@ -34,22 +34,24 @@ class NumbaKernel:
     name = "numba"
 
     def __init__(self) -> None:
-        load_interpreter()  # of one input; those of more are compiled when they are needed
+        self._interpreters = {1: load_interpreter()}  # those of more inputs are compiled when they are needed
 
     def __reduce__(self) -> tuple[type["NumbaKernel"], tuple[()]]:
         return NumbaKernel, ()
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "NumbaActivation":
         """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
-        return NumbaActivation(formulas, inputs)
+        if len(inputs) not in self._interpreters:
+            self._interpreters[len(inputs)] = load_interpreter(len(inputs))
+        return NumbaActivation(self._interpreters[len(inputs)], formulas, inputs)
 
 
 class NumbaActivation(TorchActivation):
     """The activation of the numba kernel; see :class:`~rlsearch.kernels.base.Activation`."""
 
-    def __init__(self, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
+    def __init__(self, interpreter: Any, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
         super().__init__(formulas, inputs)
-        self._interpreter = load_interpreter(len(inputs))
+        self._interpreter = interpreter
         self._pack()
 
     def load(self, formulas: Sequence[Formula]) -> None:

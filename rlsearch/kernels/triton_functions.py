@@ -137,7 +137,7 @@ def log(a):
 def _turned(a, quarters):
     """Returns the sine of ``a`` plus a number of quarter turns.
 
-    Exact to float32 up to six million. Beyond, where neighbouring float32 numbers lie half a radian and more apart,
+    Good to 1.5e-7 up to four million. Beyond, where neighbouring float32 numbers lie half a radian and more apart,
     the rest may leave its range and is taken as 0.
     """
     shifted = tl.fma(a, 0.636619747, 12582912.0)

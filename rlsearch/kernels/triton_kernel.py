@@ -7,6 +7,7 @@ formulas are loaded by one copy, also under a captured CUDA graph.
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class TritonKernel:
     """Value and slopes by a compiled interpreter, of float32 or bfloat16 on a GPU; others take the torch kernel's way.
 
     The arithmetic is float32 for both. Values differ from torch's by a few units in the last place; sin and cos of
-    more than six million are any number between -1 and 1. A number's result depends on nothing but the number and the
+    more than four million are any number between -1 and 1. A number's result depends on nothing but the number and the
     formula. Under ``TRITON_INTERPRET=1``, set before the first import of triton, tensors on the CPU are computed too,
     slowly.
 
@@ -58,9 +59,21 @@ class TritonKernel:
 
     name = "triton"
 
+    def __init__(self) -> None:
+        self._interpreters: dict[tuple[int, int], ModuleType] = {}
+
+    def __reduce__(self) -> tuple[type["TritonKernel"], tuple[()]]:
+        return TritonKernel, ()
+
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "TritonActivation":
         """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
-        return TritonActivation(formulas, inputs)
+        return TritonActivation(self, formulas, inputs)
+
+    def interpreter(self, inputs: int, depth: int) -> ModuleType:
+        """Returns the interpreter of so many inputs with a stack of some depth."""
+        if (inputs, depth) not in self._interpreters:
+            self._interpreters[inputs, depth] = load_interpreter(inputs, depth)
+        return self._interpreters[inputs, depth]
 
 
 class TritonActivation(TorchActivation):
@@ -69,11 +82,11 @@ class TritonActivation(TorchActivation):
     The first call on a device makes the buffer there, so it must come before a CUDA graph is captured.
     """
 
-    def __init__(self, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
+    def __init__(self, kernel: TritonKernel, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
         super().__init__(formulas, inputs)
         self._rows, depth = _rows(self.programs)
         self._depth = next(d for d in DEPTHS if d >= depth)
-        self._interpreter = load_interpreter(len(inputs), self._depth)
+        self._interpreter = kernel.interpreter(len(inputs), self._depth)
         self._interpreted = type(self._interpreter.forward).__name__ == "InterpretedFunction"
         self._buffers: dict[torch.device, Tensor] = {}
         self._version = 0

@@ -7,16 +7,28 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers_kernels import (
+    EXPLODING,
+    FORMS,
+    FORMULAS,
+    GATED,
+    KINKS,
+    SPECIAL,
+    assert_same_bits,
+    numbers,
+    value_and_gradient,
+    value_and_slopes,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FIXED, SMALL_CONSTANTS, formulas
 
 from rlsearch import Formula
-from rlsearch.errors import ConfigError, FormulaError, RlsearchError
+from rlsearch.errors import FormulaError, RlsearchError
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.program import run_with_slopes
-from rlsearch.kernels import TorchKernel, choice, default_kernel, generated, kernel_named
+from rlsearch.kernels import TorchKernel, generated
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
@@ -30,25 +42,7 @@ torch.set_num_threads(1)
 
 KERNEL = numba_kernel.NumbaKernel()
 TORCH = TorchKernel()
-TEXTS = ["relu(x)", "silu(x)", "x", "x + 1", "gelu(x)", "max(x, sin(x))", "1 / x", "sqrt(x)", "-x", "x**3"]
-FORMULAS = [Formula.parse(text) for text in TEXTS]
-EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
 BLOCK = numba_source.BLOCK
-
-SPECIAL = [
-    math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-42, -1e-42, 1e-30, 1e-7, -1e-7, 1e-6, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0,
-    20.0, -20.0, 88.0, 90.0, -88.0, -104.0, 1e3, -1e3, 1e5, 1e10, -1e10, 1e19, -1e19, 1e30, 3.4e38, -3.4e38,
-]  # fmt: skip
-
-
-def numbers(*shape, seed=0, scale=2.0):
-    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def value_and_gradient(function, x, outer):
-    x = x.detach().clone().requires_grad_()
-    y = function(x)
-    return y.detach(), torch.autograd.grad(y, x, outer)[0]
 
 
 def value_and_slope(kernel, formula, x):
@@ -56,21 +50,8 @@ def value_and_slope(kernel, formula, x):
     return y[0], slope[0]
 
 
-def assert_same_bits(a, b):
-    assert a.dtype == b.dtype
-    assert a.shape == b.shape
-    assert torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
-
-
 # --- operators ---
 
-# Every operator in every form: of x alone, of x and another function of x, and of x and a constant on either side.
-FORMS = {
-    name: [(name, "x")]
-    if operator.arity == 1
-    else [(name, "x", "square", "x"), (name, "square", "x", "x"), (name, "x", 0.75), (name, -1.5, "x")]
-    for name, operator in OPERATORS.items()
-}
 # Units in the last place of a value, measured 0.8 of these; all that are not named are within 2. exp turns the rounding
 # of the square into 62 of them in gauss, in torch too.
 ULPS = {"exp": 1.2, "log": 1.0, "erf": 1.2, "elu": 1.0, "atan": 3.5, "tanh": 3, "asinh": 4, "sinh": 4, "cosh": 3.5} | {
@@ -131,7 +112,7 @@ def test_special_numbers_have_torchs_values(name):
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_slopes_at_kinks_and_guards_are_torchs(name):
-    x = torch.tensor([0.0, -0.0, 1e-7, -1e-7, 1.0, -1.0, 3.0, -3.0, 0.75, -1.5, 1e18, -1e18, 1e-30])
+    x = torch.tensor(KINKS)
     for tokens in FORMS[name]:
         ours, theirs = (value_and_slope(kernel, Formula(tokens), x)[1] for kernel in (KERNEL, TORCH))
         if name in ("sin", "cos", "sinc"):
@@ -312,38 +293,30 @@ def test_denormal_numbers_are_flushed_where_torch_flushes_them():
 
 # --- several inputs, and other formulas in place ---
 
-GATED = [Formula.parse(t) for t in ("gate(x, g)", "g * x * sigmoid(x)", "x", "g", "sin(x) + exp(g) * g", "g - x / g")]
-
 
 @settings(FIXED, max_examples=200)
 @given(st.lists(formulas(inputs=("x", "g"), max_size=14), min_size=1, max_size=3))
 def test_random_gated_formulas_against_torch(members):
     x, g = (numbers(len(members), 300, seed=seed).requires_grad_() for seed in (0, 1))
-    y, *slopes = both(KERNEL.population(members, ("x", "g")), x, g)
+    y, *slopes = value_and_slopes(KERNEL.population(members, ("x", "g")), x, g)
     reference = TORCH.population(members, ("x", "g"))
-    rounded, exact = both(reference, x, g), both(reference, x.double(), g.double())
+    rounded, exact = value_and_slopes(reference, x, g), value_and_slopes(reference, x.double(), g.double())
     for a, b, c in zip((y, *slopes), rounded, exact, strict=True):
         good = c.isfinite() & torch.isclose(b.double(), c, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(a.double()[good], c[good], rtol=1e-3, atol=1e-4)
 
 
-def both(activation, x, g):
-    x, g = x.detach().requires_grad_(), g.detach().requires_grad_()
-    y = activation(x, g)
-    return y.detach(), *torch.autograd.grad(y, (x, g), torch.ones_like(y))
-
-
 def test_an_input_that_a_part_does_not_depend_on_is_not_multiplied_by_its_infinite_slope():
     # sigmoid(exp(exp(x))) is 1 at 10 and its slope 0 * inf; by g the slope is 1, and nothing of that.
     activation = KERNEL.population([Formula.parse("sigmoid(exp(exp(x))) * g")], ("x", "g"))
-    y, by_x, by_g = both(activation, torch.tensor([[10.0]]), torch.tensor([[3.0]]))
+    y, by_x, by_g = value_and_slopes(activation, torch.tensor([[10.0]]), torch.tensor([[3.0]]))
     assert (y.item(), by_g.item()) == (3.0, 1.0)
     assert math.isnan(by_x.item())
 
 
 def test_formulas_of_one_input_in_a_gated_population_have_the_same_bits():
     x, g = numbers(len(FORMULAS), 700), numbers(len(FORMULAS), 700, seed=1)
-    y, by_x, by_g = both(KERNEL.population(FORMULAS, ("x", "g")), x, g)
+    y, by_x, by_g = value_and_slopes(KERNEL.population(FORMULAS, ("x", "g")), x, g)
     for a, b in zip((y, by_x), value_and_gradient(KERNEL.population(FORMULAS), x, torch.ones_like(x)), strict=True):
         assert_same_bits(a, b)
     assert_same_bits(by_g, torch.zeros_like(x))
@@ -352,7 +325,7 @@ def test_formulas_of_one_input_in_a_gated_population_have_the_same_bits():
 def test_a_gradient_by_one_of_two_inputs():
     x, g = numbers(len(GATED), 40), numbers(len(GATED), 40, seed=1)
     activation = KERNEL.population(GATED, ("x", "g"))
-    _, by_x, by_g = both(activation, x, g)
+    _, by_x, by_g = value_and_slopes(activation, x, g)
     for expected, wanted, other in ((by_x, x, lambda t: (t, g)), (by_g, g, lambda t: (x, t))):
         _, gradient = value_and_gradient(lambda t, other=other: activation(*other(t)), wanted, torch.ones_like(x))
         assert_same_bits(gradient, expected)
@@ -404,36 +377,6 @@ def test_another_process_imports_numba_late_and_loads_what_this_one_compiled():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(result.stdout) < 4  # 0.8 s on a free core; compiling takes 15
-
-
-@pytest.fixture
-def _without_numba(monkeypatch):
-    choice._advise.cache_clear()
-    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
-    yield
-    choice._advise.cache_clear()
-
-
-@pytest.mark.usefixtures("_without_numba")
-def test_without_numba_torch_is_taken_and_advice_given_once(caplog):
-    with caplog.at_level(logging.INFO, logger="rlsearch"):
-        assert [default_kernel("cpu").name, kernel_named("auto", "cpu").name] == ["torch", "torch"]
-    (record,) = caplog.records
-    assert "pip install 'rlsearch[numba]'" in record.getMessage()
-    with pytest.raises(ConfigError, match=r"needs numba, which is not installed: pip install 'rlsearch\[numba\]'"):
-        kernel_named("numba", "cpu")
-
-
-def test_the_choice_of_a_kernel(caplog):
-    with caplog.at_level(logging.WARNING, logger="rlsearch"):
-        assert [default_kernel(device).name for device in ("cpu", "cuda", "cuda:1")] == ["numba", "torch", "torch"]
-        chosen = [kernel_named(name, "cpu").name for name in ("auto", "torch", "numba")]
-    assert chosen == ["numba", "torch", "numba"]
-    assert not caplog.records
-    with pytest.raises(ConfigError, match="unknown kernel 'numbda'; expected one of auto, torch, numba; did you mean"):
-        kernel_named("numbda", "cpu")
-    with pytest.raises(ConfigError, match="the kernel 'numba' is for the CPU, and the device is 'cuda'"):
-        kernel_named("numba", "cuda")
 
 
 FAKE = "\ndef {name}():\n    return {cached}, {block}\n"  # an interpreter that compiles at once

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from helpers_kernels import EXPLODING, FORMULAS, GATED, assert_same_bits, numbers, value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FIXED, formulas
@@ -13,26 +14,6 @@ from rlsearch.kernels import TorchKernel
 torch.set_num_threads(1)
 
 KERNEL = TorchKernel()
-TEXTS = ["relu(x)", "silu(x)", "x", "x + 1", "gelu(x)", "max(x, sin(x))", "1 / x", "sqrt(x)", "-x", "x**3"]
-FORMULAS = [Formula.parse(text) for text in TEXTS]
-EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
-
-
-def numbers(*shape, dtype=torch.float32, seed=0, scale=2.0):
-    generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype)
-
-
-def value_and_gradient(function, x, outer):
-    x = x.clone().requires_grad_()
-    y = function(x)
-    return y.detach(), torch.autograd.grad(y, x, outer)[0]
-
-
-def assert_same_bits(a, b):
-    assert a.dtype == b.dtype
-    assert a.shape == b.shape
-    assert torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
 
 
 @settings(FIXED, max_examples=150)
@@ -177,9 +158,6 @@ def test_a_wrong_number_of_slices_is_refused(slices, gradients):
     activation = KERNEL.population(FORMULAS[:2])
     with pytest.raises(ValueError, match=f"a population of 2 got a tensor of {slices} slices"):
         activation(torch.ones(slices, 4, requires_grad=gradients))
-
-
-GATED = [Formula.parse(text) for text in ("gate(x, g)", "g", "x", "g * x * sigmoid(x)", "max(x, g) - x / g")]
 
 
 @settings(FIXED, max_examples=100)

@@ -1,0 +1,418 @@
+"""On the CPU by Triton's interpreter, and on a GPU where there is one."""
+
+import math
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from helpers_kernels import (
+    EXPLODING,
+    FORMS,
+    FORMULAS,
+    GATED,
+    KINKS,
+    SPECIAL,
+    assert_same_bits,
+    numbers,
+    value_and_gradient,
+    value_and_slopes,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import FIXED, SMALL_CONSTANTS, formulas
+
+from rlsearch import Formula
+from rlsearch.errors import FormulaError, RlsearchError
+from rlsearch.formula import OPERATORS
+from rlsearch.formula.backends import NUMPY
+from rlsearch.formula.program import run_with_slopes
+from rlsearch.formula.tokens import MAX_SIZE
+from rlsearch.kernels import TorchKernel
+
+triton_kernel = pytest.importorskip("rlsearch.kernels.triton_kernel", reason="triton is not installed")
+import triton  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from rlsearch.kernels import triton_functions, triton_source  # noqa: E402
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")  # the interpreter computes by numpy
+
+TORCH = TorchKernel()
+BLOCK = triton_kernel.BLOCK
+XG = ("x", "g")
+GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+class Device:
+    """A kernel and where its tensors lie; what comes back lies on the CPU."""
+
+    def __init__(self, name):
+        self.name, self.kernel = name, triton_kernel.TritonKernel()
+
+    def population(self, members, inputs=("x",)):
+        activation = self.kernel.population(members, inputs)
+
+        def call(*tensors):
+            result = activation(*(t.to(self.name) for t in tensors))
+            assert result.device.type == self.name
+            return result.cpu()
+
+        call.load = activation.load
+        return call
+
+
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=GPU)])
+def device(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1" if request.param == "cpu" else "0")
+        yield Device(request.param)
+
+
+# --- operators ---
+
+# Units in the last place of a value, measured 0.8 of these in the interpreter; all that are not named are within 2.
+ULPS = {"exp": 2.0, "tanh": 3, "atan": 3.5, "asinh": 4, "sinh": 5, "cosh": 5, "softplus": 3, "sigmoid": 3} | {
+    "gate": 4, "gauss": 75,
+}  # fmt: skip
+ABSOLUTE = {"sin": 1.2e-7, "cos": 1.2e-7, "sinc": 1.5e-7}
+DENSE = np.concatenate(
+    [np.linspace(-9, 9, 2001), np.linspace(-80, 80, 1001), np.outer([1, -1], np.geomspace(1e-30, 80, 500)).ravel()]
+).astype(np.float32)
+ALL_FORMS = [(name, Formula(tokens)) for name in OPERATORS for tokens in FORMS[name]]
+
+
+def test_operators_against_float64(device):
+    activation = device.population([formula for _, formula in ALL_FORMS])
+    ys, slopes = value_and_slopes(activation, torch.from_numpy(DENSE).expand(len(ALL_FORMS), -1))
+    x = DENSE.astype(np.float64)
+    for (name, formula), y, slope in zip(ALL_FORMS, ys.double().numpy(), slopes.double().numpy(), strict=True):
+        with np.errstate(all="ignore"):
+            exact, (exact_slope,) = run_with_slopes(formula.program, NUMPY, (x,))
+        rounding = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+        # Denormal numbers may be flushed; a sum that cancels keeps the rounding of its terms.
+        allowed = 2e-38 + ABSOLUTE.get(name, 0.0)
+        if name in ("add", "sub"):
+            allowed += 6e-8 * x * x
+        worst = np.max((np.abs(y - exact) - allowed) / rounding)
+        assert worst <= ULPS.get(name, 2.0), f"{formula}: {worst} units in the last place"
+        atol = 3e-7 * np.ones_like(x)
+        if name == "sinc":  # a difference of two numbers near 1, divided by x
+            atol += 3e-7 / np.maximum(np.abs(x), 1e-6)
+        if name == "div":  # float32 puts some numbers on the other side of the guard's edge
+            atol += np.where(np.abs(x * x - 1e-6) < 1e-12, np.inf, 0.0)
+        excess = np.abs(slope - exact_slope) - atol - 3e-6 * np.abs(exact_slope)
+        assert (excess <= 0).all(), f"{formula} at {x[np.argmax(excess)]}: slope off by {excess.max()}"
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_many_turns(device, name):
+    x = np.outer([1, -1], np.geomspace(10, 4e6, 1000)).ravel().astype(np.float32)
+    y = device.population([Formula((name, "x"))])(torch.from_numpy(x)[None])[0]
+    np.testing.assert_allclose(y, OPERATORS[name].value(NUMPY, x.astype(np.float64)), rtol=0, atol=1.5e-7)
+
+
+def test_special_numbers_have_torchs_values(device):
+    pairs = [(name, Formula((name, "x", "neg", "x"))) for name, operator in OPERATORS.items() if operator.arity == 2]
+    forms = ALL_FORMS + pairs
+    x = torch.tensor(SPECIAL).expand(len(forms), -1)
+    ours, theirs = (k.population([formula for _, formula in forms])(x) for k in (device, TORCH))
+    for (name, formula), a, b in zip(forms, ours, theirs, strict=True):
+        if name in ("sin", "cos", "sinc"):  # many turns away any number in their range will do
+            far = (x[0].abs() > 1e6) & x[0].isfinite()
+            assert (a[far].abs() <= 1).all()
+            a, b = (torch.where(far, 0.0, t) for t in (a, b))
+        assert torch.allclose(a, b, rtol=1e-5, atol=3e-7, equal_nan=True), f"{formula}: {a} not {b}"
+
+
+def test_slopes_at_kinks_and_guards_are_torchs(device):
+    x = torch.tensor(KINKS).expand(len(ALL_FORMS), -1)
+    ours, theirs = (value_and_slopes(k.population([f for _, f in ALL_FORMS]), x)[1] for k in (device, TORCH))
+    for (name, formula), a, b in zip(ALL_FORMS, ours, theirs, strict=True):
+        near = x[0].abs() < (1e6 if name in ("sin", "cos", "sinc") else math.inf)
+        torch.testing.assert_close(a[near], b[near], rtol=3e-6, atol=3e-7, msg=lambda m, f=formula: f"{f}: {m}")
+
+
+def test_every_function_of_the_operator_table_is_there(monkeypatch):
+    monkeypatch.delattr(triton_functions, "tanh")
+    with pytest.raises(RlsearchError, match=r"calls 'tanh', which .*triton_functions\.py lacks; define it there"):
+        triton_source.load_interpreter(1, 4)
+
+
+def test_an_operator_is_defined_in_the_table_alone():
+    source = triton_source.interpreter_source(1, 4)
+    assert source.count("y = (a / (1.0 + abs(a)))") == 2  # softsign, in both functions, from its row
+    assert source.count("by_a = (0.5 + (0.5 * sign((a - b))))") == 1  # the slope of max
+    assert set(triton_source.OPCODES) == {"copy", *OPERATORS}
+
+
+# --- formulas ---
+
+FLOAT32 = st.floats(-1e5, 1e5, width=32, allow_subnormal=False)  # sin of much larger ones is noise
+
+
+def populations(inputs):
+    return st.lists(formulas(inputs=inputs, constants=SMALL_CONSTANTS | FLOAT32, max_size=16), min_size=8, max_size=8)
+
+
+@pytest.mark.parametrize("inputs", [("x",), XG])
+def test_random_formulas_against_torch(device, inputs):
+    @settings(FIXED, max_examples=25)
+    @given(populations(inputs))
+    def check(members):
+        tensors = [numbers(len(members), 200, seed=seed) for seed, _ in enumerate(inputs)]
+        ours = value_and_slopes(device.population(members, inputs), *tensors)
+        reference = TORCH.population(members, inputs)
+        theirs = value_and_slopes(reference, *tensors)
+        exact = value_and_slopes(reference, *[t.double() for t in tensors])
+        for a, b, c in zip(ours, theirs, exact, strict=True):
+            # Where float32 itself is good to 1e-5, by torch, we are to 1e-3: other points are ill-conditioned.
+            good = c.isfinite() & torch.isclose(b.double(), c, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(a.double()[good], c[good], rtol=1e-3, atol=1e-4)
+
+    check()
+
+
+def test_random_formulas_have_torchs_mask_of_numbers(device):
+    @settings(FIXED, max_examples=25)
+    @given(populations(("x",)))
+    def check(members):
+        x = torch.tensor(SPECIAL).expand(len(members), -1)
+        ours, theirs = (kernel.population(members)(x) for kernel in (device, TORCH))
+        edge = ours.abs().nan_to_num().maximum(theirs.abs().nan_to_num()) > 1e37  # overflows in one and not the other
+        assert torch.equal(ours.isnan() | edge, theirs.isnan() | edge)
+
+    check()
+
+
+def balanced(depth):
+    """A formula that needs a stack of ``depth``: a balanced tree of 2^(depth - 1) sines, 2^(depth + 1) - 2 tokens."""
+    if depth == 1:
+        return ("sin", "x")
+    return ("sub", *balanced(depth - 1), "cos", *balanced(depth - 1))
+
+
+@pytest.mark.parametrize("depth", range(2, 9))
+def test_any_formula_fits(device, depth):
+    """A stack of nine would take 767 tokens, since the smallest tree of one more has twice as many and one."""
+    formula, x = Formula(balanced(depth)), numbers(1, 40)
+    for a, b in zip(*(value_and_slopes(k.population([formula]), x) for k in (device, TORCH)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("operator", ["sub", "div", "gate", "max"])
+def test_operands_in_either_order(device, operator):
+    """The deeper operand is computed first, whichever it is."""
+    deep, flat = ("sub", "sin", "x", "square", "x"), ("tanh", "x")
+    members = [Formula((operator, *a, *b)) for a, b in [(deep, flat), (flat, deep), (flat, flat), (deep, deep)]]
+    x = numbers(len(members), 40)
+    for a, b in zip(*(value_and_slopes(k.population(members), x) for k in (device, TORCH)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_longest_formula_fits(device):
+    formula, x = Formula((*("neg",) * (MAX_SIZE - 2), "neg", "x")), numbers(1, 9)
+    y, slope = value_and_slopes(device.population([formula]), x)
+    sign = -1.0 if (MAX_SIZE - 1) % 2 else 1.0
+    assert torch.equal(y, sign * x)
+    assert torch.equal(slope, torch.full_like(x, sign))
+
+
+def test_an_input_that_a_part_does_not_depend_on_is_not_multiplied_by_its_infinite_slope(device):
+    # sigmoid(exp(exp(x))) is 1 at 10 and its slope 0 * inf; by g the slope is 1, and nothing of that.
+    activation = device.population([Formula.parse("sigmoid(exp(exp(x))) * g")], XG)
+    y, by_x, by_g = value_and_slopes(activation, torch.tensor([[10.0]]), torch.tensor([[3.0]]))
+    assert (y.item(), by_g.item()) == (3.0, 1.0)
+    assert math.isnan(by_x.item())
+
+
+# --- populations ---
+
+
+@pytest.mark.parametrize("slot", [0, len(FORMULAS) - 1])
+def test_a_non_finite_member_changes_no_bit_of_the_others(device, slot):
+    x, outer = numbers(len(FORMULAS), 16, 20), numbers(len(FORMULAS), 16, 20, seed=1)
+    others = [k for k in range(len(FORMULAS)) if k != slot]
+    y, gradient = value_and_gradient(device.population(FORMULAS), x, outer)
+    exploding = [*FORMULAS[:slot], EXPLODING, *FORMULAS[slot + 1 :]]
+    x[slot], outer[slot] = 10.0, math.inf
+    y_exploding, gradient_exploding = value_and_gradient(device.population(exploding), x, outer)
+    assert not y_exploding[slot].isfinite().any()
+    assert_same_bits(y[others], y_exploding[others])
+    assert_same_bits(gradient[others], gradient_exploding[others])
+    x[slot] = math.nan
+    y_nan, gradient_nan = value_and_gradient(device.population(FORMULAS), x, outer)
+    assert y_nan[slot].isnan().all()
+    assert_same_bits(y[others], y_nan[others])
+    assert_same_bits(gradient[others], gradient_nan[others])
+
+
+@pytest.mark.parametrize("inputs", [("x",), XG])
+@pytest.mark.parametrize("shape", [(3,), (3, 0), (3, 2, 3, 4), (3, BLOCK), (3, BLOCK + 1), (3, 2 * BLOCK + 48)])
+def test_any_shape_behind_the_population_axis(device, shape, inputs):
+    members = FORMULAS[3:6] if len(inputs) == 1 else GATED[:3]
+    tensors = [numbers(*shape, seed=seed) for seed, _ in enumerate(inputs)]
+    ours, theirs = (value_and_slopes(k.population(members, inputs), *tensors) for k in (device, TORCH))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == shape
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-6)
+
+
+def test_numbers_that_are_not_contiguous(device):
+    activation, x, outer = device.population(FORMULAS[:2]), numbers(2, 30, 50), numbers(2, 30, 50, seed=1)
+    y, gradient = value_and_gradient(activation, x, outer)
+    for function in (lambda t: activation(t.mT).mT, lambda t: activation(t).mT.contiguous().mT):
+        for a, b in zip((y, gradient), value_and_gradient(function, x, outer), strict=True):
+            assert_same_bits(a, b)
+    with torch.no_grad():
+        assert_same_bits(activation(x[:, ::2, 1::3]), y[:, ::2, 1::3])
+        assert_same_bits(activation(x[:1].expand(2, 30, 50))[:1], y[:1])
+    leaf = x.clone().requires_grad_()
+    activation(leaf).sum().backward()  # the gradient of a sum is one number in every place
+    assert_same_bits(leaf.grad, value_and_gradient(activation, x, torch.ones_like(x))[1])
+
+
+@pytest.mark.parametrize("inputs", [("x",), XG])
+def test_bfloat16_is_rounded_once(device, inputs):
+    """The arithmetic is float32's: the result is its result, rounded (and cut off in the interpreter)."""
+    members = FORMULAS if len(inputs) == 1 else GATED
+    tensors = [numbers(len(members), 70, dtype=torch.bfloat16, seed=seed) for seed, _ in enumerate(inputs)]
+    ours = value_and_slopes(device.population(members, inputs), *tensors)
+    wide = value_and_slopes(device.population(members, inputs), *[t.float() for t in tensors])
+    for a, b in zip(ours, wide, strict=True):
+        assert a.dtype == torch.bfloat16
+        torch.testing.assert_close(a.float(), b, rtol=2**-7 if device.name == "cpu" else 2**-8, atol=1e-37)
+
+
+def test_other_dtypes_take_torchs_way(device):
+    x, outer = (numbers(len(FORMULAS), 32, dtype=torch.float64, seed=seed) for seed in (0, 1))
+    ours, theirs = (value_and_gradient(k.population(FORMULAS), x, outer) for k in (device, TORCH))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == torch.float64
+        torch.testing.assert_close(a, b, equal_nan=True)
+    x, g = numbers(1, 9), numbers(1, 9, dtype=torch.float64)
+    mixed = device.population([Formula.parse("x * g")], XG)(x, g)
+    torch.testing.assert_close(mixed, x * g)
+
+
+def test_tensors_on_the_cpu_take_torchs_way_without_the_interpreter(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    x = numbers(len(FORMULAS), 32)
+    ours, theirs = (k.population(FORMULAS)(x) for k in (triton_kernel.TritonKernel(), TORCH))
+    assert_same_bits(ours, theirs)
+
+
+@pytest.mark.parametrize("inputs", [("x",), XG])
+def test_formulas_loaded_in_place(device, inputs):
+    first, second = (GATED[:3], GATED[3:]) if len(inputs) == 2 else (FORMULAS[:3], FORMULAS[5:8])
+    tensors = [numbers(3, 50, seed=seed) for seed, _ in enumerate(inputs)]
+    for dtype in (torch.float32, torch.float64):
+        activation, cast = device.population(first, inputs), [t.to(dtype) for t in tensors]
+        before = activation(*cast)
+        for members, expected in [(second, device.population(second, inputs)(*cast)), (first, before)]:
+            activation.load(members)
+            assert torch.equal(activation(*cast), expected)
+
+
+def test_what_cannot_be_loaded(device):
+    activation, x = device.population(FORMULAS[:1]), numbers(1, 9)
+    before = activation(x)
+    with pytest.raises(FormulaError, match="needs a stack of 5, and the population was made with 4; make a new one"):
+        activation.load([Formula(balanced(5))])
+    with pytest.raises(FormulaError, match="proxies take formulas of x alone"):
+        activation.load([GATED[0]])
+    with pytest.raises(ValueError, match="a population of 1 cannot load 2 formulas"):
+        activation.load(FORMULAS[:2])
+    assert_same_bits(activation(x), before)
+    y = activation(x.requires_grad_())
+    activation.load(FORMULAS[1:2])
+    with pytest.raises(RuntimeError, match="other formulas were loaded between the forward pass and its backward"):
+        y.sum().backward()
+
+
+def test_a_gradient_by_one_of_two_inputs(device):
+    x, g = numbers(len(GATED), 40), numbers(len(GATED), 40, seed=1)
+    activation = device.population(GATED, XG)
+    _, by_x, by_g = value_and_slopes(activation, x, g)
+    for expected, wanted, call in ((by_x, x, lambda t: activation(t, g)), (by_g, g, lambda t: activation(x, t))):
+        assert_same_bits(value_and_gradient(call, wanted, torch.ones_like(x))[1], expected)
+
+
+def test_wrong_tensors_are_refused(device):
+    for gradients in (True, False):
+        with pytest.raises(ValueError, match="a population of 2 got a tensor of 3 slices"):
+            device.population(FORMULAS[:2])(torch.ones(3, 4, requires_grad=gradients))
+    with pytest.raises(ValueError, match="the inputs' shapes differ"):
+        device.population(GATED[:2], XG)(torch.ones(2, 3), torch.ones(2, 4))
+
+
+def test_second_derivatives_are_refused_rather_than_wrong(device):
+    x = numbers(1, 4).requires_grad_()
+    y = device.population([FORMULAS[1]])(x)
+    (gradient,) = torch.autograd.grad((y * y).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_without_gradients_the_bits_are_the_same_and_the_inputs_alone_are_kept(device):
+    activation, x = device.kernel.population(FORMULAS), numbers(len(FORMULAS), 70).to(device.name).requires_grad_()
+    y = activation(x)
+    (kept,) = y.grad_fn.saved_tensors
+    assert kept.data_ptr() == x.data_ptr()
+    with torch.no_grad():
+        assert_same_bits(activation(x), y.detach())
+
+
+def test_pickles(device):
+    twin = pickle.loads(pickle.dumps(device.kernel))
+    x = numbers(1, 9).to(device.name)
+    assert_same_bits(twin.population(FORMULAS[:1])(x), device.kernel.population(FORMULAS[:1])(x))
+
+
+def test_a_cache_folder_that_cannot_be_written(device, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(triton_source, "ROW", triton_source.ROW + 1)  # what no test has loaded
+    module = triton_source.load_interpreter(1, 4)
+    assert str(tmp_path) not in module.__file__
+
+
+# --- compiled ---
+
+
+@pytest.mark.parametrize("depth", triton_kernel.DEPTHS)
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_compiles_for_a_gpu_that_is_not_there(name, inputs, depth, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    function = getattr(triton_source.load_interpreter(inputs, depth), name)
+    types = {"programs": "*i32", "size": "i32", "BLOCK": "constexpr"}
+    signature = {argument: types.get(argument, "*bf16" if depth == 4 else "*fp32") for argument in function.arg_names}
+    options = dict(triton_kernel.FORWARD if name == "forward" else triton_kernel.BACKWARD)
+    source = ASTSource(function, signature, constexprs={"BLOCK": options.pop("BLOCK")})
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert compiled.asm["cubin"]
+    # Every place of the stack goes through the loop, with its slopes: Triton may take equal variables for one.
+    (loop,) = re.findall(r"scf\.for .*iter_args\((.*?)\) ->", compiled.asm["ttir"])
+    assert loop.count("=") == depth * (1 + (inputs if name == "backward" else 0))
+    assert ".local" not in compiled.asm["ptx"]  # everything is in registers, and no library function has a table
+    assert not re.search(r"^\s*call", compiled.asm["ptx"], re.MULTILINE)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_captured_graph_replays_with_the_formulas_loaded():
+    activation, x = triton_kernel.TritonKernel().population(FORMULAS[:2]), numbers(2, 300).cuda()
+    activation(x)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = activation(x)
+    for members in (FORMULAS[4:6], FORMULAS[:2]):
+        activation.load(members)
+        graph.replay()
+        torch.testing.assert_close(y, TORCH.population(members)(x), rtol=1e-5, atol=1e-6)
