@@ -79,7 +79,8 @@ class TritonKernel:
 class TritonActivation(TorchActivation):
     """The activation of the triton kernel; see :class:`~rlsearch.kernels.base.Activation`.
 
-    The first call on a device makes the buffer there, so it must come before a CUDA graph is captured.
+    The first pass forward and backward on a device makes the buffer there and compiles, for a dtype and sizes that are
+    or are not multiples of 16: it must come before a CUDA graph is captured.
     """
 
     def __init__(self, kernel: TritonKernel, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
