@@ -1,10 +1,12 @@
 """What a kernel is. The torch kernel is the exact reference; faster ones are tested against it."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
@@ -93,6 +95,20 @@ def checked_tensors(tensors: Sequence[Tensor], inputs: Sequence[str], members: i
     for tensor in tensors[1:]:
         if tensor.shape != shape:
             raise ValueError(f"the inputs' shapes differ: {tuple(shape)} and {tuple(tensor.shape)}")
+
+
+def first_derivative(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes the backward pass of an autograd function refuse a second derivative: the slopes' own are not known.
+
+    As torch's ``once_differentiable``, which takes 3 of a call's 35 microseconds also where no graph is wanted.
+    """
+    refusing = once_differentiable(backward)
+
+    @wraps(backward)
+    def call(ctx: Any, *gradients: Tensor) -> Any:
+        return (refusing if torch.is_grad_enabled() else backward)(ctx, *gradients)
+
+    return call
 
 
 def wants_gradient(tensors: Sequence[Tensor]) -> bool:

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rlsearch.formula import Formula
 from rlsearch.formula.program import Program
-from rlsearch.kernels.base import checked_tensors, wants_gradient
+from rlsearch.kernels.base import checked_tensors, first_derivative, wants_gradient
 from rlsearch.kernels.numba_source import BLOCK, OPCODES, load_interpreter
 from rlsearch.kernels.torch_kernel import TorchActivation
 
@@ -148,7 +147,7 @@ class _ValueAndSlopes(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # the slopes' own slopes are not known
+    @first_derivative
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), wanted = gradients, ctx.needs_input_grad[1:]
         return None, *[gradient * slope if wanted[j] else None for j, slope in enumerate(ctx.slopes)]

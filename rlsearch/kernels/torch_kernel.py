@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rlsearch.formula import Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import Program, run, run_with_slopes
-from rlsearch.kernels.base import checked_members, checked_programs, checked_tensors, wants_gradient
+from rlsearch.kernels.base import checked_members, checked_programs, checked_tensors, first_derivative, wants_gradient
 
 
 class TorchKernel:
@@ -60,7 +59,7 @@ class _ValueAndSlopes(torch.autograd.Function):
         return torch.stack([y for y, _ in results])
 
     @staticmethod
-    @once_differentiable  # the slopes' own slopes are not known
+    @first_derivative
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         members = gradients[0].unbind()
         return None, *(

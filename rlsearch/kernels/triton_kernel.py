@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
 from rlsearch.formula.program import Instruction, Program
-from rlsearch.kernels.base import checked_tensors, wants_gradient
+from rlsearch.kernels.base import checked_tensors, first_derivative, wants_gradient
 from rlsearch.kernels.torch_kernel import TorchActivation
 from rlsearch.kernels.triton_source import (
     CONSTANT,
@@ -238,6 +237,6 @@ class _Recomputed(torch.autograd.Function):
         return activation.values(tensors)
 
     @staticmethod
-    @once_differentiable  # the slopes' own slopes are not known
+    @first_derivative
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return None, *ctx.activation.gradients(ctx.saved_tensors, gradients[0], ctx.version)
