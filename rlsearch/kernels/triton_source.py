@@ -24,13 +24,13 @@ from rlsearch.formula.tokens import MAX_SIZE
 from rlsearch.kernels import triton_functions
 from rlsearch.kernels.generated import checked_digest, load_module, text_backend, write_module
 
-OPCODES = {name: code for code, name in enumerate(("copy", *OPERATORS))}
-"""The number of every operator, and of a copy of an input."""
+UNARY, BINARY = ([name for name, operator in OPERATORS.items() if operator.arity == n] for n in (1, 2))
+
+OPCODES = {name: code for code, name in enumerate(("copy", *UNARY, *BINARY))}
+"""The number of every operator, and of a copy of an input; those of two operands come last."""
 
 TOP, SECOND, CONSTANT, FIRST_INPUT = range(4)
 """Where an operand may come from; the other inputs follow."""
-
-NO_OPERAND = 15
 
 ROW = 2 * MAX_SIZE
 """Words per member: the number of instructions, one that is unused, then pairs of an instruction and its constant.
@@ -45,7 +45,7 @@ def instruction(opcode: int, left: int, right: int, chains: Sequence[int], pops:
     Args:
         opcode: From ``OPCODES``.
         left: Where the first operand comes from.
-        right: Where the second comes from, or ``NO_OPERAND``.
+        right: Where the second comes from, if there is one.
         chains: Per input, which operands depend on it: 0 none, 1 the left, 2 the right, 3 both.
         pops: How many values are taken from the stack; the result is put there.
     """
@@ -109,30 +109,38 @@ def _move(to: str, source: str, slopes: int) -> list[str]:
     return [f"{to} = {source}", *(f"{to}_{j} = {source}_{j}" for j in range(slopes))]
 
 
+def _apply(names: Sequence[str], inputs: int, slopes: int) -> list[str]:
+    """Returns the choice among operators of one arity, and the chain rule by each input."""
+    lines = _choice("opcode", [(OPCODES[name], _leaf(OPERATORS.get(name), slopes)) for name in names])
+    chains = ["zero", "by_a * a_{0}", "by_b * b_{0}", "by_a * a_{0} + by_b * b_{0}"][: 4 if names is BINARY else 2]
+    for j in range(slopes):
+        # Where there is one input, everything that is not constant depends on it.
+        cases = [(chain, [f"y_{j} = {text.format(j)}"]) for chain, text in enumerate(chains) if chain or inputs > 1]
+        lines += _choice(f"chain_{j}", cases)
+    return lines
+
+
 def _step(inputs: int, slopes: int, depth: int) -> list[str]:
     """Returns the lines of the loop over instructions."""
-    lines = [
+    pushed = [line for k in range(depth - 1, 0, -1) for line in _move(f"s{k}", f"s{k - 1}", slopes)]
+    popped = [line for k in range(1, depth - 1) for line in _move(f"s{k}", f"s{k + 1}", slopes)]
+    return [
         "word = tl.load(program + 2 * i)",
         "constant = tl.load(program + 2 * i + 1).to(tl.float32, bitcast=True)",
         "opcode = word & 255",
         "left = (word >> 8) & 15",
         "right = (word >> 12) & 15",
         "pops = (word >> 16) & 3",
-        *_move("a", "s0", slopes),
+        *(f"chain_{j} = (word >> {18 + 2 * j}) & 3" for j in range(slopes)),
         *_operand("a", inputs, slopes),
-        *_move("b", "a", slopes),
-        f"if right < {NO_OPERAND}:",
+        f"if opcode < {OPCODES[BINARY[0]]}:",
+        *_indented(_apply(["copy", *UNARY], inputs, slopes)),
+        "else:",
         *_indented(_operand("b", inputs, slopes)),
-        *(f"{name} = a" for name in ("y", "by_a", "by_b")[: 3 if slopes else 1]),
-        *_choice("opcode", [(code, _leaf(OPERATORS.get(name), slopes)) for name, code in OPCODES.items()]),
+        *_indented(_apply(BINARY, inputs, slopes)),
+        *_choice("pops", [(0, pushed), (1, []), (2, popped)]),
+        *_move("s0", "y", slopes),
     ]
-    for j in range(slopes):
-        cases = ["zero", f"by_a * a_{j}", f"by_b * b_{j}", f"by_a * a_{j} + by_b * b_{j}"]
-        lines += [f"chain = (word >> {18 + 2 * j}) & 3", f"y_{j} = zero"]
-        lines += _choice("chain", [(chain, [f"y_{j} = {case}"]) for chain, case in enumerate(cases)])
-    pushed = [line for k in range(depth - 1, 0, -1) for line in _move(f"s{k}", f"s{k - 1}", slopes)]
-    popped = [line for k in range(1, depth - 1) for line in _move(f"s{k}", f"s{k + 1}", slopes)]
-    return [*lines, *_choice("pops", [(0, pushed), (1, []), (2, popped)]), *_move("s0", "y", slopes)]
 
 
 _FUNCTION = """
