@@ -326,7 +326,7 @@ def _load(screening_points: int) -> ModuleType:
     try:
         from rlsearch.mining.source import load_loops
     except ImportError as error:
-        raise ConfigError(f"mining needs numba, which is not installed: {INSTALL}") from error
+        raise ConfigError(f"mining needs numba, which is not installed: {INSTALL['numba']}") from error
     try:
         return load_loops(_KEY_POINTS, screening_points)
     except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder for the machine code
