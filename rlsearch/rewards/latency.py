@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from rlsearch.formula import OPERATORS, Formula
 from rlsearch.kernels import Kernel
 from rlsearch.threads import one_thread
 
-ELEMENTS = 2**16
-"""Enough that overhead per call does not decide, and that the data stays in a core's second-level cache."""
+ELEMENTS = {"cpu": 2**16, "cuda": 2**24}
+"""By device type. On a CPU enough that overhead per call does not decide, and few enough that the data stays in a
+core's second-level cache; on a GPU enough that launches do not decide, and more than its cache holds."""
 
 _PIECE_SECONDS = 3e-4  # a timed piece lasts at least this long, far above the clock's resolution
 _RELU = Formula.parse("relu(x)")
@@ -93,10 +94,17 @@ class LatencyCosts:
 def label(kernel: Kernel, device: str) -> str:
     """Returns what a figure's validity hangs on, for instance ``"torch kernel, cpu (AMD EPYC), float32"``."""
     if torch.device(device).type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = f"cpu ({_processor()}), one thread"
-    return f"{kernel.name} kernel, {name}, float32"
+        return f"{kernel.name} kernel, {machine(device)}, {_elements(device):,} elements, float32"
+    return f"{kernel.name} kernel, {machine(device)}, one thread, float32"
+
+
+def machine(device: str) -> str:
+    """Returns the name of a device, for instance ``"cpu (AMD EPYC)"`` or ``"NVIDIA H200"``."""
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else f"cpu ({_processor()})"
+
+
+def _elements(device: str) -> int:
+    return ELEMENTS[torch.device(device).type]
 
 
 def _processor() -> str:
@@ -147,15 +155,17 @@ def calibrate(kernel: Kernel, device: str) -> LatencyCosts:
 
 
 def measure(
-    formulas: Sequence[Formula], kernel: Kernel, device: str, elements: int = ELEMENTS, rounds: int = 15
+    formulas: Sequence[Formula], kernel: Kernel, device: str, elements: int | None = None, rounds: int = 15
 ) -> list[Latency]:
     """Measures forward plus backward of each formula on a tensor of ``elements``, in turn with ReLU.
+
+    On a CPU that is wall time of one thread; on a GPU it is the device's own, between two events.
 
     Every round takes the formulas in a new order, and each right after ReLU; the ratio of such a pair is immune to a
     machine whose speed drifts. Reported are the median and the quartiles over the rounds.
     """
     with one_thread():
-        return _measure(formulas, _Timer(kernel, device, elements), rounds)
+        return _measure(formulas, _Timer(kernel, device, elements or _elements(device)), rounds)
 
 
 def _measure(formulas: Sequence[Formula], timer: "_Timer", rounds: int) -> list[Latency]:
@@ -178,7 +188,6 @@ class _Timer:
         self.kernel = kernel
         self.x = torch.randn(1, elements, generator=generator).to(device).requires_grad_()
         self.gradient = torch.ones_like(self.x)
-        self.is_cuda = self.x.is_cuda
 
     def repeats(self, formula: Formula) -> int:
         """Returns how many calls one timed piece takes."""
@@ -187,13 +196,21 @@ class _Timer:
 
     def seconds(self, formula: Formula, repeats: int) -> float:
         activation = self.kernel.population([formula])
-        self._synchronise()
+        clock = self._by_events if self.x.is_cuda else self._by_wall
+        return clock(lambda: torch.autograd.grad(activation(self.x), self.x, self.gradient), repeats) / repeats
+
+    def _by_wall(self, call: Callable[[], object], repeats: int) -> float:
         start = time.perf_counter()
         for _ in range(repeats):
-            torch.autograd.grad(activation(self.x), self.x, self.gradient)
-        self._synchronise()
-        return (time.perf_counter() - start) / repeats
+            call()
+        return time.perf_counter() - start
 
-    def _synchronise(self) -> None:
-        if self.is_cuda:
-            torch.cuda.synchronize()
+    def _by_events(self, call: Callable[[], object], repeats: int) -> float:
+        with torch.cuda.device(self.x.device):  # whose stream the calls go to
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            start.record()
+            for _ in range(repeats):
+                call()
+            end.record()
+            end.synchronize()
+        return float(start.elapsed_time(end)) / 1000  # from milliseconds

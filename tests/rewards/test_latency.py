@@ -159,6 +159,24 @@ def test_the_label_says_kernel_device_and_dtype():
     assert label(KERNEL, "cpu").endswith("float32")
 
 
+def test_a_gpus_label_says_how_many_elements(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA X")
+    assert label(KERNEL, "cuda:1") == "torch kernel, NVIDIA X, 16,777,216 elements, float32"
+
+
+@pytest.mark.parametrize(("given", "taken"), [({}, 2**16), ({"elements": 8}, 8)])
+def test_measured_on_so_many_elements(given, taken):
+    sizes = set()
+
+    class Kernel(TorchKernel):
+        def population(self, formulas):
+            activation = super().population(formulas)
+            return lambda x: sizes.add(x.numel()) or activation(x)
+
+    measure([RELU], Kernel(), "cpu", rounds=2, **given)
+    assert sizes == {taken}
+
+
 def test_no_operator_is_free_whatever_the_noise_says(monkeypatch):
     """A machine on which the identity took longer than ReLU and everything else no time."""
 
