@@ -1,4 +1,4 @@
-"""The verbs: train, mine, sample, top, evaluate, confirm, transfer, compare, export, config.
+"""The verbs: train, mine, sample, top, evaluate, confirm, transfer, compare, export, config, bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from rlsearch.cli.bench import bench_app
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
 from rlsearch.cli.options import JsonOption, RunArgument, SetOption, check_folder_name
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Check or show a config.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+app.add_typer(bench_app, name="bench")
 
 
 class ExportFormat(StrEnum):

@@ -1,0 +1,140 @@
+"""The controller: formulas per second of the environment and of the whole search, and where a round's time goes."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from rlsearch.bench.report import Report, Row, Spread, rate_rows, value_rows
+from rlsearch.bench.timing import PROCESS, Stopwatch, Times, in_turn
+from rlsearch.controller.ppo import PPOSearch
+from rlsearch.controller.settings import ControllerSettings
+from rlsearch.formula import Formula
+from rlsearch.formula.settings import LanguageSettings
+from rlsearch.judging import Judge, PlainReward
+from rlsearch.kernels import default_kernel
+from rlsearch.rewards.latency import machine
+from rlsearch.rewards.protocol import RewardResult
+from rlsearch.storage.archive import Archive
+from rlsearch.threads import one_thread
+from rlsearch.trainings import Watcher
+from rlsearch_envs.activation import ActivationEnv
+from rlsearch_envs.lockstep import LockstepVecEnv
+
+FORMULAS_PER_ROUND = (256, 1024)
+
+_PIECE = 0.05  # seconds
+_PLAIN = "single environment"
+_PARTS = ("policy", "environment", "judging", "offspring", "PPO update", "other")
+
+
+def free_reward(formulas: Sequence[Formula]) -> list[RewardResult]:
+    """Costs nothing, and gives the policy something to learn: longer is better."""
+    return [RewardResult(formula.size / 12) for formula in formulas]
+
+
+def bench_controller(
+    sizes: Sequence[int] = FORMULAS_PER_ROUND,
+    rounds: int = 7,
+    watch: Watcher = lambda what, done, wanted: None,
+) -> Report:
+    """Measures the search where training costs nothing: the archive is on disk, the reward is free.
+
+    Args:
+        sizes: Formulas per round.
+        rounds: How often everything is timed.
+        watch: Told of progress.
+    """
+    speeds: list[Row] = []
+    parts: dict[str, dict[str, Spread]] = {part: {} for part in _PARTS}
+    for done, n in enumerate(sizes, start=1):
+        rates, shares = _measure(n, rounds)
+        case = f"{n:,} formulas a round"
+        speeds += rate_rows("formulas written", case, "formulas/s", rates, _PLAIN)
+        for part in _PARTS:
+            parts[part][case] = Spread.of(shares[part])
+        watch("sizes", done, len(sizes))
+    rows = [row for part in _PARTS for row in value_rows("where a round's time goes", part, "%", parts[part])]
+    return Report("controller", machine("cpu"), default_kernel("cpu").name, PROCESS.name, rounds, (), (*speeds, *rows))
+
+
+class _TimedJudge(Judge):
+    """A judge whose time is counted."""
+
+    watch: Stopwatch
+
+    def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:
+        return self.watch.around("judging", super().__call__)(formulas)
+
+
+def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
+    """Returns formulas per second by way, and percentages of a search's round by part; one number per round."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    with TemporaryDirectory() as folder, Archive(Path(folder) / "archive.sqlite", create=True) as archive, one_thread():
+        search, watch = _timed_search(n, archive)
+
+        def round_of_search() -> None:
+            watch.seconds.clear()
+            search()
+            for part in _PARTS:
+                shares[part].append(100 * watch.seconds[part] / sum(watch.seconds.values()))
+
+        ways = {"lock-step": _lockstep(n), _PLAIN: _single(n), "whole search": round_of_search}
+        times = in_turn(ways, rounds, PROCESS, piece=_PIECE)
+    rates = {way: n / seconds for way, seconds in times.items()}
+    return rates, {part: np.array(each[-rounds:]) for part, each in shares.items()}
+
+
+def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwatch]:
+    """Returns a round of the search as a call, and the times of its parts."""
+    watch = Stopwatch(PROCESS)
+    judge = _TimedJudge(PlainReward(free_reward, "free"), archive, lambda i: i)
+    judge.watch = watch
+    method = PPOSearch(ControllerSettings(), LanguageSettings().grammar(), n, seed=0)
+    timed: list[tuple[str, Any, str]] = [
+        ("policy", method.ppo.policy, "forward"),
+        ("policy", method.ppo.policy, "predict_values"),
+        ("environment", method.env, "step"),
+        ("offspring", method, "_children"),
+        ("offspring", method, "_replay"),
+        ("PPO update", method.ppo, "train"),
+    ]
+    for part, owner, name in timed:
+        setattr(owner, name, watch.around(part, getattr(owner, name)))
+    return watch.around("other", lambda: method.run_round(judge)), watch
+
+
+def _lockstep(n: int) -> Callable[[], None]:
+    """Returns a call that writes ``n`` formulas of random legal tokens in lock-step."""
+    grammar = LanguageSettings().grammar()
+    env, rng = LockstepVecEnv(grammar, free_reward, n), np.random.default_rng(0)
+    env.reset()
+    noise = rng.random((grammar.max_length, n, env.layout.n_actions))
+
+    def write() -> None:
+        rng.shuffle(noise, axis=1)
+        for step in range(grammar.max_length):
+            env.step(np.where(env.action_masks(), noise[step], -1.0).argmax(axis=1))
+
+    return write
+
+
+def _single(n: int) -> Callable[[], None]:
+    """Returns a call that writes ``n`` formulas of random legal tokens one after the other."""
+    env, rng = ActivationEnv(LanguageSettings().grammar(), free_reward), np.random.default_rng(0)
+    noise = rng.random((LanguageSettings().max_length, env.layout.n_actions))
+
+    def write() -> None:
+        for _ in range(n):
+            env.reset()
+            is_over, step = False, 0
+            rng.shuffle(noise, axis=0)
+            while not is_over:
+                token = np.where(env.action_masks(), noise[step], -1.0).argmax()
+                _, _, is_over, _, _ = env.step(np.int64(token))
+                step += 1
+
+    return write

@@ -1,0 +1,77 @@
+"""Latency: what known functions cost as each kernel sees it, and how far kernels and the cost model agree."""
+
+from collections.abc import Mapping, Sequence
+
+from rlsearch.bench.formulas import KNOWN, random_formulas
+from rlsearch.bench.kernels import available_kernels
+from rlsearch.bench.report import Report, Row, Spread, value_rows
+from rlsearch.formula import Formula
+from rlsearch.formula.settings import LanguageSettings
+from rlsearch.rewards.latency import Latency, calibrate, machine, measure
+from rlsearch.search.surrogate import rank_correlation
+from rlsearch.trainings import Watcher
+
+CLOCK = {"cpu": "wall time", "cuda": "CUDA events"}
+"""How latency is timed, by device type."""
+
+
+def bench_latency(
+    device: str,
+    formulas: Mapping[str, Formula] = KNOWN,
+    ranked: int = 40,
+    rounds: int = 15,
+    watch: Watcher = lambda what, done, wanted: None,
+) -> Report:
+    """Measures latency as a ratio to ReLU by the fastest kernel, the torch kernel and plain autograd.
+
+    Args:
+        device: Where.
+        formulas: What is measured, by the name to show.
+        ranked: Random formulas over which rank correlations are taken.
+        rounds: How often everything is timed.
+        watch: Told of progress.
+    """
+    kernels = available_kernels(device)
+    chosen = list(formulas.values())
+    drawn = random_formulas(ranked, LanguageSettings(), fit=True)
+    values: dict[str, dict[str, Spread]] = {text: {} for text in formulas}
+    correlations: dict[str, dict[str, float]] = {}
+    measured: dict[str, list[float]] = {}
+    for done, (name, kernel) in enumerate(kernels.items(), start=1):
+        costs = calibrate(kernel, device)
+        for text, latency in zip(formulas, measure(chosen, kernel, device, rounds=rounds), strict=True):
+            values[text][name] = Spread(latency.ratio, latency.low, latency.high)
+        for text, formula in formulas.items():
+            values[text][f"{name}, estimated"] = _exactly(costs.ratio(formula))
+        measured[name], again = (_ratios(measure(drawn, kernel, device, rounds=rounds)) for _ in range(2))
+        correlations[name] = {
+            "estimate and measurement": rank_correlation([costs.ratio(formula) for formula in drawn], measured[name]),
+            "two measurements": rank_correlation(measured[name], again),
+        }
+        watch("kernels", done, len(kernels))
+    rows = [row for text in formulas for row in value_rows("latency", text, "ratio to ReLU", values[text])]
+    rows += _agreement(correlations, measured, ranked)
+    clock = CLOCK["cuda" if device.startswith("cuda") else "cpu"]
+    return Report("latency", machine(device), next(iter(kernels)), clock, rounds, (), tuple(rows))
+
+
+def _ratios(latencies: Sequence[Latency]) -> list[float]:
+    return [latency.ratio for latency in latencies]
+
+
+def _agreement(
+    correlations: Mapping[str, Mapping[str, float]], measured: Mapping[str, list[float]], count: int
+) -> list[Row]:
+    """Returns rank correlations within each kernel, and of each kernel with each."""
+    section, unit = f"order of {count} random formulas", "Spearman's rank correlation"
+    rows = []
+    for case in next(iter(correlations.values())):
+        rows += value_rows(section, case, unit, {name: _exactly(own[case]) for name, own in correlations.items()})
+    for name, ratios in measured.items():
+        each = {other: _exactly(rank_correlation(ratios, theirs)) for other, theirs in measured.items()}
+        rows += value_rows(section, f"with the {name} measurement", unit, each)
+    return rows
+
+
+def _exactly(value: float) -> Spread:
+    return Spread(value, value, value)

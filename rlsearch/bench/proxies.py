@@ -1,0 +1,167 @@
+"""Proxies: candidates trained per second, in populations and by a loop over single networks."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rlsearch.bench.formulas import KNOWN, random_formulas
+from rlsearch.bench.limits import operations_per_candidate, product_rate, step_products
+from rlsearch.bench.report import Limit, Report, Row, rate_rows
+from rlsearch.bench.timing import WALL, Clock, clock_of, in_turn
+from rlsearch.formula import Formula
+from rlsearch.formula.settings import LanguageSettings
+from rlsearch.kernels import Kernel, TorchKernel
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.data import N_CLASSES, Dataset, load_dataset
+from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.settings import ProxySettings
+from rlsearch.rewards.latency import machine
+from rlsearch.threads import one_thread
+from rlsearch.trainings import Watcher
+
+PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16)))
+"""The quickstart's, and its convolutional sister."""
+
+CANDIDATES = {"cpu": 16, "cuda": 1024}
+"""Trained in one call, by device type; the plain loop trains the first sixteen of them."""
+
+_LANGUAGE = LanguageSettings(max_length=10)  # the quickstart's
+_ROWS = 2000  # scored in one call
+
+
+def bench_proxies(
+    device: str,
+    kernel: Kernel,
+    proxies: Sequence[ProxySettings] = PROXIES,
+    rounds: int = 3,
+    workers: Sequence[int] = (),
+    watch: Watcher = lambda what, done, wanted: None,
+) -> Report:
+    """Measures candidates per second on one core or GPU, on known and on random formulas.
+
+    Args:
+        device: Where.
+        kernel: What computes activations in the project's own way.
+        proxies: What is trained.
+        rounds: How often everything is timed.
+        workers: Numbers of processes; with them, wall time of the same work by so many processes is measured too.
+        watch: Told of progress.
+    """
+    clock = clock_of(device)
+    formulas = {"known": list(KNOWN.values()), "random": random_formulas(len(KNOWN), _LANGUAGE, fit=True)}
+    rows: list[Row] = []
+    limits: list[Limit] = []
+    with one_thread():
+        for done, settings in enumerate(proxies):
+            n_features = load_dataset(settings).train.inputs.shape[1]
+            rate = product_rate(step_products(settings, n_features), device, clock)
+            limits.append(Limit(f"matrix products of {title(settings)}", rate / 1e9, "GFLOP/s"))
+            limit = rate / operations_per_candidate(settings, n_features)
+            for i, (kind, some) in enumerate(formulas.items()):
+                rows += _single(settings, kind, some, device, kernel, rounds, clock, limit)
+                watch("proxies", 2 * done + i + 1, 2 * len(proxies))
+            if workers:
+                rows += _scaling(settings, formulas["random"], device, kernel, rounds, workers)
+    return Report("proxies", machine(device), kernel.name, clock.name, rounds, tuple(limits), tuple(rows))
+
+
+def title(settings: ProxySettings) -> str:
+    """Returns what a proxy is called, for instance ``"mnist1d mlp 100-100, 5 epochs"``."""
+    widths = "-".join(map(str, settings.widths))
+    return f"{settings.dataset} {settings.network} {widths}, {settings.epochs} epochs"
+
+
+def _single(
+    settings: ProxySettings,
+    kind: str,
+    formulas: Sequence[Formula],
+    device: str,
+    kernel: Kernel,
+    rounds: int,
+    clock: Clock,
+    limit: float,
+) -> list[Row]:
+    data = load_dataset(settings).to(device)
+    count = CANDIDATES[torch.device(device).type]
+    members = [Member(formulas[i % len(formulas)], i // len(formulas)) for i in range(count)]
+    populations = {f"{k.name} kernel": Proxy(settings, k, device) for k in (kernel, TorchKernel())}
+    plain = "eager loop"
+    times = in_turn(
+        {name: lambda p=proxy: list(p.train(members)) for name, proxy in populations.items()}
+        | {plain: lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]},
+        rounds,
+        clock,
+    )
+    rates = {name: (len(formulas) if name == plain else count) / seconds for name, seconds in times.items()}
+    section = f"{title(settings)}, one process"
+    return rate_rows(section, f"{len(formulas)} {kind} formulas", "candidates/s", rates, plain, limit)
+
+
+def _scaling(
+    settings: ProxySettings,
+    formulas: Sequence[Formula],
+    device: str,
+    kernel: Kernel,
+    rounds: int,
+    workers: Sequence[int],
+) -> list[Row]:
+    """Measures the same work by several numbers of processes, enough of it that each has two populations."""
+    count = 2 * max(workers) * CANDIDATES[torch.device(device).type]
+    members = [Member(formulas[i % len(formulas)], i // len(formulas)) for i in range(count)]
+    proxies = {f"{n} worker{'s' * (n > 1)}": Proxy(settings, kernel, device, n) for n in workers}
+    ways = {name: lambda p=proxy: list(p.train(members)) for name, proxy in proxies.items()}
+    rates = {name: count / seconds for name, seconds in in_turn(ways, rounds, WALL).items()}
+    return rate_rows(
+        f"{title(settings)}, by processes ({WALL.name})", f"{count} trainings", "candidates/s", rates, next(iter(rates))
+    )
+
+
+def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Dataset) -> float:
+    """Trains one candidate as one would by hand, torch's own layers and optimiser; returns validation accuracy."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _network(settings, formula, data.train.inputs.shape[1]).to(data.train.inputs.device)
+    optimiser: torch.optim.Optimizer
+    if settings.optimiser == "sgd":
+        optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9)
+    else:
+        optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    count, batch = len(data.train.labels), settings.batch_size
+    for _ in range(settings.epochs):
+        order = torch.randperm(count, generator=generator).to(data.train.labels.device)
+        for rows in order[: count - count % batch].reshape(-1, batch):
+            loss = functional.cross_entropy(network(data.train.inputs[rows]), data.train.labels[rows])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    with torch.inference_mode():
+        predicted = torch.cat([network(part).argmax(dim=-1) for part in torch.split(data.validation.inputs, _ROWS)])
+        return float((predicted == data.validation.labels).float().mean())
+
+
+def _network(settings: ProxySettings, formula: Formula, n_features: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    if settings.network == "mlp":
+        for a, b in pairwise((n_features, *settings.widths)):
+            layers += [nn.Linear(a, b), *_norm(settings, nn.LayerNorm(b)), formula.to_module()]
+        return nn.Sequential(*layers, nn.Linear(settings.widths[-1], N_CLASSES))
+    for a, b in pairwise((1, *settings.widths)):
+        convolution = nn.Conv1d(a, b, kernel_size=4, stride=2, padding=1)
+        layers += [convolution, *_norm(settings, _ChannelNorm(b)), formula.to_module()]
+    pooled = [nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(settings.widths[-1], N_CLASSES)]
+    return nn.Sequential(nn.Unflatten(1, (1, n_features)), *layers, *pooled)
+
+
+def _norm(settings: ProxySettings, norm: nn.Module) -> list[nn.Module]:
+    return [norm] if settings.normalisation == "layer" else []
+
+
+class _ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of ``[batch, channels, length]``, at every position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)

@@ -1,0 +1,72 @@
+"""Screening: formulas told fit or unfit, and apart, per second on one core."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlsearch.bench.formulas import random_formulas
+from rlsearch.bench.limits import multiplication_rate
+from rlsearch.bench.report import Limit, Report, rate_rows
+from rlsearch.bench.timing import PROCESS, in_turn
+from rlsearch.formula import Formula
+from rlsearch.formula.backends import torch_backend
+from rlsearch.formula.program import compile_program, run
+from rlsearch.formula.settings import LanguageSettings
+from rlsearch.rewards.latency import machine
+from rlsearch.rewards.screening import why_unfit
+from rlsearch.rewards.settings import ScreeningSettings
+from rlsearch.threads import one_thread
+from rlsearch.trainings import Watcher
+
+POINTS = 256
+"""Of the grid."""
+
+_DECIMALS = 3  # of the values that tell functions apart, on the plain way
+
+
+def bench_screening(formulas: int = 1000, rounds: int = 15, watch: Watcher = lambda what, done, wanted: None) -> Report:
+    """Measures formulas screened per second: values, slopes, and what tells a function from others.
+
+    Args:
+        formulas: Different random formulas per round, new ones each time: nothing is remembered of them.
+        rounds: How often everything is timed.
+        watch: Told of progress.
+    """
+    settings = ScreeningSettings(points=POINTS)
+    drawn = random_formulas(formulas * (rounds + 1), LanguageSettings(), fit=False)
+    batches = [drawn[start : start + formulas] for start in range(0, len(drawn), formulas)]
+    x = torch.linspace(-settings.reach, settings.reach, POINTS)
+    by_numpy, by_torch = iter(batches), iter(batches)
+
+    def project() -> None:
+        for formula in next(by_numpy):
+            if not why_unfit(formula, settings):
+                formula.fingerprint  # noqa: B018  (computed and remembered)
+
+    def plain() -> None:
+        for formula in next(by_torch):
+            screen_by_autograd(formula, x, settings)
+
+    with one_thread():
+        times = in_turn({"numpy": project, "torch autograd": plain}, rounds, PROCESS)
+        rate = multiplication_rate(PROCESS)
+    rates = {way: formulas / seconds for way, seconds in times.items()}
+    operations = np.mean([len(compile_program(f.tokens, f.inputs).instructions) for f in drawn])
+    limit = rate / (2 * POINTS * float(operations))  # an operator takes a multiplication for value and slope, or more
+    rows = rate_rows("screening", f"{POINTS} points", "formulas/s", rates, "torch autograd", limit)
+    limits = (Limit("multiplications in cache", rate / 1e9, "G/s"),)
+    watch("ways", 2, 2)
+    return Report("screening", machine("cpu"), "numpy", PROCESS.name, rounds, limits, tuple(rows))
+
+
+def screen_by_autograd(formula: Formula, x: Tensor, settings: ScreeningSettings) -> int | None:
+    """Screens a formula as one would by hand; returns a hash of its rounded values, or None where it is unfit."""
+    x = x.detach().requires_grad_()
+    inputs = formula.inputs
+    y = run(compile_program(formula.tokens, inputs), torch_backend(), [x] * len(inputs))
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    if not (y.isfinite().all() and slope.isfinite().all()):
+        return None
+    if y.max() - y.min() <= settings.min_spread or slope.abs().max() > settings.max_slope:
+        return None
+    return hash(y.detach().mul(10**_DECIMALS).round().numpy().tobytes())

@@ -1,0 +1,221 @@
+"""The verbs that measure this machine: bench proxies, kernels, screening, controller, latency."""
+
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlsearch.cli.options import JsonOption, SetOption
+from rlsearch.cli.tables import make_table, print_out
+from rlsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rlsearch.bench.report import Report, Row, Spread
+    from rlsearch.config import Config
+    from rlsearch.formula import Formula
+
+bench_app = typer.Typer(
+    help="Measure this machine: the project's way beside the plain way, and what the machine does at most.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+RoundsOption = Annotated[int, typer.Option(min=2, help="How often everything is timed.")]
+DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+FormulasArgument = Annotated[
+    list[str] | None, typer.Argument(help="Such as 'x * sigmoid(x)'; default: known ones.", metavar="[FORMULA]...")
+]
+OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write JSON to this file, too.")]
+
+
+@bench_app.command()
+def proxies(
+    config: Annotated[Path | None, typer.Argument(help="Whose proxies to train.", metavar="[CONFIG]")] = None,
+    overrides: SetOption = None,
+    device: DeviceOption = None,
+    workers: Annotated[str, typer.Option(help="Numbers of processes to compare too: 1,2.")] = "",
+    rounds: RoundsOption = 3,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Candidates trained per second: populations, beside a loop over single networks."""
+    from rlsearch.bench.proxies import PROXIES, bench_proxies
+    from rlsearch.kernels import kernel_named
+    from rlsearch.progress import counting
+    from rlsearch.rewards.settings import RewardSettings
+
+    _check_new(output)
+    processes = _numbers("--workers", workers)
+    if overrides and config is None:
+        raise InputError("--set goes with a config")
+    resolved = _resolved(device, config, overrides)
+    if not isinstance(resolved.reward, RewardSettings):
+        raise InputError(f"{config} names a reward of its own; expected a config with proxies")
+    chosen = resolved.reward.proxies if config else PROXIES
+    kernel = kernel_named(resolved.kernel, resolved.device)
+    with counting() as watch:
+        report = bench_proxies(resolved.device, kernel, chosen, rounds, processes, watch)
+    _give(report, output, as_json)
+
+
+@bench_app.command()
+def kernels(
+    formulas: FormulasArgument = None,
+    elements: Annotated[str, typer.Option(help="Sizes of the tensor, with commas.")] = "",
+    device: DeviceOption = None,
+    rounds: RoundsOption = 15,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Nanoseconds per element of an activation, forward plus backward: kernels, beside plain autograd."""
+    from rlsearch.bench.kernels import FORMULAS, bench_kernels
+    from rlsearch.progress import counting
+
+    _check_new(output)
+    sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas) or FORMULAS, _resolved(device).device
+    with counting() as watch:
+        report = bench_kernels(on, chosen, sizes or None, rounds, watch)
+    _give(report, output, as_json)
+
+
+@bench_app.command()
+def screening(rounds: RoundsOption = 15, output: OutputOption = None, as_json: JsonOption = False) -> None:
+    """Formulas screened per second, beside a loop with torch's autograd."""
+    from rlsearch.bench.screening import bench_screening
+
+    _check_new(output)
+    _give(bench_screening(rounds=rounds), output, as_json)
+
+
+@bench_app.command()
+def controller(rounds: RoundsOption = 7, output: OutputOption = None, as_json: JsonOption = False) -> None:
+    """Formulas per second of the environment and of the whole search, where training costs nothing."""
+    from rlsearch.bench.controller import bench_controller
+    from rlsearch.progress import counting
+
+    _check_new(output)
+    with counting() as watch:
+        report = bench_controller(rounds=rounds, watch=watch)
+    _give(report, output, as_json)
+
+
+@bench_app.command()
+def latency(
+    formulas: FormulasArgument = None,
+    device: DeviceOption = None,
+    rounds: RoundsOption = 15,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What functions cost as a ratio to ReLU, by kernel, and how far kernels and the cost model agree."""
+    from rlsearch.bench.formulas import KNOWN
+    from rlsearch.bench.latency import bench_latency
+    from rlsearch.progress import counting
+
+    _check_new(output)
+    chosen, on = _parsed(formulas) or KNOWN, _resolved(device).device
+    with counting() as watch:
+        report = bench_latency(on, chosen, rounds=rounds, watch=watch)
+    _give(report, output, as_json)
+
+
+def _resolved(device: str | None, config: Path | None = None, overrides: list[str] | None = None) -> "Config":
+    """Returns the config, or the default one, with its device decided."""
+    from rlsearch.config import Config, load_config
+    from rlsearch.training import resolve
+
+    if config is None:
+        return resolve(Config.check({"device": device} if device else {}))
+    return resolve(load_config(config, [*(overrides or []), *([f"device={device}"] if device else [])]))
+
+
+def _parsed(formulas: list[str] | None) -> "dict[str, Formula]":
+    from rlsearch.formula import Formula
+
+    parsed = {text: Formula.parse(text) for text in formulas or []}
+    for text, formula in parsed.items():
+        if formula.inputs != ("x",):
+            raise InputError(f"'{text}' has the inputs {', '.join(formula.inputs)}; kernels take formulas of x alone")
+    return parsed
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise InputError(f"{option} {text!r} is not a list of positive whole numbers such as 1,2")
+    return [int(part) for part in parts]
+
+
+def _check_new(output: Path | None) -> None:
+    """Refuses, before minutes of measuring, what could not be written after them."""
+    if output is not None and output.exists():
+        raise InputError(f"{output} exists already; it is not overwritten")
+    if output is not None and not output.parent.is_dir():
+        raise InputError(f"{output} cannot be written: there is no folder {output.parent}")
+
+
+def _give(report: "Report", output: Path | None, as_json: bool) -> None:
+    """Prints the report, as tables or as JSON, and writes it where that is wanted."""
+    if as_json:
+        sys.stdout.write(report.to_json() + "\n")
+    else:
+        print_report(report)
+    if output is None:
+        return
+    try:
+        output.write_text(report.to_json() + "\n")
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror}") from error
+
+
+def print_report(report: "Report") -> None:
+    """Prints a table per section, the limits, and what was measured with."""
+    for section, rows in groupby(report.rows, key=lambda row: row.section):
+        of_section = list(rows)
+        print_out(f"{section}, {of_section[0].unit}:")
+        print_out(_table(of_section))
+    for limit in report.limits:
+        print_out(f"Limit: {limit.name}, {_number(limit.value)} {limit.unit}.")
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    print_out(
+        f"{report.machine}, one thread, {report.kernel} kernel; {versions}.\n"
+        f"Medians over {report.rounds} rounds, all ways in turn in each, of {report.clock}; in brackets quartiles."
+    )
+
+
+def _table(rows: "Sequence[Row]") -> "Table":
+    """Returns a line per case: what each way came to, how many times as fast it is, and the share of the limit."""
+    ways = list(dict.fromkeys(row.way for row in rows))
+    compared = {row.way: row.plain for row in rows if row.ratio is not None}
+    limited = [way for way in ways[:1] if any(row.share is not None for row in rows)]
+    head = [
+        *ways,
+        *(f"{way} to\n{plain}" for way, plain in compared.items()),
+        *(f"{way},\nof limit" for way in limited),
+    ]
+    table = make_table(*head, "")
+    for case in dict.fromkeys(row.case for row in rows):
+        found = {row.way: row for row in rows if row.case == case}
+        # Where ways are compared, the spread that matters is that of the ratio.
+        cells = [_number(found[way].value.median) if compared else _spread(found[way].value) for way in ways]
+        cells += [_spread(ratio) if (ratio := found[way].ratio) else "" for way in compared]
+        cells += [f"{share:.0%}" if (share := found[way].share) is not None else "" for way in limited]
+        table.add_row(*cells, case)
+    return table
+
+
+def _spread(spread: "Spread") -> str:
+    if spread.low == spread.high:
+        return _number(spread.median)
+    return f"{_number(spread.median)} ({_number(spread.low)}…{_number(spread.high)})"
+
+
+def _number(value: float) -> str:
+    """Returns a number with three digits or all before the point."""
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:,.{digits}f}"
