@@ -15,7 +15,6 @@ from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging import Judge, PlainReward
-from rlsearch.kernels import default_kernel
 from rlsearch.rewards.latency import machine
 from rlsearch.rewards.protocol import RewardResult
 from rlsearch.storage.archive import Archive
@@ -27,7 +26,8 @@ from rlsearch_envs.lockstep import LockstepVecEnv
 FORMULAS_PER_ROUND = (256, 1024)
 
 _PIECE = 0.05  # seconds
-_PLAIN = "single environment"
+_PLAIN = "one by one"
+_SEARCH = "whole search"
 _PARTS = ("policy", "environment", "judging", "offspring", "PPO update", "other")
 
 
@@ -52,13 +52,16 @@ def bench_controller(
     parts: dict[str, dict[str, Spread]] = {part: {} for part in _PARTS}
     for done, n in enumerate(sizes, start=1):
         rates, shares = _measure(n, rounds)
-        case = f"{n:,} formulas a round"
-        speeds += rate_rows("formulas written", case, "formulas/s", rates, _PLAIN)
+        case = f"{n:,} a round"
+        search = rates.pop(_SEARCH)
+        speeds += rate_rows("environment", case, "formulas/s", rates, _PLAIN)
+        speeds += rate_rows(_SEARCH, case, "formulas/s", {_SEARCH: search})
         for part in _PARTS:
             parts[part][case] = Spread.of(shares[part])
         watch("sizes", done, len(sizes))
+    speeds.sort(key=lambda row: row.section)  # the search comes after the environment
     rows = [row for part in _PARTS for row in value_rows("where a round's time goes", part, "%", parts[part])]
-    return Report("controller", machine("cpu"), default_kernel("cpu").name, PROCESS.name, rounds, (), (*speeds, *rows))
+    return Report("controller", machine("cpu"), None, PROCESS.name, rounds, (), (*speeds, *rows))
 
 
 class _TimedJudge(Judge):
@@ -82,7 +85,7 @@ def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
             for part in _PARTS:
                 shares[part].append(100 * watch.seconds[part] / sum(watch.seconds.values()))
 
-        ways = {"lock-step": _lockstep(n), _PLAIN: _single(n), "whole search": round_of_search}
+        ways = {"lock-step": _lockstep(n), _PLAIN: _single(n), _SEARCH: round_of_search}
         times = in_turn(ways, rounds, PROCESS, piece=_PIECE)
     rates = {way: n / seconds for way, seconds in times.items()}
     return rates, {part: np.array(each[-rounds:]) for part, each in shares.items()}

@@ -69,7 +69,7 @@ def bench_kernels(
     limits: list[Limit] = []
     with one_thread():
         for dtype, n in sizes:
-            section = f"forward plus backward, {n:,} elements of {str(dtype).removeprefix('torch.')}"
+            numbers = f"{n:,} elements, {str(dtype).removeprefix('torch.')}"
             copied: list[Times] = []
             for text, formula in formulas.items():
                 ways = {name: _call(kernel, formula, n, device, dtype) for name, kernel in kernels.items()}
@@ -78,10 +78,12 @@ def bench_kernels(
                 copied.append(times.pop(_COPY))
                 costs = {name: 1e9 * seconds / n for name, seconds in times.items()}
                 at_limit = 1e9 * copied[-1] / n * _MOVED / _COPIED
-                rows += cost_rows(section, text, "ns per element", costs, EagerKernel.name, at_limit)
+                rows += cost_rows(
+                    f"forward plus backward of {numbers}", text, "ns per element", costs, EagerKernel.name, at_limit
+                )
                 watch("formulas", len(rows) // len(ways), len(sizes) * len(formulas))
             rate = _COPIED * n * dtype.itemsize / float(np.median(copied))
-            limits.append(Limit(f"copy bandwidth at {n:,} elements of {dtype}", rate / 1e9, "GB/s"))
+            limits.append(Limit(f"copy bandwidth at {numbers}", rate / 1e9, "GB/s"))
     return Report("kernels", machine(device), next(iter(kernels)), clock.name, rounds, tuple(limits), tuple(rows))
 
 

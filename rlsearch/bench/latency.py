@@ -14,6 +14,8 @@ from rlsearch.trainings import Watcher
 CLOCK = {"cpu": "wall time", "cuda": "CUDA events"}
 """How latency is timed, by device type."""
 
+_UNIT = "ratio to ReLU"
+
 
 def bench_latency(
     device: str,
@@ -34,22 +36,24 @@ def bench_latency(
     kernels = available_kernels(device)
     chosen = list(formulas.values())
     drawn = random_formulas(ranked, LanguageSettings(), fit=True)
-    values: dict[str, dict[str, Spread]] = {text: {} for text in formulas}
+    latencies: dict[str, dict[str, Spread]] = {text: {} for text in formulas}
+    estimates: dict[str, dict[str, Spread]] = {text: {} for text in formulas}
     correlations: dict[str, dict[str, float]] = {}
     measured: dict[str, list[float]] = {}
     for done, (name, kernel) in enumerate(kernels.items(), start=1):
         costs = calibrate(kernel, device)
         for text, latency in zip(formulas, measure(chosen, kernel, device, rounds=rounds), strict=True):
-            values[text][name] = Spread(latency.ratio, latency.low, latency.high)
+            latencies[text][name] = Spread(latency.ratio, latency.low, latency.high)
         for text, formula in formulas.items():
-            values[text][f"{name}, estimated"] = _exactly(costs.ratio(formula))
+            estimates[text][name] = _exactly(costs.ratio(formula))
         measured[name], again = (_ratios(measure(drawn, kernel, device, rounds=rounds)) for _ in range(2))
         correlations[name] = {
             "estimate and measurement": rank_correlation([costs.ratio(formula) for formula in drawn], measured[name]),
             "two measurements": rank_correlation(measured[name], again),
         }
         watch("kernels", done, len(kernels))
-    rows = [row for text in formulas for row in value_rows("latency", text, "ratio to ReLU", values[text])]
+    rows = [row for text, each in latencies.items() for row in value_rows("latency", text, _UNIT, each)]
+    rows += [row for text, each in estimates.items() for row in value_rows("cost model", text, _UNIT, each)]
     rows += _agreement(correlations, measured, ranked)
     clock = CLOCK["cuda" if device.startswith("cuda") else "cpu"]
     return Report("latency", machine(device), next(iter(kernels)), clock, rounds, (), tuple(rows))

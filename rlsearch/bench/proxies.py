@@ -22,8 +22,8 @@ from rlsearch.rewards.latency import machine
 from rlsearch.threads import one_thread
 from rlsearch.trainings import Watcher
 
-PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16)))
-"""The quickstart's, and its convolutional sister."""
+PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
+"""The quickstart's, and a convolutional one, trained for less long than a search would, or it would take minutes."""
 
 CANDIDATES = {"cpu": 16, "cuda": 1024}
 """Trained in one call, by device type; the plain loop trains the first sixteen of them."""
@@ -87,8 +87,8 @@ def _single(
     data = load_dataset(settings).to(device)
     count = CANDIDATES[torch.device(device).type]
     members = [Member(formulas[i % len(formulas)], i // len(formulas)) for i in range(count)]
-    populations = {f"{k.name} kernel": Proxy(settings, k, device) for k in (kernel, TorchKernel())}
-    plain = "eager loop"
+    populations = {k.name: Proxy(settings, k, device) for k in (kernel, TorchKernel())}
+    plain = "eager"
     times = in_turn(
         {name: lambda p=proxy: list(p.train(members)) for name, proxy in populations.items()}
         | {plain: lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]},
@@ -97,7 +97,7 @@ def _single(
     )
     rates = {name: (len(formulas) if name == plain else count) / seconds for name, seconds in times.items()}
     section = f"{title(settings)}, one process"
-    return rate_rows(section, f"{len(formulas)} {kind} formulas", "candidates/s", rates, plain, limit)
+    return rate_rows(section, f"{kind} formulas", "candidates/s", rates, plain, limit)
 
 
 def _scaling(

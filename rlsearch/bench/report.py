@@ -71,7 +71,7 @@ class Report:
     Attributes:
         bench: The verb.
         machine: Name of the processor or GPU.
-        kernel: The fastest kernel that this machine has.
+        kernel: The fastest kernel that this machine has; None where no activation was computed by one.
         clock: What was read.
         rounds: How often everything was timed.
         limits: What the machine does at most.
@@ -80,7 +80,7 @@ class Report:
 
     bench: str
     machine: str
-    kernel: str
+    kernel: str | None
     clock: str
     rounds: int
     limits: tuple[Limit, ...]

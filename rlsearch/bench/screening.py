@@ -16,7 +16,6 @@ from rlsearch.rewards.latency import machine
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.threads import one_thread
-from rlsearch.trainings import Watcher
 
 POINTS = 256
 """Of the grid."""
@@ -24,13 +23,12 @@ POINTS = 256
 _DECIMALS = 3  # of the values that tell functions apart, on the plain way
 
 
-def bench_screening(formulas: int = 1000, rounds: int = 15, watch: Watcher = lambda what, done, wanted: None) -> Report:
+def bench_screening(formulas: int = 1000, rounds: int = 15) -> Report:
     """Measures formulas screened per second: values, slopes, and what tells a function from others.
 
     Args:
         formulas: Different random formulas per round, new ones each time: nothing is remembered of them.
         rounds: How often everything is timed.
-        watch: Told of progress.
     """
     settings = ScreeningSettings(points=POINTS)
     drawn = random_formulas(formulas * (rounds + 1), LanguageSettings(), fit=False)
@@ -54,9 +52,8 @@ def bench_screening(formulas: int = 1000, rounds: int = 15, watch: Watcher = lam
     operations = np.mean([len(compile_program(f.tokens, f.inputs).instructions) for f in drawn])
     limit = rate / (2 * POINTS * float(operations))  # an operator takes a multiplication for value and slope, or more
     rows = rate_rows("screening", f"{POINTS} points", "formulas/s", rates, "torch autograd", limit)
-    limits = (Limit("multiplications in cache", rate / 1e9, "G/s"),)
-    watch("ways", 2, 2)
-    return Report("screening", machine("cpu"), "numpy", PROCESS.name, rounds, limits, tuple(rows))
+    limits = (Limit("multiplications of float32 in cache", rate / 1e9, "G/s"),)
+    return Report("screening", machine("cpu"), None, PROCESS.name, rounds, limits, tuple(rows))
 
 
 def screen_by_autograd(formula: Formula, x: Tensor, settings: ScreeningSettings) -> int | None:

@@ -181,9 +181,10 @@ def print_report(report: "Report") -> None:
         print_out(_table(of_section))
     for limit in report.limits:
         print_out(f"Limit: {limit.name}, {_number(limit.value)} {limit.unit}.")
+    kernel = f", {report.kernel} kernel" if report.kernel else ""
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     print_out(
-        f"{report.machine}, one thread, {report.kernel} kernel; {versions}.\n"
+        f"{report.machine}, one thread{kernel}; {versions}.\n"
         f"Medians over {report.rounds} rounds, all ways in turn in each, of {report.clock}; in brackets quartiles."
     )
 

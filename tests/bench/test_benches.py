@@ -1,0 +1,276 @@
+"""Every bench on tiny things: that what was measured is there, and that the plain ways do what they stand for."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import DIGITS
+from torch import nn
+
+from rlsearch.bench import latency
+from rlsearch.bench.controller import _measure, bench_controller
+from rlsearch.bench.formulas import KNOWN, random_formulas
+from rlsearch.bench.kernels import EagerKernel, available_kernels, bench_kernels
+from rlsearch.bench.latency import bench_latency
+from rlsearch.bench.proxies import _network, bench_proxies, train_eagerly
+from rlsearch.bench.report import Spread
+from rlsearch.bench.screening import bench_screening, screen_by_autograd
+from rlsearch.formula import OPERATORS, Formula
+from rlsearch.formula.settings import LanguageSettings
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.data import N_CLASSES, load_dataset
+from rlsearch.proxies.networks import NETWORKS, PopulationLayerNorm, PopulationLinear
+from rlsearch.proxies.settings import ProxySettings
+from rlsearch.rewards.latency import Latency, LatencyCosts
+from rlsearch.rewards.screening import why_unfit
+from rlsearch.rewards.settings import ScreeningSettings
+
+RELU, SILU = Formula.parse("relu(x)"), Formula.parse("silu(x)")
+KERNELS = list(available_kernels("cpu"))  # without numba there is one less
+TINY = ProxySettings(**DIGITS)
+
+
+def cases(report):
+    """Cases and ways by section, in order."""
+    found = {}
+    for row in report.rows:
+        found.setdefault(row.section, []).append((row.case, row.way))
+    return found
+
+
+def assert_sound(report):
+    for row in report.rows:
+        assert row.value.low <= row.value.median <= row.value.high
+        assert (row.ratio is None) == (row.plain is None)
+        assert row.ratio is None or 0 < row.ratio.low <= row.ratio.median <= row.ratio.high
+        assert row.share is None or row.share > 0
+    assert all(limit.value > 0 for limit in report.limits)
+    assert report.machine.startswith("cpu (")
+    assert report.to_json()
+
+
+# --- formulas ---
+
+
+def test_known_functions_are_sixteen_different_ones_that_can_be_trained():
+    assert len({formula.fingerprint for formula in KNOWN.values()}) == 16
+    assert not any(why_unfit(formula, ScreeningSettings()) for formula in KNOWN.values())
+
+
+def test_random_formulas_are_the_same_ones_each_time():
+    language = LanguageSettings(max_length=10)
+    fit = random_formulas(20, language, fit=True)
+    assert fit == random_formulas(30, language, fit=True)[:20]
+    assert len({formula.fingerprint for formula in fit}) == 20
+    assert all(len(formula.program.instructions) >= 2 and formula.size <= 10 for formula in fit)
+    assert not any(why_unfit(formula, ScreeningSettings()) for formula in fit)
+    anything = random_formulas(300, language, fit=False)
+    assert len(set(anything)) == 300
+    assert any(why_unfit(formula, ScreeningSettings()) for formula in anything)
+
+
+# --- kernels ---
+
+
+def test_kernels():
+    told = []
+    report = bench_kernels("cpu", {"a": RELU, "b": SILU}, [64, 128], 2, lambda *progress: told.append(progress))
+    both = [(case, way) for case in "ab" for way in KERNELS]
+    assert cases(report) == {
+        "forward plus backward of 64 elements, float32": both,
+        "forward plus backward of 128 elements, float32": both,
+    }
+    assert {row.unit for row in report.rows} == {"ns per element"}
+    assert [row.way for row in report.rows if row.ratio is None] == ["eager"] * 4
+    assert all(row.share is not None for row in report.rows)
+    assert (report.bench, report.kernel, report.clock, report.rounds) == ("kernels", KERNELS[0], "process time", 2)
+    assert [limit.name for limit in report.limits] == [
+        f"copy bandwidth at {n} elements, float32" for n in (64, 128)
+    ]  # fmt: skip
+    assert told == [("formulas", done, 4) for done in (1, 2, 3, 4)]
+    assert_sound(report)
+
+
+def test_the_eager_kernel_computes_the_same():
+    x = torch.linspace(-4, 4, 50).reshape(1, -1).requires_grad_()
+    results = []
+    for kernel in (EagerKernel(), TorchKernel()):
+        y = kernel.population([SILU])(x)
+        results.append((y, *torch.autograd.grad(y.sum(), x)))
+    for eager, dual in zip(*results, strict=True):
+        torch.testing.assert_close(eager, dual)
+
+
+# --- proxies ---
+
+
+def test_proxies():
+    told = []
+    kernel = next(iter(available_kernels("cpu").values()))
+    report = bench_proxies("cpu", kernel, [TINY], 2, (), lambda *progress: told.append(progress))
+    assert cases(report) == {
+        "digits mlp 8, 1 epochs, one process": [
+            (f"{kind} formulas", way) for kind in ("known", "random") for way in KERNELS
+        ]
+    }
+    assert {row.unit for row in report.rows} == {"candidates/s"}
+    assert {row.plain for row in report.rows} == {"eager", None}
+    assert [limit.name for limit in report.limits] == ["matrix products of digits mlp 8, 1 epochs"]
+    assert told == [("proxies", 1, 2), ("proxies", 2, 2)]
+    assert_sound(report)
+
+
+def test_proxies_by_processes():
+    report = bench_proxies("cpu", TorchKernel(), [TINY], 2, (1, 2))
+    rows = [row for row in report.rows if "by processes (wall time)" in row.section]
+    assert [(row.case, row.way, row.plain) for row in rows] == [
+        ("64 trainings", "1 worker", None),
+        ("64 trainings", "2 workers", "1 worker"),
+    ]
+    assert_sound(report)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "layer"])
+@pytest.mark.parametrize(
+    "settings", [{"dataset": "digits", "widths": (8, 12)}, {"network": "conv1d", "widths": (8, 4, 12)}], ids=str
+)
+def test_the_eager_network_is_the_proxys(settings, normalisation):
+    """With the same weights it gives the same logits; a convolution's weights are windows times a matrix."""
+    settings = ProxySettings(normalisation=normalisation, **settings)
+    features = 64 if settings.dataset == "digits" else 40
+    ours = NETWORKS[settings.network](
+        settings, features, [torch.Generator().manual_seed(0)], TorchKernel().population([SILU])
+    )
+    plain = _network(settings, SILU, features)
+    linear = [module for module in plain if isinstance(module, nn.Linear | nn.Conv1d)]
+    norms = [module for module in plain if isinstance(module, nn.LayerNorm)]
+    with torch.no_grad():
+        mine = [module for module in ours.modules() if isinstance(module, PopulationLinear)]
+        for layer, copied in zip(mine, linear, strict=True):
+            columns = len(copied.bias)
+            copied.weight.copy_(layer.weight[0, :, :columns].T.reshape(copied.weight.shape))
+            copied.bias.copy_(layer.bias[0, 0, :columns])
+        stretched = [module for module in ours.modules() if isinstance(module, PopulationLayerNorm)]
+        for norm, copied in zip(stretched, norms, strict=True):
+            norm.scale.uniform_(0.5, 2, generator=torch.Generator().manual_seed(1))
+            copied.weight.copy_(norm.scale[0, 0])
+        x = torch.randn(5, features, generator=torch.Generator().manual_seed(2))
+        torch.testing.assert_close(plain(x), ours(x[None])[0], atol=1e-5, rtol=1e-5)
+    assert plain(x).shape == (5, N_CLASSES)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_the_eager_loop_learns_and_leaves_random_numbers_alone(optimiser):
+    rate = {"adam": 1e-2, "sgd": 1e-1}[optimiser]
+    settings = ProxySettings(
+        dataset="digits", widths=(32,), epochs=10, batch_size=32, optimiser=optimiser, learning_rate=rate
+    )
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    accuracy = train_eagerly(settings, SILU, 0, load_dataset(settings))
+    assert torch.equal(torch.rand(1), expected)
+    assert accuracy > 0.9  # chance is 0.1
+    assert accuracy == train_eagerly(settings, SILU, 0, load_dataset(settings))
+
+
+# --- screening ---
+
+
+def test_screening():
+    report = bench_screening(20, 2)
+    assert cases(report) == {"screening": [("256 points", "numpy"), ("256 points", "torch autograd")]}
+    assert report.rows[0].plain == "torch autograd"
+    assert {row.unit for row in report.rows} == {"formulas/s"}
+    assert report.kernel is None
+    assert_sound(report)
+
+
+def test_screening_by_autograd_agrees_with_the_projects():
+    """But for a formula in a hundred whose slope is another at a kink, or rounded to the other side of a limit."""
+    settings = ScreeningSettings(points=256)
+    x = torch.linspace(-settings.reach, settings.reach, settings.points)
+    formulas = random_formulas(300, LanguageSettings(), fit=False)
+    verdicts = [(screen_by_autograd(f, x, settings) is None, bool(why_unfit(f, settings))) for f in formulas]
+    assert sum(a != b for a, b in verdicts) <= 3
+    assert 30 < sum(unfit for unfit, _ in verdicts) < 270
+
+
+def test_screening_by_autograd_tells_functions_apart():
+    settings = ScreeningSettings(points=256)
+    x = torch.linspace(-8, 8, 256)
+    one, same, other = (
+        screen_by_autograd(Formula.parse(text), x, settings) for text in ("x * sigmoid(x)", "sigmoid(x) * x", "tanh(x)")
+    )
+    assert one == same != other
+
+
+# --- controller ---
+
+
+def test_controller():
+    told = []
+    report = bench_controller((8, 16), 2, lambda *progress: told.append(progress))
+    sizes = ["8 a round", "16 a round"]
+    parts = ["policy", "environment", "judging", "offspring", "PPO update", "other"]
+    assert cases(report) == {
+        "environment": [(size, way) for size in sizes for way in ("lock-step", "one by one")],
+        "whole search": [(size, "whole search") for size in sizes],
+        "where a round's time goes": [(part, size) for part in parts for size in sizes],
+    }
+    assert told == [("sizes", 1, 2), ("sizes", 2, 2)]
+    assert_sound(report)
+
+
+def test_a_rounds_parts_are_all_of_it():
+    rates, shares = _measure(8, 3)
+    assert all(len(rate) == 3 for rate in rates.values())
+    assert np.sum(list(shares.values()), axis=0) == pytest.approx([100] * 3)
+    assert all((share > 0).all() for share in shares.values())
+
+
+# --- latency ---
+
+
+@pytest.fixture
+def known_latencies(monkeypatch):
+    """The kernels see a formula's size, and plain autograd its opposite."""
+    factors = {"numba": 1.0, "torch": 2.0, "eager": -1.0}
+
+    def seen(formula, kernel):
+        return 100 + factors[kernel.name] * formula.size
+
+    def measure(formulas, kernel, device, rounds):
+        assert (device, rounds) == ("cpu", 7)
+        return [Latency(v, v - 1, v + 1) for v in (seen(formula, kernel) for formula in formulas)]
+
+    def calibrate(kernel, device):
+        return LatencyCosts("a label", 1.0, dict.fromkeys(OPERATORS, 0.5))
+
+    monkeypatch.setattr(latency, "measure", measure)
+    monkeypatch.setattr(latency, "calibrate", calibrate)
+
+
+def test_latency(known_latencies):
+    report = bench_latency("cpu", {"relu": RELU, "silu": SILU}, ranked=20, rounds=7)
+    known = [(case, way) for case in ("relu", "silu") for way in KERNELS]
+    own = ["estimate and measurement", "two measurements", *(f"with the {name} measurement" for name in KERNELS)]
+    assert cases(report) == {
+        "latency": known,
+        "cost model": known,
+        "order of 20 random formulas": [(case, way) for case in own for way in KERNELS],
+    }
+    by_row = {(row.section, row.case, row.way): row.value for row in report.rows}
+    assert by_row["latency", "silu", "torch"] == Spread(108.0, 107.0, 109.0)  # of four tokens
+    assert by_row["cost model", "silu", "torch"] == Spread(2.0, 2.0, 2.0)
+    order = "order of 20 random formulas"
+    assert by_row[order, "two measurements", "torch"].median == pytest.approx(1)
+    assert by_row[order, "with the torch measurement", "torch"].median == pytest.approx(1)
+    assert by_row[order, "with the torch measurement", "eager"].median == pytest.approx(-1)
+    estimated = [by_row[order, "estimate and measurement", way].median for way in ("torch", "eager")]
+    assert estimated[0] == pytest.approx(-estimated[1])
+    assert estimated[0] > 0.5
+    assert not math.isnan(sum(estimated))
+    assert (report.clock, report.limits) == ("wall time", ())
+    assert_sound(report)
