@@ -28,14 +28,14 @@ bench_app = typer.Typer(
 RoundsOption = Annotated[int, typer.Option(min=2, help="How often everything is timed.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 FormulasArgument = Annotated[
-    list[str] | None, typer.Argument(help="Such as 'x * sigmoid(x)'; default: known ones.", metavar="[FORMULA]...")
+    list[str] | None, typer.Argument(help="Such as 'x * sigmoid(x)'; default: known ones.", metavar="FORMULA")
 ]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write JSON to this file, too.")]
 
 
 @bench_app.command()
 def proxies(
-    config: Annotated[Path | None, typer.Argument(help="Whose proxies to train.", metavar="[CONFIG]")] = None,
+    config: Annotated[Path | None, typer.Argument(help="Whose proxies to train.", metavar="CONFIG")] = None,
     overrides: SetOption = None,
     device: DeviceOption = None,
     workers: Annotated[str, typer.Option(help="Numbers of processes to compare too: 1,2.")] = "",
@@ -43,7 +43,10 @@ def proxies(
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Candidates trained per second: populations, beside a loop over single networks."""
+    """Candidates trained per second, beside an eager loop.
+
+    Without a config that is the quickstart's proxy and a convolutional one.
+    """
     from rlsearch.bench.proxies import PROXIES, bench_proxies
     from rlsearch.kernels import kernel_named
     from rlsearch.progress import counting
@@ -72,7 +75,7 @@ def kernels(
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Nanoseconds per element of an activation, forward plus backward: kernels, beside plain autograd."""
+    """Time of activations by kernel, beside plain autograd."""
     from rlsearch.bench.kernels import FORMULAS, bench_kernels
     from rlsearch.progress import counting
 
@@ -85,7 +88,7 @@ def kernels(
 
 @bench_app.command()
 def screening(rounds: RoundsOption = 15, output: OutputOption = None, as_json: JsonOption = False) -> None:
-    """Formulas screened per second, beside a loop with torch's autograd."""
+    """Formulas screened per second, beside torch's autograd."""
     from rlsearch.bench.screening import bench_screening
 
     _check_new(output)
@@ -94,7 +97,7 @@ def screening(rounds: RoundsOption = 15, output: OutputOption = None, as_json: J
 
 @bench_app.command()
 def controller(rounds: RoundsOption = 7, output: OutputOption = None, as_json: JsonOption = False) -> None:
-    """Formulas per second of the environment and of the whole search, where training costs nothing."""
+    """Formulas written per second, if training cost nothing."""
     from rlsearch.bench.controller import bench_controller
     from rlsearch.progress import counting
 
@@ -112,7 +115,10 @@ def latency(
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What functions cost as a ratio to ReLU, by kernel, and how far kernels and the cost model agree."""
+    """Latency as a ratio to ReLU, as each kernel sees it.
+
+    And how far kernels and the cost model agree on the order of random formulas.
+    """
     from rlsearch.bench.formulas import KNOWN
     from rlsearch.bench.latency import bench_latency
     from rlsearch.progress import counting
