@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rlsearch.formula import Formula
 
 bench_app = typer.Typer(
-    help="Measure this machine: the project's way beside the plain way, and what the machine does at most.",
+    help="Measure this machine, beside the plain way and its limits.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
