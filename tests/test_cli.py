@@ -116,7 +116,7 @@ def test_nothing_asked_for_is_refused(run, curve_run, count):
 def test_help_is_at_hand_for_every_verb(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
-    verbs = ["train", "mine", "sample", "top", "evaluate", "confirm", "transfer", "export", "config"]
+    verbs = ["train", "mine", "sample", "top", "evaluate", "confirm", "transfer", "export", "config", "bench"]
     assert all(f"\n  {verb} " in out for verb in verbs)
     assert "..." not in out.split("Commands:")[1]  # nothing is cut
     for verb in [[verb] for verb in verbs] + [["config", "check"], ["config", "show"]]:
@@ -126,7 +126,7 @@ def test_help_is_at_hand_for_every_verb(run):
         assert max(map(len, out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("arguments", [[], ["config"]], ids=str)
+@pytest.mark.parametrize("arguments", [[], ["config"], ["bench"]], ids=str)
 def test_no_verb_shows_the_help_as_an_error(run, arguments):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")

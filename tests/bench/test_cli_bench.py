@@ -49,10 +49,17 @@ def test_errors(run, arguments, message):
     assert message in err
 
 
-def test_help_names_the_verbs(run):
-    code, out, _ = run("bench", "--help")
-    assert code == 0
-    assert all(verb in out for verb in ("proxies", "kernels", "screening", "controller", "latency"))
+def test_help_is_at_hand_for_every_verb(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = run("bench", "--help")
+    assert (code, err) == (0, "")
+    assert "..." not in out.split("Commands:")[1]  # nothing is cut
+    for verb in ("proxies", "kernels", "screening", "controller", "latency"):
+        assert f"\n  {verb} " in out
+        code, own, err = run("bench", verb, "--help")
+        assert (code, err) == (0, "")
+        assert own.startswith(f"Usage: rlsearch bench {verb} ")
+        assert max(map(len, own.splitlines())) <= 80
 
 
 def test_kernels_as_json_and_as_a_file(run):
