@@ -14,8 +14,9 @@ from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.judging import Judge, PlainReward
+from rlsearch.judging import Judge
 from rlsearch.rewards.latency import machine
+from rlsearch.rewards.plain import PlainReward
 from rlsearch.rewards.protocol import RewardResult
 from rlsearch.storage.archive import Archive
 from rlsearch.threads import one_thread
@@ -69,8 +70,8 @@ class _TimedJudge(Judge):
 
     watch: Stopwatch
 
-    def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:
-        return self.watch.around("judging", super().__call__)(formulas)
+    def __call__(self, formulas: Sequence[Formula], rung: int = 0) -> list[RewardResult]:
+        return self.watch.around("judging", super().__call__)(formulas, rung)
 
 
 def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlsearch.bench.limits import copying
 from rlsearch.bench.report import Limit, Report, Row, cost_rows
-from rlsearch.bench.timing import Times, clock_of, in_turn
+from rlsearch.bench.timing import clock_of, in_turn
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel, TorchKernel, default_kernel
 from rlsearch.kernels.base import Activation
@@ -16,16 +17,15 @@ from rlsearch.threads import one_thread
 from rlsearch.trainings import Watcher
 
 FORMULAS: Mapping[str, Formula] = {
-    text: Formula.parse(text) for text in ("relu(x)", "silu(x)", "mish(x)", "gelu(x)", "x*erf(x) + min(gauss(x), x)")
+    text: Formula.parse(text)
+    for text in ("relu(x)", "silu(x)", "mish(x)", "gelu(x)", "x*erf(x) + min(gauss(x), x)", "swiglu(x, g)")
 }
-"""From one to six operators, by the name to show."""
+"""From one to six operators, and a gated one, by the name to show."""
 
 ELEMENTS = {"cpu": (2**13, 2**16, 2**20), "cuda": (2**13, 2**16, 2**20, 2**22, 2**26)}
 """By device type: a proxy's layer, a core's second-level cache, memory; on a GPU what fills it too."""
 
 _PIECE = 0.02  # seconds
-_MOVED = 5  # numbers per element: x is read and y written; x and y's gradient are read and x's gradient is written
-_COPIED = 4  # numbers per element: two are read, two are written
 _COPY = "copy"
 
 
@@ -34,10 +34,24 @@ class EagerKernel:
 
     name = "eager"
 
-    def population(self, formulas: Sequence[Formula]) -> Activation:
-        """Returns the module of the one formula, which works on any shape."""
+    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> Activation:
+        """Returns the activation of the one formula."""
+        return _Eager(formulas, inputs)
+
+
+class _Eager:
+    def __init__(self, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
+        self._inputs = inputs
+        self.load(formulas)
+
+    def load(self, formulas: Sequence[Formula]) -> None:
         (formula,) = formulas
-        return formula.to_module()
+        self._module = formula.to_module()
+        self._taken = [self._inputs.index(name) for name in formula.inputs]
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        result: Tensor = self._module(*(inputs[i] for i in self._taken))
+        return result
 
 
 def available_kernels(device: str) -> dict[str, Kernel]:
@@ -70,26 +84,30 @@ def bench_kernels(
     with one_thread():
         for dtype, n in sizes:
             numbers = f"{n:,} elements, {str(dtype).removeprefix('torch.')}"
-            copied: list[Times] = []
+            bandwidths: list[float] = []
             for text, formula in formulas.items():
                 ways = {name: _call(kernel, formula, n, device, dtype) for name, kernel in kernels.items()}
-                # As many bytes as x, y and their gradients have, so that the copy sees the same cache.
-                times = in_turn({**ways, _COPY: copying(2 * n, device, dtype)}, rounds, clock, piece=_PIECE)
-                copied.append(times.pop(_COPY))
+                # Inputs are read and the output written; all of them and the output's gradient are read, and the
+                # inputs' gradients written. The copy is of as many bytes as all of these have: it sees the same cache.
+                n_inputs = len(formula.inputs)
+                moved, copied = 3 * n_inputs + 2, 2 * (1 + n_inputs)  # numbers per element
+                times = in_turn({**ways, _COPY: copying(copied // 2 * n, device, dtype)}, rounds, clock, piece=_PIECE)
+                copy = times.pop(_COPY)
+                bandwidths.append(copied * n * dtype.itemsize / float(np.median(copy)))
                 costs = {name: 1e9 * seconds / n for name, seconds in times.items()}
-                at_limit = 1e9 * copied[-1] / n * _MOVED / _COPIED
+                at_limit = 1e9 * copy / n * moved / copied
                 rows += cost_rows(
                     f"forward plus backward of {numbers}", text, "ns per element", costs, EagerKernel.name, at_limit
                 )
                 watch("formulas", len(rows) // len(ways), len(sizes) * len(formulas))
-            rate = _COPIED * n * dtype.itemsize / float(np.median(copied))
-            limits.append(Limit(f"copy bandwidth at {numbers}", rate / 1e9, "GB/s"))
+            limits.append(Limit(f"copy bandwidth at {numbers}", float(np.median(bandwidths)) / 1e9, "GB/s"))
     return Report("kernels", machine(device), next(iter(kernels)), clock.name, rounds, tuple(limits), tuple(rows))
 
 
 def _call(kernel: Kernel, formula: Formula, n: int, device: str, dtype: torch.dtype) -> Callable[[], object]:
-    activation = kernel.population([formula])
+    activation = kernel.population([formula], formula.inputs)
     generator = torch.Generator().manual_seed(0)
-    x, outer = (torch.randn(1, n, generator=generator).to(device, dtype) for _ in range(2))
-    x.requires_grad_()
-    return lambda: torch.autograd.grad(activation(x), x, outer)
+    outer, *inputs = (torch.randn(1, n, generator=generator).to(device, dtype) for _ in ("", *formula.inputs))
+    for x in inputs:
+        x.requires_grad_()
+    return lambda: torch.autograd.grad(activation(*inputs), inputs, outer)

@@ -80,9 +80,9 @@ def kernels(
     from rlsearch.progress import counting
 
     _check_new(output)
-    sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas) or FORMULAS, _resolved(device).device
+    sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x", "g")), _resolved(device).device
     with counting() as watch:
-        report = bench_kernels(on, chosen, sizes or None, rounds, watch)
+        report = bench_kernels(on, chosen or FORMULAS, sizes or None, rounds, watch)
     _give(report, output, as_json)
 
 
@@ -124,7 +124,7 @@ def latency(
     from rlsearch.progress import counting
 
     _check_new(output)
-    chosen, on = _parsed(formulas) or KNOWN, _resolved(device).device
+    chosen, on = _parsed(formulas, ("x",)) or KNOWN, _resolved(device).device
     with counting() as watch:
         report = bench_latency(on, chosen, rounds=rounds, watch=watch)
     _give(report, output, as_json)
@@ -140,13 +140,15 @@ def _resolved(device: str | None, config: Path | None = None, overrides: list[st
     return resolve(load_config(config, [*(overrides or []), *([f"device={device}"] if device else [])]))
 
 
-def _parsed(formulas: list[str] | None) -> "dict[str, Formula]":
+def _parsed(formulas: list[str] | None, inputs: tuple[str, ...]) -> "dict[str, Formula]":
     from rlsearch.formula import Formula
 
     parsed = {text: Formula.parse(text) for text in formulas or []}
     for text, formula in parsed.items():
-        if formula.inputs != ("x",):
-            raise InputError(f"'{text}' has the inputs {', '.join(formula.inputs)}; kernels take formulas of x alone")
+        if not set(formula.inputs) <= set(inputs):
+            raise InputError(
+                f"'{text}' has the inputs {', '.join(formula.inputs)}; expected {' and '.join(inputs)} alone"
+            )
     return parsed
 
 

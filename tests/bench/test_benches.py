@@ -26,7 +26,7 @@ from rlsearch.rewards.latency import Latency, LatencyCosts
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
 
-RELU, SILU = Formula.parse("relu(x)"), Formula.parse("silu(x)")
+RELU, SILU, SWIGLU = (Formula.parse(text) for text in ("relu(x)", "silu(x)", "swiglu(x, g)"))
 KERNELS = list(available_kernels("cpu"))  # without numba there is one less
 TINY = ProxySettings(**DIGITS)
 
@@ -75,7 +75,7 @@ def test_random_formulas_are_the_same_ones_each_time():
 
 def test_kernels():
     told = []
-    report = bench_kernels("cpu", {"a": RELU, "b": SILU}, [64, 128], 2, lambda *progress: told.append(progress))
+    report = bench_kernels("cpu", {"a": RELU, "b": SWIGLU}, [64, 128], 2, lambda *progress: told.append(progress))
     both = [(case, way) for case in "ab" for way in KERNELS]
     assert cases(report) == {
         "forward plus backward of 64 elements, float32": both,
@@ -92,12 +92,17 @@ def test_kernels():
     assert_sound(report)
 
 
-def test_the_eager_kernel_computes_the_same():
-    x = torch.linspace(-4, 4, 50).reshape(1, -1).requires_grad_()
+@pytest.mark.parametrize("formula", [SILU, SWIGLU], ids=str)
+def test_the_eager_kernel_computes_the_same(formula):
+    inputs = [
+        torch.linspace(a, 4, 50).reshape(1, -1).requires_grad_() for a, _ in zip((-4, -2), formula.inputs, strict=False)
+    ]
     results = []
     for kernel in (EagerKernel(), TorchKernel()):
-        y = kernel.population([SILU])(x)
-        results.append((y, *torch.autograd.grad(y.sum(), x)))
+        activation = kernel.population([RELU], formula.inputs)
+        activation.load([formula])
+        y = activation(*inputs)
+        results.append((y, *torch.autograd.grad(y.sum(), inputs)))
     for eager, dual in zip(*results, strict=True):
         torch.testing.assert_close(eager, dual)
 
