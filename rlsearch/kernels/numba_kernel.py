@@ -61,18 +61,8 @@ class _Population:
     """The packed programs of a population, and their interpreter; for float32 tensors on the CPU."""
 
     def __init__(self, interpreter: Any, programs: Sequence[Program]) -> None:
-        packed = [_pack(program) for program in programs]
-        counts = [len(program.instructions) for program in programs]
-        with np.errstate(over="ignore"):
-            constants = np.array([c for _, constants, _, _ in packed for c in constants]).astype(np.float32)
         self._interpreter = interpreter
-        self._programs = (
-            np.array([row for rows, _, _, _ in packed for row in rows], dtype=np.int32).reshape(-1, 4),
-            constants,
-            np.cumsum([0, *counts], dtype=np.int32),
-            np.array([result for _, _, result, _ in packed], dtype=np.int32),
-            max(slots for _, _, _, slots in packed),
-        )
+        self._programs = packed(programs)
 
     def value(self, x: Tensor) -> Tensor:
         x = x.detach().contiguous()
@@ -90,6 +80,21 @@ class _Population:
 def _rows(x: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = x.view(len(x), -1 if x.numel() else 0).numpy()
     return array
+
+
+def packed(programs: Sequence[Program]) -> tuple[Any, ...]:
+    """Returns the interpreter's first arguments: rows, constants, where each program starts, results, slots."""
+    parts = [_pack(program) for program in programs]
+    counts = [len(program.instructions) for program in programs]
+    with np.errstate(over="ignore"):
+        constants = np.array([c for _, constants, _, _ in parts for c in constants]).astype(np.float32)
+    return (
+        np.array([row for rows, _, _, _ in parts for row in rows], dtype=np.int32).reshape(-1, 4),
+        constants,
+        np.cumsum([0, *counts], dtype=np.int32),
+        np.array([result for _, _, result, _ in parts], dtype=np.int32),
+        max(slots for _, _, _, slots in parts),
+    )
 
 
 def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, int]:

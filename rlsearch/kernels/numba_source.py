@@ -181,19 +181,30 @@ def load_interpreter() -> ModuleType:
             f"the operator table calls {missing[0]!r}, which {numba_functions.__file__} lacks; define it there, "
             "or use the torch kernel"
         )
-    source = interpreter_source()
-    # numba looks whether the interpreter's own file has changed, not whether the functions that it calls have.
-    digest = hashlib.blake2b((source + inspect.getsource(numba_functions)).encode(), digest_size=8).hexdigest()
-    name = f"rlsearch_interpreter_{digest}"
+    return load_compiled("interpreter", interpreter_source, inspect.getsource(numba_functions))
+
+
+def load_compiled(stem: str, source: Callable[[bool], str], depends_on: str) -> ModuleType:
+    """Returns a module of functions that numba compiles, as it is kept in the machine's cache folder.
+
+    Args:
+        stem: Of the module's name.
+        source: The module's text, given whether its functions' machine code is to be kept.
+        depends_on: What else decides the machine code: numba looks whether the module's own file has changed, not
+            whether the functions that it calls have.
+    """
+    text = source(True)
+    digest = hashlib.blake2b((text + depends_on).encode(), digest_size=8).hexdigest()
+    name = f"rlsearch_{stem}_{digest}"
     if name not in sys.modules:
         path = cache_folder() / "kernels" / f"{name}.py"
         try:
-            _write(path, source)
+            _write(path, text)
             sys.modules[name] = _load(name, path)
         except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder for the machine code
             _LOGGER.warning("compiling the numba kernel in every process: it cannot be kept (%s)", error)
             module = ModuleType(name)
-            exec(interpreter_source(cached=False), module.__dict__)
+            exec(source(False), module.__dict__)
             sys.modules[name] = module
     return sys.modules[name]
 
