@@ -29,6 +29,7 @@ from rlsearch.threads import no_denormals
 
 Reals = NDArray[np.float32]
 
+_TAKES_PIECES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS's names of processors with AVX-512
 _ROWS = 128  # examples scored at once, if a batch has fewer
 
 
@@ -45,11 +46,14 @@ class NativeTrainer:
     def __init__(self, settings: ProxySettings) -> None:
         self.settings = settings
         self._compiled = load_trainer()
-        self._sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+        address = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
         self._libraries = ThreadpoolController()  # finds scipy's BLAS, which the line before has loaded
+        self._blas = (address, any(library.get("architecture") in _TAKES_PIECES for library in self._libraries.info()))
         self._data = load_dataset(settings)
+        self._taps = PopulationConv1d.kernel_size if settings.network == "conv1d" else 1
         self._rows = max(settings.batch_size, _ROWS)
-        self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, settings, self._inputs("train"), self._rows)
+        n_features = self._data.train.inputs.shape[1]
+        self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, settings, n_features, self._rows)
         self._state = tuple(_aligned(n_weights) for _ in range(4))
         sizes = (n_kept, n_flowing, n_flowing, N_CLASSES * self._rows)
         self._buffers = tuple(_aligned(size) for size in sizes)
@@ -71,11 +75,11 @@ class NativeTrainer:
             state.fill(0)
         adam, rate = self.settings.optimiser == "adam", self.settings.learning_rate
         arguments = (self._inputs("train"), self._labels("train"), orders, self._buffers, adam, rate)
-        if not self._compiled.train(self._sgemm, program, self._plan, self._state, *arguments):
+        if not self._compiled.train(self._blas, program, self._plan, self._state, *arguments):
             return None
         labels = self._labels(part)
         data = (self._inputs(part), labels, self._rows, self._buffers)
-        right: int = self._compiled.score(self._sgemm, program, self._plan, self._state[0], *data)
+        right: int = self._compiled.score(self._blas, program, self._plan, self._state[0], *data)
         return right / len(labels) if right >= 0 else None
 
     def _inputs(self, part: str) -> Reals:
@@ -89,9 +93,13 @@ class NativeTrainer:
     def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
         """Returns the initial weights, each layer's bias behind them as one more row, and the order of the examples."""
         network = initial_networks(self.settings, [seed], torch.relu)
-        pieces = [piece for layer in network.layers for piece in (layer.weight, layer.bias)]
-        pieces += [piece for norm in network.norms for piece in norm.parameters()]
+        pieces = []
+        for layer in network.layers:
+            channels = layer.weight.shape[1] // self._taps
+            by_tap = layer.weight.unflatten(1, (channels, self._taps)).transpose(1, 2)
+            pieces += [by_tap, layer.bias]
         pieces += [piece[..., :N_CLASSES] for piece in (network.head.weight, network.head.bias)]
+        pieces += [piece for norm in network.norms for piece in norm.parameters()]
         return torch.cat([piece.detach().flatten() for piece in pieces]).numpy(), batches(self.settings, seed).numpy()
 
 
@@ -105,32 +113,45 @@ def load_trainer() -> ModuleType:
     return load_compiled("trainer", source, interpreter_source() + inspect.getsource(numba_functions))
 
 
-def _plan(
-    compiled: ModuleType, settings: ProxySettings, inputs: Reals, rows: int
-) -> tuple[NDArray[np.int64], int, int, int]:
-    """Returns where everything lies: the plan, and the sizes of the state and of two buffers."""
-    taps = PopulationConv1d.kernel_size if settings.network == "conv1d" else 1
+def _plan(compiled: ModuleType, settings: ProxySettings, n_features: int, rows: int) -> tuple[NDArray[np.int64], ...]:
+    """Returns where everything lies: the plan, and the sizes of the weights, of what is kept and of what flows."""
+    convolving = settings.network == "conv1d"
+    channels, positions = (1, n_features) if convolving else (n_features, 1)
     plan = np.zeros((len(settings.widths) + 1, compiled.N_FIELDS), np.int64)
-    n_weights = n_kept = n_flowing = 0
-    channels, positions = (1, inputs.shape[1]) if taps > 1 else (inputs.shape[1], 1)
-    n_flowing = channels * positions * rows
-    for layer, width in zip(plan, settings.widths, strict=False):
-        n_in, positions_in = channels * taps, positions
-        channels, positions = width, positions // 2 if taps > 1 else 1
-        columns = positions * rows
-        offsets = [0, *np.cumsum([_up((n_in + 1) * columns), _up(width * columns), _up(width * columns)])]
-        layer[:] = [n_in, width, positions_in, positions, n_weights, -1, *(n_kept + offset for offset in offsets)]
-        n_weights += (n_in + 1) * width
-        n_kept += offsets[-1] + _up(columns)
-        n_flowing = max(n_flowing, n_in * columns, width * columns)
+    weights = kept = flowing = 0
+
+    def keep(count: int) -> int:
+        nonlocal kept
+        kept += _up(count * rows)
+        return kept - _up(count * rows)
+
+    for i, width in enumerate((*settings.widths, N_CLASSES)):
+        convolution = convolving and i < len(settings.widths)
+        taps, pads = (PopulationConv1d.kernel_size, 2) if convolution else (1, 0)
+        positions_in, positions = positions, positions // 2 if convolution else 1
+        fields = {
+            "TAPS": taps,
+            "CHANNELS": channels,
+            "OUTPUTS": width,
+            "POSITIONS_IN": positions_in,
+            "POSITIONS": positions,
+            "WEIGHTS": weights,
+            "NORM": -1,
+            "INPUT": keep((positions_in + pads) * channels),
+            "SLOPE": keep(positions * width),
+            "HAT": keep(positions * width),
+            "RATE": keep(positions),
+        }
+        for name, value in fields.items():
+            plan[i, getattr(compiled, name)] = value
+        weights += (taps * channels + 1) * width
+        flowing = max(flowing, (positions_in + pads) * channels * rows)
+        channels = width
     if settings.normalisation == "layer":
         for layer in plan[:-1]:
-            layer[compiled.NORM] = n_weights
-            n_weights += 2 * layer[compiled.OUTPUTS]
-    plan[-1] = [channels, N_CLASSES, positions, 1, n_weights, -1, n_kept, 0, 0, 0]
-    n_weights += (channels + 1) * N_CLASSES
-    n_kept += (channels + 1) * rows
-    return plan, n_weights, n_kept, max(n_flowing, N_CLASSES * rows)
+            layer[compiled.NORM] = weights
+            weights += 2 * layer[compiled.OUTPUTS]
+    return plan, weights, kept, flowing
 
 
 def _up(count: int) -> int:

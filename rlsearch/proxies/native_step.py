@@ -1,9 +1,9 @@
 """One member's whole training and its scoring, compiled by numba; see :mod:`rlsearch.proxies.native`.
 
-Everything is feature-major: a matrix has a row per feature and a column per example (in the convolutional net per
-position and example, positions first). So normalisation, softmax and argmax run over rows that lie side by side and
-become vector instructions, windows are copies of whole rows, and a last row of ones in a layer's input makes its bias
-a row of its weights: neither the sum of the bias's gradient nor its addition is a pass of its own.
+Numbers of all examples lie side by side: a layer's values are ``[positions, features, examples]``, with one position
+in the MLP. So normalisation, softmax and argmax run over rows that become vector instructions, and a convolution
+needs no windows: those of a position are a matrix ``[taps * channels, examples]`` inside its input, a row of zeros
+per channel before and behind, and where they overlap their gradients are added up by the product itself.
 
 This file is not imported under its own name: :func:`~rlsearch.proxies.native.load_trainer` copies it into the
 machine's cache folder, where numba keeps the machine code beside it.
@@ -26,30 +26,27 @@ _value, _value_and_slope = _interpreter.value, _interpreter.value_and_slope
 _compiled = numba.njit(error_model="numpy")
 
 # The columns of a plan, which has a row per layer and one for the head; offsets count numbers of a buffer.
-INPUTS, OUTPUTS, POSITIONS_IN, POSITIONS, WEIGHTS, NORM, X, SLOPE, HAT, RATE = range(10)
-N_FIELDS = 10
+TAPS, CHANNELS, OUTPUTS, POSITIONS_IN, POSITIONS, WEIGHTS, NORM, INPUT, SLOPE, HAT, RATE = range(11)
+N_FIELDS = 11
 
-_TAPS = 4  # of a convolution; PopulationConv1d.kernel_size
-_BETA1, _BETA2, _EPSILON, _MOMENTUM = 0.9, 0.999, 1e-8, 0.9  # torch's defaults; _optimiser's momentum
+_STRIDE, _PAD = 2, 1  # of a convolution, see PopulationConv1d
+_BETA1, _BETA2, _EPSILON, _MOMENTUM = 0.9, 0.999, 1e-8, 0.9  # torch's defaults, and the population trainer's momentum
 _NORM_EPSILON = 1e-5  # torch's layer_norm
-_SMALL = 1_000_000  # multiply-adds up to which OpenBLAS takes operands as they are (sgemm_small_kernel_permit_skylakex.c)
+_SMALL, _SMALL_TURNED = 1_000_000, 1200  # see _product
 
 
 @intrinsic
-def _sgemm(typing, address, turned, m, n, k, a, a_step, b, b_step, c, c_step):
-    """Calls BLAS for ``c[m, n] = a[m, k] @ b[k, n]``, row-major, each row ``step`` numbers after the one before."""
-    integers = [numba.int64] * 3
-    signature = numba.void(
-        numba.int64, numba.boolean, *integers, a, numba.int64, b, numba.int64, c, numba.int64
-    )
+def _sgemm(typing, address, a_turned, b_turned, m, n, k, a, a_step, b, b_step, c):
+    """Calls BLAS for ``c[m, n] += a[m, k] @ b[k, n]``, row-major; ``step`` numbers lie from one stored row to the next."""
+    flags, sizes = [numba.boolean] * 2, [numba.int64] * 3
+    signature = numba.void(numba.int64, *flags, *sizes, a, numba.int64, b, numba.int64, c)
 
     def generate(context, builder, signature, arguments):
-        address, turned, m, n, k, *rest = arguments
         real, integer, character = ir.FloatType(), ir.IntType(32), ir.IntType(8)
-        pointers = {kind: kind.as_pointer() for kind in (real, integer, character)}
+        address, a_turned, b_turned, m, n, k, _, a_step, _, b_step, _ = arguments
 
-        def data(position):
-            return context.make_array(signature.args[position])(context, builder, arguments[position]).data
+        def data(at):
+            return context.make_array(signature.args[at])(context, builder, arguments[at]).data
 
         def passed(value):
             return cgutils.alloca_once_value(builder, value)
@@ -57,50 +54,56 @@ def _sgemm(typing, address, turned, m, n, k, a, a_step, b, b_step, c, c_step):
         def number(value):
             return passed(builder.trunc(value, integer))
 
-        order = [character] * 2 + [integer] * 3 + [real, real, integer, real, integer, real, real, integer]
-        kind = ir.FunctionType(ir.VoidType(), [pointers[each] for each in order])
+        def letter(turned):
+            return passed(builder.select(turned, character(ord("T")), character(ord("N"))))
+
         # BLAS is column-major: it sees every matrix transposed, and computes c.T = b.T @ a.T.
-        swapped = builder.select(turned, character(ord("T")), character(ord("N")))
-        a_step, b_step, c_step = rest[1], rest[3], rest[5]
-        builder.call(
-            builder.inttoptr(address, kind.as_pointer()),
-            [
-                passed(character(ord("N"))),
-                passed(swapped),
-                number(n),
-                number(m),
-                number(k),
-                passed(real(1.0)),
-                data(7),
-                number(b_step),
-                data(5),
-                number(a_step),
-                passed(real(0.0)),
-                data(9),
-                number(c_step),
-            ],
-        )
+        one = passed(real(1.0))
+        call = [letter(b_turned), letter(a_turned), number(n), number(m), number(k), one, data(8), number(b_step)]
+        call += [data(6), number(a_step), one, data(10), number(n)]
+        function = ir.FunctionType(ir.VoidType(), [each.type for each in call])
+        builder.call(builder.inttoptr(address, function.as_pointer()), call)
         return context.get_dummy_value()
 
     return signature, generate
 
 
 @_compiled
-def _product(sgemm, turned, m, n, k, a, b, c):
-    """``c[m, n] = a[m, k] @ b[k, n]``; where ``turned``, a is stored as ``[k, m]``.
+def _product(blas, a_turned, b_turned, m, n, k, a, b, c):
+    """``c[m, n] += a[m, k] @ b[k, n]``; where turned, a is stored as ``[k, m]`` and b as ``[n, k]``.
 
-    In pieces that BLAS does not copy first, which are up to twice as fast; a large product is left whole.
+    Where OpenBLAS can, in pieces that it takes as they are instead of copying them first, which is up to twice as
+    fast: up to 10^6 multiply-adds, and 1200 results if b is turned (its sgemm_small_kernel_permit_skylakex.c).
     """
-    pieces = (m * n * k + _SMALL - 1) // _SMALL
-    rows = ((m + pieces - 1) // pieces + 3) // 4 * 4
-    if rows < 8:
-        rows = m
+    address, takes_pieces = blas
+    rows = m
+    if takes_pieces:
+        pieces = (m * n * k + _SMALL - 1) // _SMALL
+        fitting = ((m + pieces - 1) // pieces + 3) // 4 * 4
+        if b_turned:
+            fitting = min(fitting, _SMALL_TURNED // n)
+        if fitting >= 8:
+            rows = fitting
+    a_step, b_step = m if a_turned else k, k if b_turned else n
     for start in range(0, m, rows):
-        count = min(rows, m - start)
-        if turned:
-            _sgemm(sgemm, True, count, n, k, a[start:], m, b, n, c[start * n :], n)
-        else:
-            _sgemm(sgemm, False, count, n, k, a[start * k :], k, b, n, c[start * n :], n)
+        first = a[start if a_turned else start * k :]
+        _sgemm(address, a_turned, b_turned, min(rows, m - start), n, k, first, a_step, b, b_step, c[start * n :])
+
+
+@numba.njit(error_model="numpy", fastmath={"reassoc"})  # NaN lives; the sum's order is fixed by its length
+def _sum_of_products(a, b):
+    total = F(0)
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@numba.njit(error_model="numpy", fastmath={"reassoc"})
+def _sum(a):
+    total = F(0)
+    for i in range(a.size):
+        total += a[i]
+    return total
 
 
 @_compiled
@@ -114,57 +117,65 @@ def _gather(inputs, examples, into):
 
 
 @_compiled
-def _unfold(flow, channels, positions_in, positions, count, into):
-    """Writes the windows of a sequence: row ``4 c + tap`` of position p is row c at position ``2 p + tap - 1``."""
-    for row in range(channels * _TAPS):
-        source = flow[row // _TAPS * positions_in * count : (row // _TAPS + 1) * positions_in * count]
-        target = into[row * positions * count : (row + 1) * positions * count]
-        for position in range(positions):
-            at = 2 * position + row % _TAPS - 1
-            if 0 <= at < positions_in:
-                target[position * count : (position + 1) * count] = source[at * count : (at + 1) * count]
-            else:
-                target[position * count : (position + 1) * count] = 0
+def _average(blocks, positions, size):
+    """Writes the mean over positions into the first."""
+    if positions > 1:
+        mean = blocks[:size]
+        for position in range(1, positions):
+            block = blocks[position * size : (position + 1) * size]
+            for i in range(size):
+                mean[i] += block[i]
+        for i in range(size):
+            mean[i] /= F(positions)
 
 
 @_compiled
-def _fold(windows, channels, positions_in, positions, count, into):
-    """Adds up what :func:`_unfold` spread."""
-    into[: channels * positions_in * count] = 0
-    for row in range(channels * _TAPS):
-        target = into[row // _TAPS * positions_in * count : (row // _TAPS + 1) * positions_in * count]
-        source = windows[row * positions * count : (row + 1) * positions * count]
-        for position in range(positions):
-            at = 2 * position + row % _TAPS - 1
-            if 0 <= at < positions_in:
-                a, b = target[at * count : (at + 1) * count], source[position * count : (position + 1) * count]
-                for i in range(count):
-                    a[i] += b[i]
+def _spread(blocks, positions, size):
+    """Hands the first position's gradient, of a mean, to all."""
+    if positions > 1:
+        mean = blocks[:size]
+        for i in range(size):
+            mean[i] /= F(positions)
+        for position in range(1, positions):
+            blocks[position * size : (position + 1) * size] = mean
 
 
 @_compiled
-def _average(flow, channels, positions, count, into):
-    """Writes the mean over positions."""
-    for channel in range(channels):
-        target = into[channel * count : (channel + 1) * count]
-        target[:] = 0
-        for position in range(channel * positions, (channel + 1) * positions):
-            source = flow[position * count : (position + 1) * count]
-            for i in range(count):
-                target[i] += source[i]
-        for i in range(count):
-            target[i] /= F(positions)
+def _pads(layer, count):
+    """Returns how many zeros lie before a layer's input, and behind it."""
+    return _PAD * layer[CHANNELS] * count if layer[TAPS] > 1 else 0
 
 
 @_compiled
-def _spread(gradient, channels, positions, count, into):
-    """Hands the gradient of a mean back to its positions."""
-    for channel in range(channels):
-        source = gradient[channel * count : (channel + 1) * count]
-        for position in range(channel * positions, (channel + 1) * positions):
-            target = into[position * count : (position + 1) * count]
-            for i in range(count):
-                target[i] = source[i] / F(positions)
+def _linear(blas, layer, count, weights, x, z):
+    """``z[p] = W.T @ x[window of p] + bias`` for every position p."""
+    n_in, n_out = layer[TAPS] * layer[CHANNELS], layer[OUTPUTS]
+    matrix = weights[layer[WEIGHTS] :]
+    bias = weights[layer[WEIGHTS] + n_in * n_out :]
+    for position in range(layer[POSITIONS]):
+        block = z[position * n_out * count : (position + 1) * n_out * count]
+        for j in range(n_out):
+            block[j * count : (j + 1) * count] = bias[j]
+        window = x[_STRIDE * position * layer[CHANNELS] * count :]
+        _product(blas, True, False, n_out, count, n_in, matrix, window, block)
+
+
+@_compiled
+def _linear_back(blas, layer, count, weights, x, d, gradient, d_x, wanted):
+    """Adds to the gradient of a layer's weights, and where wanted writes that of its input."""
+    n_in, n_out = layer[TAPS] * layer[CHANNELS], layer[OUTPUTS]
+    matrix, matrix_gradient = weights[layer[WEIGHTS] :], gradient[layer[WEIGHTS] :]
+    bias_gradient = gradient[layer[WEIGHTS] + n_in * n_out :]
+    if wanted:
+        d_x[: layer[POSITIONS_IN] * layer[CHANNELS] * count + 2 * _pads(layer, count)] = 0
+    for position in range(layer[POSITIONS]):
+        block = d[position * n_out * count : (position + 1) * n_out * count]
+        at = _STRIDE * position * layer[CHANNELS] * count
+        _product(blas, False, True, n_in, n_out, count, x[at:], block, matrix_gradient)
+        for j in range(n_out):
+            bias_gradient[j] += _sum(block[j * count : (j + 1) * count])
+        if wanted:
+            _product(blas, False, False, n_in, count, n_out, matrix, block, d_x[at:])
 
 
 @_compiled
@@ -194,22 +205,6 @@ def _normalise(z, outputs, columns, scale, shift, hat, rate, mean):
             row[i] = normal[i] * factor + term
 
 
-@numba.njit(error_model="numpy", fastmath={"reassoc"})  # NaN lives; the sum's order is fixed by its length
-def _sum_of_products(a, b):
-    total = F(0)
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-@numba.njit(error_model="numpy", fastmath={"reassoc"})
-def _sum(a):
-    total = F(0)
-    for i in range(a.size):
-        total += a[i]
-    return total
-
-
 @_compiled
 def _normalise_back(d, outputs, columns, scale, hat, rate, scale_gradient, shift_gradient, sums):
     """Takes the gradient through :func:`_normalise`, in place."""
@@ -218,7 +213,8 @@ def _normalise_back(d, outputs, columns, scale, hat, rate, scale_gradient, shift
     tilted[:] = 0
     for j in range(outputs):
         row, normal = d[j * columns : (j + 1) * columns], hat[j * columns : (j + 1) * columns]
-        scale_gradient[j], shift_gradient[j] = _sum_of_products(row, normal), _sum(row)
+        scale_gradient[j] += _sum_of_products(row, normal)
+        shift_gradient[j] += _sum(row)
         factor = scale[j]
         for i in range(columns):
             row[i] *= factor
@@ -230,17 +226,6 @@ def _normalise_back(d, outputs, columns, scale, hat, rate, scale_gradient, shift
         row, normal = d[j * columns : (j + 1) * columns], hat[j * columns : (j + 1) * columns]
         for i in range(columns):
             row[i] = rate[i] * (row[i] - (plain[i] + normal[i] * tilted[i]) / F(outputs))
-
-
-@_compiled
-def _turn(a, rows, columns, into):
-    """Transposes; sixteen columns at a time stay in the first-level cache."""
-    for start in range(0, columns, 16):
-        stop = min(start + 16, columns)
-        for j in range(rows):
-            row = a[j * columns : (j + 1) * columns]
-            for i in range(start, stop):
-                into[i * rows + j] = row[i]
 
 
 @_compiled
@@ -270,72 +255,74 @@ def _softmax_gradient(logits, labels, examples, sums):
 
 
 @_compiled
-def _forward(sgemm, program, plan, weights, inputs, examples, buffers, slopes):
+def _normalised(layer, count, weights, z, work, spare):
+    """Normalises every position, where the network does."""
+    norm, size = layer[NORM], layer[OUTPUTS] * count
+    if norm >= 0:
+        scale, shift = weights[norm:], weights[norm + layer[OUTPUTS] :]
+        for position in range(layer[POSITIONS]):
+            hat, rate = work[layer[HAT] + position * size :], work[layer[RATE] + position * count :]
+            _normalise(z[position * size :], layer[OUTPUTS], count, scale, shift, hat, rate, spare)
+
+
+@_compiled
+def _normalised_back(layer, count, weights, d, work, gradient, spare):
+    norm, size = layer[NORM], layer[OUTPUTS] * count
+    if norm >= 0:
+        scale, scale_gradient, shift_gradient = weights[norm:], gradient[norm:], gradient[norm + layer[OUTPUTS] :]
+        for position in range(layer[POSITIONS]):
+            hat, rate = work[layer[HAT] + position * size :], work[layer[RATE] + position * count :]
+            block = d[position * size :]
+            _normalise_back(
+                block, layer[OUTPUTS], count, scale, hat, rate, scale_gradient, shift_gradient, spare
+            )
+
+
+@_compiled
+def _forward(blas, program, plan, weights, inputs, examples, buffers, slopes):
     """Computes the logits of the chosen examples into ``buffers[3]``; where wanted, with all that training needs."""
     instructions, constants, starts, results, n_slots = program
-    work, flow, other, logits = buffers
-    count, head = examples.size, len(plan) - 1
-    convolving = plan[0, POSITIONS_IN] > 1
-    _gather(inputs, examples, flow if convolving else work[plan[0, X] :])
-    for layer in range(head + 1):
-        n_in, n_out = plan[layer, INPUTS], plan[layer, OUTPUTS]
-        positions_in, positions = plan[layer, POSITIONS_IN], plan[layer, POSITIONS]
-        columns = positions * count
-        x, z = work[plan[layer, X] :], work[plan[layer, SLOPE] :]
-        if convolving and layer < head:
-            _unfold(flow, n_in // _TAPS, positions_in, positions, count, x)
-        elif convolving:
-            _average(flow, n_in, positions_in, count, x)
-        x[n_in * columns : (n_in + 1) * columns] = 1
-        if layer == head:
-            z = logits
-        _product(sgemm, True, n_out, columns, n_in + 1, weights[plan[layer, WEIGHTS] :], x, z)
-        if layer == head:
-            break
-        if plan[layer, NORM] >= 0:
-            scale, shift = weights[plan[layer, NORM] :], weights[plan[layer, NORM] + n_out :]
-            _normalise(z, n_out, columns, scale, shift, work[plan[layer, HAT] :], work[plan[layer, RATE] :], other)
-        size = n_out * columns
+    work, spare, _, logits = buffers
+    count = examples.size
+    _gather(inputs, examples, work[plan[0, INPUT] + _pads(plan[0], count) :])
+    for i in range(len(plan) - 1):
+        layer, following = plan[i], plan[i + 1]
+        x, z = work[layer[INPUT] :], work[layer[SLOPE] :]
+        pad = _pads(layer, count)
+        x[:pad] = 0
+        x[pad + layer[POSITIONS_IN] * layer[CHANNELS] * count :][:pad] = 0
+        _linear(blas, layer, count, weights, x, z)
+        _normalised(layer, count, weights, z, work, spare)
+        size = layer[POSITIONS] * layer[OUTPUTS] * count
         source = z[:size].reshape(1, size)
-        target = (flow if convolving else work[plan[layer + 1, X] :])[:size].reshape(1, size)
+        target = work[following[INPUT] + _pads(following, count) :][:size].reshape(1, size)
         if slopes:  # which take the place of what was activated
             _value_and_slope(instructions, constants, starts, results, n_slots, source, target, source)
         else:
             _value(instructions, constants, starts, results, n_slots, source, target)
+    head = plan[len(plan) - 1]
+    x = work[head[INPUT] :]
+    _average(x, head[POSITIONS_IN], head[CHANNELS] * count)
+    _linear(blas, head, count, weights, x, logits)
 
 
 @_compiled
-def _backward(sgemm, plan, weights, gradient, count, buffers):
+def _backward(blas, plan, weights, gradient, count, buffers):
     """Computes the gradient of all weights from that of the logits, which is ``buffers[3]``."""
-    work, flow, other, d = buffers
-    head = len(plan) - 1
-    convolving = plan[0, POSITIONS_IN] > 1
-    for layer in range(head, -1, -1):
-        n_in, n_out = plan[layer, INPUTS], plan[layer, OUTPUTS]
-        positions_in, positions = plan[layer, POSITIONS_IN], plan[layer, POSITIONS]
-        columns = positions * count
-        if layer < head:
-            slope = work[plan[layer, SLOPE] : plan[layer, SLOPE] + n_out * columns]
-            for i in range(slope.size):
-                d[i] *= slope[i]
-            norm = plan[layer, NORM]
-            if norm >= 0:
-                hat, rate = work[plan[layer, HAT] :], work[plan[layer, RATE] :]
-                scale, shift_gradient = weights[norm:], gradient[norm + n_out :]
-                _normalise_back(d, n_out, columns, scale, hat, rate, gradient[norm:], shift_gradient, other)
-        at = plan[layer, WEIGHTS]
-        _turn(d, n_out, columns, other)
-        _product(sgemm, False, n_in + 1, n_out, columns, work[plan[layer, X] :], other, gradient[at:])
-        if layer == 0:
-            break
-        _product(sgemm, False, n_in, columns, n_out, weights[at:], d, other)
-        if not convolving:
-            flow, other = other, flow
-        elif layer == head:
-            _spread(other, n_in, positions_in, count, flow)
-        else:
-            _fold(other, n_in // _TAPS, positions_in, positions, count, flow)
-        d = flow
+    work, d_x, d_z, d = buffers
+    gradient[:] = 0
+    for i in range(len(plan) - 1, -1, -1):
+        layer = plan[i]
+        if i < len(plan) - 1:
+            slope = work[layer[SLOPE] : layer[SLOPE] + layer[POSITIONS] * layer[OUTPUTS] * count]
+            for j in range(slope.size):
+                d[j] *= slope[j]
+            _normalised_back(layer, count, weights, d, work, gradient, d_x)
+        _linear_back(blas, layer, count, weights, work[layer[INPUT] :], d, gradient, d_x, i > 0)
+        if i == len(plan) - 1:
+            _spread(d_x, layer[POSITIONS_IN], layer[CHANNELS] * count)
+        d = d_x[_pads(layer, count) :]
+        d_x, d_z = d_z, d_x
 
 
 @_compiled
@@ -383,21 +370,22 @@ def _right(logits, labels, examples, best, chosen):
 _REALS, _WHOLE = "float32[::1]", "int64[::1]"
 _PROGRAM = "Tuple((int32[:, ::1], float32[::1], int32[::1], int32[::1], int64))"
 _BUFFERS = f"UniTuple({_REALS}, 4)"
+_BLAS = "Tuple((int64, boolean))"
 _DATA = f"float32[:, ::1], {_WHOLE}"
 
 
 @numba.njit(
-    f"boolean(int64, {_PROGRAM}, int64[:, ::1], UniTuple({_REALS}, 4), {_DATA}, int64[:, ::1], {_BUFFERS}, boolean, "
+    f"boolean({_BLAS}, {_PROGRAM}, int64[:, ::1], UniTuple({_REALS}, 4), {_DATA}, int64[:, ::1], {_BUFFERS}, boolean, "
     "float64)",
     cache=True,
     nogil=True,
     error_model="numpy",
 )
-def train(sgemm, program, plan, state, inputs, labels, orders, buffers, adam, rate):
+def train(blas, program, plan, state, inputs, labels, orders, buffers, adam, rate):
     """Trains one member.
 
     Args:
-        sgemm: The address of BLAS's function.
+        blas: The address of BLAS's sgemm, and whether it gains from small products.
         program: A packed formula; see ``numba_source.py``.
         plan: The layers, ``[layers + 1, N_FIELDS]``.
         state: Weights, their gradient, and two of the optimiser's, each of one size.
@@ -414,14 +402,14 @@ def train(sgemm, program, plan, state, inputs, labels, orders, buffers, adam, ra
     """
     weights, gradient, first, second = state
     head = plan[len(plan) - 1]
-    bias = head[WEIGHTS] + head[INPUTS] * head[OUTPUTS]
+    bias = head[WEIGHTS] + head[CHANNELS] * head[OUTPUTS]
     count = orders.shape[1]
     buffers = (buffers[0], buffers[1], buffers[2], buffers[3][: head[OUTPUTS] * count])
     for step in range(len(orders)):
         examples = orders[step]
-        _forward(sgemm, program, plan, weights, inputs, examples, buffers, True)
+        _forward(blas, program, plan, weights, inputs, examples, buffers, True)
         _softmax_gradient(buffers[3], labels, examples, buffers[1])
-        _backward(sgemm, plan, weights, gradient, count, buffers)
+        _backward(blas, plan, weights, gradient, count, buffers)
         if adam:
             _adam(weights, gradient, first, second, rate, step + 1)
         else:
@@ -432,12 +420,12 @@ def train(sgemm, program, plan, state, inputs, labels, orders, buffers, adam, ra
 
 
 @numba.njit(
-    f"int64(int64, {_PROGRAM}, int64[:, ::1], {_REALS}, {_DATA}, int64, {_BUFFERS})",
+    f"int64({_BLAS}, {_PROGRAM}, int64[:, ::1], {_REALS}, {_DATA}, int64, {_BUFFERS})",
     cache=True,
     nogil=True,
     error_model="numpy",
 )
-def score(sgemm, program, plan, weights, inputs, labels, rows, buffers):
+def score(blas, program, plan, weights, inputs, labels, rows, buffers):
     """Returns how many examples are classified rightly, ``rows`` at a time, or -1 where a logit is not finite."""
     right = 0
     classes = plan[len(plan) - 1, OUTPUTS]
@@ -445,7 +433,7 @@ def score(sgemm, program, plan, weights, inputs, labels, rows, buffers):
     for start in range(0, len(labels), rows):
         examples = np.arange(start, min(start + rows, len(labels)))
         used = (buffers[0], buffers[1], buffers[2], buffers[3][: classes * examples.size])
-        _forward(sgemm, program, plan, weights, inputs, examples, used, False)
+        _forward(blas, program, plan, weights, inputs, examples, used, False)
         found = _right(used[3], labels, examples, buffers[1], chosen)
         if found < 0:
             return -1
