@@ -20,8 +20,9 @@ from rlsearch.kernels import numba_functions
 from rlsearch.kernels.base import checked_programs
 from rlsearch.kernels.numba_kernel import packed
 from rlsearch.kernels.numba_source import interpreter_source, load_compiled
+from rlsearch.proxies import native_product
 from rlsearch.proxies.base import Member
-from rlsearch.proxies.data import N_CLASSES, load_dataset
+from rlsearch.proxies.data import N_CLASSES, Part, load_dataset
 from rlsearch.proxies.networks import PopulationConv1d
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches, initial_networks
@@ -30,7 +31,7 @@ from rlsearch.threads import no_denormals
 Reals = NDArray[np.float32]
 
 _TAKES_PIECES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS's names of processors with AVX-512
-_ROWS = 128  # examples scored at once, if a batch has fewer
+_SCORED_ROWS = 128  # examples at once, or as many as a batch has; their activations stay in cache
 
 
 class NativeTrainer:
@@ -48,10 +49,9 @@ class NativeTrainer:
         self._compiled = load_trainer()
         address = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
         self._libraries = ThreadpoolController()  # finds scipy's BLAS, which the line before has loaded
-        self._blas = (address, any(library.get("architecture") in _TAKES_PIECES for library in self._libraries.info()))
+        self._blas = address, any(library.get("architecture") in _TAKES_PIECES for library in self._libraries.info())
         self._data = load_dataset(settings)
-        self._taps = PopulationConv1d.kernel_size if settings.network == "conv1d" else 1
-        self._rows = max(settings.batch_size, _ROWS)
+        self._rows = max(settings.batch_size, _SCORED_ROWS)
         n_features = self._data.train.inputs.shape[1]
         self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, settings, n_features, self._rows)
         self._state = tuple(_aligned(n_weights) for _ in range(4))
@@ -74,33 +74,30 @@ class NativeTrainer:
         for state in self._state[1:]:
             state.fill(0)
         adam, rate = self.settings.optimiser == "adam", self.settings.learning_rate
-        arguments = (self._inputs("train"), self._labels("train"), orders, self._buffers, adam, rate)
-        if not self._compiled.train(self._blas, program, self._plan, self._state, *arguments):
+        inputs, labels = _arrays(self._data.train)
+        finite = self._compiled.train(
+            self._blas, program, self._plan, self._state, inputs, labels, orders, self._buffers, adam, rate
+        )
+        if not finite:
             return None
-        labels = self._labels(part)
-        data = (self._inputs(part), labels, self._rows, self._buffers)
-        right: int = self._compiled.score(self._blas, program, self._plan, self._state[0], *data)
+        inputs, labels = _arrays(getattr(self._data, part))
+        right: int = self._compiled.score(
+            self._blas, program, self._plan, self._state[0], inputs, labels, self._rows, self._buffers
+        )
         return right / len(labels) if right >= 0 else None
 
-    def _inputs(self, part: str) -> Reals:
-        inputs: Reals = getattr(self._data, part).inputs.numpy()
-        return inputs
-
-    def _labels(self, part: str) -> NDArray[np.int64]:
-        labels: NDArray[np.int64] = getattr(self._data, part).labels.numpy()
-        return labels
-
     def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
-        """Returns the initial weights, each layer's bias behind them as one more row, and the order of the examples."""
+        """Returns what a seed decides: the weights in the order of the plan, and the rows of every batch."""
         network = initial_networks(self.settings, [seed], torch.relu)
         pieces = []
-        for layer in network.layers:
-            channels = layer.weight.shape[1] // self._taps
-            by_tap = layer.weight.unflatten(1, (channels, self._taps)).transpose(1, 2)
-            pieces += [by_tap, layer.bias]
-        pieces += [piece[..., :N_CLASSES] for piece in (network.head.weight, network.head.bias)]
-        pieces += [piece for norm in network.norms for piece in norm.parameters()]
-        return torch.cat([piece.detach().flatten() for piece in pieces]).numpy(), batches(self.settings, seed).numpy()
+        for layer, taps in zip(network.layers, self._plan[:, self._compiled.TAPS], strict=False):
+            weights, bias = layer.parameters()
+            by_channel = weights.reshape(-1, int(taps), weights.shape[-1])
+            pieces += [by_channel.transpose(0, 1), bias]
+        pieces += [weights[..., :N_CLASSES] for weights in network.head.parameters()]
+        pieces += [weights for norm in network.norms for weights in norm.parameters()]
+        start: Reals = torch.cat([piece.detach().flatten() for piece in pieces]).numpy()
+        return start, batches(self.settings, seed).numpy()
 
 
 def load_trainer() -> ModuleType:
@@ -110,14 +107,18 @@ def load_trainer() -> ModuleType:
     def source(cached: bool) -> str:
         return text if cached else text.replace("cache=True", "cache=False")
 
-    return load_compiled("trainer", source, interpreter_source() + inspect.getsource(numba_functions))
+    called = inspect.getsource(numba_functions) + inspect.getsource(native_product)
+    return load_compiled("trainer", source, interpreter_source() + called)
 
 
-def _plan(compiled: ModuleType, settings: ProxySettings, n_features: int, rows: int) -> tuple[NDArray[np.int64], ...]:
+def _plan(
+    compiled: ModuleType, settings: ProxySettings, n_features: int, rows: int
+) -> tuple[NDArray[np.int64], int, int, int]:
     """Returns where everything lies: the plan, and the sizes of the weights, of what is kept and of what flows."""
     convolving = settings.network == "conv1d"
     channels, positions = (1, n_features) if convolving else (n_features, 1)
     plan = np.zeros((len(settings.widths) + 1, compiled.N_FIELDS), np.int64)
+    normalised = settings.normalisation == "layer"
     weights = kept = flowing = 0
 
     def keep(count: int) -> int:
@@ -139,19 +140,23 @@ def _plan(compiled: ModuleType, settings: ProxySettings, n_features: int, rows: 
             "NORM": -1,
             "INPUT": keep((positions_in + pads) * channels),
             "SLOPE": keep(positions * width),
-            "HAT": keep(positions * width),
-            "RATE": keep(positions),
+            "HAT": keep(positions * width if normalised else 0),
+            "RATE": keep(positions if normalised else 0),
         }
         for name, value in fields.items():
             plan[i, getattr(compiled, name)] = value
         weights += (taps * channels + 1) * width
         flowing = max(flowing, (positions_in + pads) * channels * rows)
         channels = width
-    if settings.normalisation == "layer":
+    if normalised:
         for layer in plan[:-1]:
             layer[compiled.NORM] = weights
             weights += 2 * layer[compiled.OUTPUTS]
     return plan, weights, kept, flowing
+
+
+def _arrays(part: Part) -> tuple[Reals, NDArray[np.int64]]:
+    return part.inputs.numpy(), part.labels.numpy()
 
 
 def _up(count: int) -> int:

@@ -13,12 +13,10 @@ import math
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from rlsearch.kernels.numba_functions import F, abs, exp, maximum, sqrt
 from rlsearch.kernels.numba_source import load_interpreter
+from rlsearch.proxies.native_product import add_product
 
 _interpreter = load_interpreter()
 _value, _value_and_slope = _interpreter.value, _interpreter.value_and_slope
@@ -32,62 +30,6 @@ N_FIELDS = 11
 _STRIDE, _PAD = 2, 1  # of a convolution, see PopulationConv1d
 _BETA1, _BETA2, _EPSILON, _MOMENTUM = 0.9, 0.999, 1e-8, 0.9  # torch's defaults, and the population trainer's momentum
 _NORM_EPSILON = 1e-5  # torch's layer_norm
-_SMALL, _SMALL_TURNED = 1_000_000, 1200  # see _product
-
-
-@intrinsic
-def _sgemm(typing, address, a_turned, b_turned, m, n, k, a, a_step, b, b_step, c):
-    """Calls BLAS for ``c[m, n] += a[m, k] @ b[k, n]``, row-major; ``step`` numbers lie from one stored row to the next."""
-    flags, sizes = [numba.boolean] * 2, [numba.int64] * 3
-    signature = numba.void(numba.int64, *flags, *sizes, a, numba.int64, b, numba.int64, c)
-
-    def generate(context, builder, signature, arguments):
-        real, integer, character = ir.FloatType(), ir.IntType(32), ir.IntType(8)
-        address, a_turned, b_turned, m, n, k, _, a_step, _, b_step, _ = arguments
-
-        def data(at):
-            return context.make_array(signature.args[at])(context, builder, arguments[at]).data
-
-        def passed(value):
-            return cgutils.alloca_once_value(builder, value)
-
-        def number(value):
-            return passed(builder.trunc(value, integer))
-
-        def letter(turned):
-            return passed(builder.select(turned, character(ord("T")), character(ord("N"))))
-
-        # BLAS is column-major: it sees every matrix transposed, and computes c.T = b.T @ a.T.
-        one = passed(real(1.0))
-        call = [letter(b_turned), letter(a_turned), number(n), number(m), number(k), one, data(8), number(b_step)]
-        call += [data(6), number(a_step), one, data(10), number(n)]
-        function = ir.FunctionType(ir.VoidType(), [each.type for each in call])
-        builder.call(builder.inttoptr(address, function.as_pointer()), call)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@_compiled
-def _product(blas, a_turned, b_turned, m, n, k, a, b, c):
-    """``c[m, n] += a[m, k] @ b[k, n]``; where turned, a is stored as ``[k, m]`` and b as ``[n, k]``.
-
-    Where OpenBLAS can, in pieces that it takes as they are instead of copying them first, which is up to twice as
-    fast: up to 10^6 multiply-adds, and 1200 results if b is turned (its sgemm_small_kernel_permit_skylakex.c).
-    """
-    address, takes_pieces = blas
-    rows = m
-    if takes_pieces:
-        pieces = (m * n * k + _SMALL - 1) // _SMALL
-        fitting = ((m + pieces - 1) // pieces + 3) // 4 * 4
-        if b_turned:
-            fitting = min(fitting, _SMALL_TURNED // n)
-        if fitting >= 8:
-            rows = fitting
-    a_step, b_step = m if a_turned else k, k if b_turned else n
-    for start in range(0, m, rows):
-        first = a[start if a_turned else start * k :]
-        _sgemm(address, a_turned, b_turned, min(rows, m - start), n, k, first, a_step, b, b_step, c[start * n :])
 
 
 @numba.njit(error_model="numpy", fastmath={"reassoc"})  # NaN lives; the sum's order is fixed by its length
@@ -157,7 +99,7 @@ def _linear(blas, layer, count, weights, x, z):
         for j in range(n_out):
             block[j * count : (j + 1) * count] = bias[j]
         window = x[_STRIDE * position * layer[CHANNELS] * count :]
-        _product(blas, True, False, n_out, count, n_in, matrix, window, block)
+        add_product(blas, True, False, n_out, count, n_in, matrix, window, block)
 
 
 @_compiled
@@ -171,11 +113,11 @@ def _linear_back(blas, layer, count, weights, x, d, gradient, d_x, wanted):
     for position in range(layer[POSITIONS]):
         block = d[position * n_out * count : (position + 1) * n_out * count]
         at = _STRIDE * position * layer[CHANNELS] * count
-        _product(blas, False, True, n_in, n_out, count, x[at:], block, matrix_gradient)
+        add_product(blas, False, True, n_in, n_out, count, x[at:], block, matrix_gradient)
         for j in range(n_out):
             bias_gradient[j] += _sum(block[j * count : (j + 1) * count])
         if wanted:
-            _product(blas, False, False, n_in, count, n_out, matrix, block, d_x[at:])
+            add_product(blas, False, False, n_in, count, n_out, matrix, block, d_x[at:])
 
 
 @_compiled
@@ -273,9 +215,7 @@ def _normalised_back(layer, count, weights, d, work, gradient, spare):
         for position in range(layer[POSITIONS]):
             hat, rate = work[layer[HAT] + position * size :], work[layer[RATE] + position * count :]
             block = d[position * size :]
-            _normalise_back(
-                block, layer[OUTPUTS], count, scale, hat, rate, scale_gradient, shift_gradient, spare
-            )
+            _normalise_back(block, layer[OUTPUTS], count, scale, hat, rate, scale_gradient, shift_gradient, spare)
 
 
 @_compiled
