@@ -64,27 +64,28 @@ class NativeTrainer:
         starts = {member.seed: self._start(member.seed) for member in members}
         with self._libraries.limit(limits=1, user_api="blas"), no_denormals():
             return [
-                self._train(packed([program]), *starts[member.seed], part)
+                self._train(packed([program]), *starts[member.seed], getattr(self._data, part))
                 for program, member in zip(programs, members, strict=True)
             ]
 
-    def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: str) -> float | None:
+    def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> float | None:
         """Trains one member from its initial weights, and returns its accuracy, or None."""
         self._state[0][:] = weights
         for state in self._state[1:]:
             state.fill(0)
-        adam, rate = self.settings.optimiser == "adam", self.settings.learning_rate
-        inputs, labels = _arrays(self._data.train)
-        finite = self._compiled.train(
-            self._blas, program, self._plan, self._state, inputs, labels, orders, self._buffers, adam, rate
+        right: int = self._compiled.train(
+            self._blas,
+            program,
+            self._plan,
+            self._state,
+            self._buffers,
+            _arrays(self._data.train),
+            orders,
+            (self.settings.optimiser == "adam", self.settings.learning_rate),
+            _arrays(part),
+            self._rows,
         )
-        if not finite:
-            return None
-        inputs, labels = _arrays(getattr(self._data, part))
-        right: int = self._compiled.score(
-            self._blas, program, self._plan, self._state[0], inputs, labels, self._rows, self._buffers
-        )
-        return right / len(labels) if right >= 0 else None
+        return right / len(part.labels) if right >= 0 else None
 
     def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
         """Returns what a seed decides: the weights in the order of the plan, and the rows of every batch."""

@@ -79,7 +79,9 @@ def _spread(blocks, positions, size):
         for i in range(size):
             mean[i] /= F(positions)
         for position in range(1, positions):
-            blocks[position * size : (position + 1) * size] = mean
+            block = blocks[position * size : (position + 1) * size]
+            for i in range(size):
+                block[i] = mean[i]
 
 
 @_compiled
@@ -176,9 +178,9 @@ def _softmax_gradient(logits, labels, examples, sums):
     count = examples.size
     classes = logits.size // count
     peak, total = sums[:count], sums[count : 2 * count]
-    peak[:] = logits[:count]
+    peak[:] = -math.inf
     total[:] = 0
-    for c in range(1, classes):
+    for c in range(classes):
         row = logits[c * count : (c + 1) * count]
         for i in range(count):
             peak[i] = maximum(peak[i], row[i])
@@ -293,9 +295,9 @@ def _right(logits, labels, examples, best, chosen):
         finite &= abs(logits[i]) < F(math.inf)
     if not finite:
         return -1
-    best[:count] = logits[:count]
+    best[:count] = -math.inf
     chosen[:count] = 0
-    for c in range(1, classes):
+    for c in range(classes):
         row = logits[c * count : (c + 1) * count]
         for i in range(count):
             chosen[i] = c if row[i] > best[i] else chosen[i]
@@ -307,66 +309,10 @@ def _right(logits, labels, examples, best, chosen):
     return right
 
 
-_REALS, _WHOLE = "float32[::1]", "int64[::1]"
-_PROGRAM = "Tuple((int32[:, ::1], float32[::1], int32[::1], int32[::1], int64))"
-_BUFFERS = f"UniTuple({_REALS}, 4)"
-_BLAS = "Tuple((int64, boolean))"
-_DATA = f"float32[:, ::1], {_WHOLE}"
-
-
-@numba.njit(
-    f"boolean({_BLAS}, {_PROGRAM}, int64[:, ::1], UniTuple({_REALS}, 4), {_DATA}, int64[:, ::1], {_BUFFERS}, boolean, "
-    "float64)",
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-)
-def train(blas, program, plan, state, inputs, labels, orders, buffers, adam, rate):
-    """Trains one member.
-
-    Args:
-        blas: The address of BLAS's sgemm, and whether it gains from small products.
-        program: A packed formula; see ``numba_source.py``.
-        plan: The layers, ``[layers + 1, N_FIELDS]``.
-        state: Weights, their gradient, and two of the optimiser's, each of one size.
-        inputs: ``[examples, features]``.
-        labels: ``[examples]``.
-        orders: Rows of the examples of every batch, ``[steps, batch]``.
-        buffers: Scratch: what is kept between the passes, two of what flows between layers, and the logits.
-        adam: Adam, or else momentum.
-        rate: The learning rate.
-
-    Returns:
-        Whether the training came to its end. It is left as soon as the head's bias is NaN: it stays so, and with it
-        every logit of that class.
-    """
-    weights, gradient, first, second = state
-    head = plan[len(plan) - 1]
-    bias = head[WEIGHTS] + head[CHANNELS] * head[OUTPUTS]
-    count = orders.shape[1]
-    buffers = (buffers[0], buffers[1], buffers[2], buffers[3][: head[OUTPUTS] * count])
-    for step in range(len(orders)):
-        examples = orders[step]
-        _forward(blas, program, plan, weights, inputs, examples, buffers, True)
-        _softmax_gradient(buffers[3], labels, examples, buffers[1])
-        _backward(blas, plan, weights, gradient, count, buffers)
-        if adam:
-            _adam(weights, gradient, first, second, rate, step + 1)
-        else:
-            _sgd(weights, gradient, first, rate)
-        if math.isnan(weights[bias]):
-            return False
-    return True
-
-
-@numba.njit(
-    f"int64({_BLAS}, {_PROGRAM}, int64[:, ::1], {_REALS}, {_DATA}, int64, {_BUFFERS})",
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-)
-def score(blas, program, plan, weights, inputs, labels, rows, buffers):
-    """Returns how many examples are classified rightly, ``rows`` at a time, or -1 where a logit is not finite."""
+@_compiled
+def _score(blas, program, plan, weights, part, rows, buffers):
+    """Returns how many examples of a part are classified rightly, or -1 where a logit is not finite."""
+    inputs, labels = part
     right = 0
     classes = plan[len(plan) - 1, OUTPUTS]
     chosen = np.empty(rows, np.int64)
@@ -379,3 +325,59 @@ def score(blas, program, plan, weights, inputs, labels, rows, buffers):
             return -1
         right += found
     return right
+
+
+_REALS = "float32[::1]"
+_ARGUMENTS = (
+    "Tuple((int64, boolean))",
+    "Tuple((int32[:, ::1], float32[::1], int32[::1], int32[::1], int64))",
+    "int64[:, ::1]",
+    f"UniTuple({_REALS}, 4)",
+    f"UniTuple({_REALS}, 4)",
+    "Tuple((float32[:, ::1], int64[::1]))",
+    "int64[:, ::1]",
+    "Tuple((boolean, float64))",
+    "Tuple((float32[:, ::1], int64[::1]))",
+    "int64",
+)
+
+
+@numba.njit(f"int64({', '.join(_ARGUMENTS)})", cache=True, nogil=True, error_model="numpy")
+def train(blas, program, plan, state, buffers, examples, orders, optimiser, part, rows):
+    """Trains one member and scores it.
+
+    A training is left as soon as the head's bias is NaN: it stays so, and with it every logit of that class.
+
+    Args:
+        blas: The address of BLAS's sgemm, and whether it gains from small products.
+        program: A packed formula; see ``numba_source.py``.
+        plan: The layers, ``[layers + 1, N_FIELDS]``.
+        state: The initial weights, their gradient, and two of the optimiser's, which are 0; each of one size.
+        buffers: What is kept between the passes, two of what flows between layers, and the logits.
+        examples: To train on: inputs ``[examples, features]`` and labels.
+        orders: Rows of the examples of every batch, ``[steps, batch]``.
+        optimiser: Whether it is Adam, or else gradient descent with momentum, and the learning rate.
+        part: To score on: inputs and labels.
+        rows: How many of them at a time.
+
+    Returns:
+        How many of the part are classified rightly, or -1 where a logit is not finite.
+    """
+    weights, gradient, first, second = state
+    inputs, labels = examples
+    adam, rate = optimiser
+    head = plan[len(plan) - 1]
+    bias = head[WEIGHTS] + head[CHANNELS] * head[OUTPUTS]
+    count = orders.shape[1]
+    used = (buffers[0], buffers[1], buffers[2], buffers[3][: head[OUTPUTS] * count])
+    for step in range(len(orders)):
+        _forward(blas, program, plan, weights, inputs, orders[step], used, True)
+        _softmax_gradient(used[3], labels, orders[step], used[1])
+        _backward(blas, plan, weights, gradient, count, used)
+        if adam:
+            _adam(weights, gradient, first, second, rate, step + 1)
+        else:
+            _sgd(weights, gradient, first, rate)
+        if math.isnan(weights[bias]):
+            return -1
+    return _score(blas, program, plan, weights, part, rows, buffers)
