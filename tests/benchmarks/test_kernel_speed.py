@@ -1,4 +1,4 @@
-"""The numba kernel against the torch kernel and plain autograd: one formula, and whole populations."""
+"""The numba kernel against the torch kernel and plain autograd: one formula, and whole trainings by every trainer."""
 
 import statistics
 import time
@@ -12,12 +12,12 @@ from rlsearch import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import TorchKernel, kernel_named
 from rlsearch.proxies.base import Member
-from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.population import PopulationTrainer
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.search.walks import random_ids
 
 pytestmark = pytest.mark.benchmark
-pytest.importorskip("numba")
+native = pytest.importorskip("rlsearch.proxies.native", reason="numba is not installed", exc_type=ImportError)
 
 TEXTS = ["relu(x)", "x * sigmoid(x)", "mish(x)", "gelu(x)", "x * erf(x) + min(gauss(x), x)"]
 SIZES = (2**13, 2**16, 2**20)
@@ -25,8 +25,7 @@ PROXIES = {
     "mnist1d mlp 100-100, 5 epochs": ProxySettings(),
     "mnist1d conv1d 16-16-16, 5 epochs": ProxySettings(network="conv1d", widths=(16, 16, 16)),
 }
-# Seen on a busy machine: 2.8 and 1.6 on the mlp, 2.0 and 1.3 on conv1d, where moving windows takes most of the time.
-LEAST = {("mlp", "random"): 2.0, ("mlp", "known"): 1.3, ("conv1d", "random"): 1.4, ("conv1d", "known"): 1.0}
+LEAST = {"mlp": 3.5, "conv1d": 3.5}  # times the eager loop; the goals are 3.5, with 8 as the aim, and 1.25
 
 
 @pytest.fixture(autouse=True)
@@ -92,18 +91,21 @@ def test_forward_and_backward_of_one_formula():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["random", "known"])
 @pytest.mark.parametrize("name", PROXIES)
-def test_populations(name, kind):
+def test_trainers(name, kind):
     settings = PROXIES[name]
     formulas = random_formulas(16) if kind == "random" else FORMULAS
     members = [Member(formula, 0) for formula in formulas]
-    assert settings.population == len(members)
-    proxies = [Proxy(settings, kernel_named(kernel, "cpu"), "cpu") for kernel in ("numba", "torch")]
-    ways = {p.kernel.name: lambda p=p: p.train_population(members, "validation") for p in proxies}
-    if settings.network == "mlp":
-        ways["eager"] = lambda: [eager(settings, formula, 0) for formula in formulas]
+    numba, torchs = (kernel_named(kernel, "cpu") for kernel in ("numba", "torch"))
+    trainers = {
+        "population, torch kernel": PopulationTrainer(settings, torchs, "cpu", len(members)),
+        "population, numba kernel": PopulationTrainer(settings, numba, "cpu", len(members)),
+        "native": native.NativeTrainer(settings),
+    }
+    ways = {"eager": lambda: [eager(settings, formula, 0) for formula in formulas]}
+    ways |= {way: lambda trainer=trainer: trainer.train(members, "validation") for way, trainer in trainers.items()}
     times = interleaved(list(ways.values()), 4)
-    ratios = np.median(times / times[:, :1], axis=0)
-    print(f"\n{name}, 16 {kind} formulas: seconds and ratio to numba")
+    ratios = np.median(times[:, :1] / times, axis=0)
+    print(f"\n{name}, 16 {kind} formulas: ms each and times eager")
     for way, seconds, ratio in zip(ways, np.median(times, axis=0), ratios, strict=True):
-        print(f"{way:8}{seconds:8.2f}{ratio:8.2f}")
-    assert ratios[1] > LEAST[settings.network, kind]
+        print(f"{way:26}{1000 * seconds / len(members):8.1f}{ratio:8.2f}")
+    assert ratios[-1] > LEAST[settings.network]
