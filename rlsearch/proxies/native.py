@@ -30,7 +30,6 @@ from rlsearch.threads import no_denormals
 
 Reals = NDArray[np.float32]
 
-_TAKES_PIECES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS's names of processors with AVX-512
 _SCORED_ROWS = 128  # examples at once, or as many as a batch has; their activations stay in cache
 
 
@@ -47,9 +46,8 @@ class NativeTrainer:
     def __init__(self, settings: ProxySettings) -> None:
         self.settings = settings
         self._compiled = load_trainer()
-        address = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+        self._sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
         self._libraries = ThreadpoolController()  # finds scipy's BLAS, which the line before has loaded
-        self._blas = address, any(library.get("architecture") in _TAKES_PIECES for library in self._libraries.info())
         self._data = load_dataset(settings)
         self._rows = max(settings.batch_size, _SCORED_ROWS)
         n_features = self._data.train.inputs.shape[1]
@@ -74,7 +72,7 @@ class NativeTrainer:
         for state in self._state[1:]:
             state.fill(0)
         right: int = self._compiled.train(
-            self._blas,
+            self._sgemm,
             program,
             self._plan,
             self._state,

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_SMALL, _SMALL_TURNED = 1_000_000, 1200  # see add_product
+_UNCOPIED = 1_000_000  # multiply-adds, of OpenBLAS's sgemm_small_kernel_permit_skylakex.c
 
 
 @intrinsic
@@ -46,23 +46,17 @@ def _sgemm(typing, address, a_turned, b_turned, m, n, k, a, a_step, b, b_step, c
 
 
 @numba.njit(error_model="numpy")
-def add_product(blas, a_turned, b_turned, m, n, k, a, b, c):
+def add_product(sgemm, a_turned, b_turned, m, n, k, a, b, c):
     """Computes ``c[m, n] += a[m, k] @ b[k, n]``; where turned, a is stored as ``[k, m]`` and b as ``[n, k]``.
 
-    All are flat arrays of float32. ``blas`` is the address of its sgemm, and whether it gains from small products.
-    Where OpenBLAS can, in pieces that it takes as they are instead of copying them first, which is up to twice as
-    fast: up to 10^6 multiply-adds, and 1200 results if b is turned (its sgemm_small_kernel_permit_skylakex.c).
+    All are flat arrays of float32; ``sgemm`` is the address of BLAS's function. A product that is little larger than
+    what OpenBLAS computes without copying the operands first is cut into two to four: half as fast again on AVX-512.
     """
-    address, takes_pieces = blas
+    pieces = (m * n * k + _UNCOPIED - 1) // _UNCOPIED
     rows = m
-    if takes_pieces:
-        pieces = (m * n * k + _SMALL - 1) // _SMALL
-        fitting = ((m + pieces - 1) // pieces + 3) // 4 * 4
-        if b_turned:
-            fitting = min(fitting, _SMALL_TURNED // n)
-        if fitting >= 8:
-            rows = fitting
+    if pieces <= 4 and not b_turned:
+        rows = ((m + pieces - 1) // pieces + 3) // 4 * 4
     a_step, b_step = m if a_turned else k, k if b_turned else n
     for start in range(0, m, rows):
         first = a[start if a_turned else start * k :]
-        _sgemm(address, a_turned, b_turned, min(rows, m - start), n, k, first, a_step, b, b_step, c[start * n :])
+        _sgemm(sgemm, a_turned, b_turned, min(rows, m - start), n, k, first, a_step, b, b_step, c[start * n :])

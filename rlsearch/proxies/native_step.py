@@ -91,7 +91,7 @@ def _pads(layer, count):
 
 
 @_compiled
-def _linear(blas, layer, count, weights, x, z):
+def _linear(sgemm, layer, count, weights, x, z):
     """``z[p] = W.T @ x[window of p] + bias`` for every position p."""
     n_in, n_out = layer[TAPS] * layer[CHANNELS], layer[OUTPUTS]
     matrix = weights[layer[WEIGHTS] :]
@@ -101,11 +101,11 @@ def _linear(blas, layer, count, weights, x, z):
         for j in range(n_out):
             block[j * count : (j + 1) * count] = bias[j]
         window = x[_STRIDE * position * layer[CHANNELS] * count :]
-        add_product(blas, True, False, n_out, count, n_in, matrix, window, block)
+        add_product(sgemm, True, False, n_out, count, n_in, matrix, window, block)
 
 
 @_compiled
-def _linear_back(blas, layer, count, weights, x, d, gradient, d_x, wanted):
+def _linear_back(sgemm, layer, count, weights, x, d, gradient, d_x, wanted):
     """Adds to the gradient of a layer's weights, and where wanted writes that of its input."""
     n_in, n_out = layer[TAPS] * layer[CHANNELS], layer[OUTPUTS]
     matrix, matrix_gradient = weights[layer[WEIGHTS] :], gradient[layer[WEIGHTS] :]
@@ -115,11 +115,11 @@ def _linear_back(blas, layer, count, weights, x, d, gradient, d_x, wanted):
     for position in range(layer[POSITIONS]):
         block = d[position * n_out * count : (position + 1) * n_out * count]
         at = _STRIDE * position * layer[CHANNELS] * count
-        add_product(blas, False, True, n_in, n_out, count, x[at:], block, matrix_gradient)
+        add_product(sgemm, False, True, n_in, n_out, count, x[at:], block, matrix_gradient)
         for j in range(n_out):
             bias_gradient[j] += _sum(block[j * count : (j + 1) * count])
         if wanted:
-            add_product(blas, False, False, n_in, count, n_out, matrix, block, d_x[at:])
+            add_product(sgemm, False, False, n_in, count, n_out, matrix, block, d_x[at:])
 
 
 @_compiled
@@ -221,7 +221,7 @@ def _normalised_back(layer, count, weights, d, work, gradient, spare):
 
 
 @_compiled
-def _forward(blas, program, plan, weights, inputs, examples, buffers, slopes):
+def _forward(sgemm, program, plan, weights, inputs, examples, buffers, slopes):
     """Computes the logits of the chosen examples into ``buffers[3]``; where wanted, with all that training needs."""
     instructions, constants, starts, results, n_slots = program
     work, spare, _, logits = buffers
@@ -233,7 +233,7 @@ def _forward(blas, program, plan, weights, inputs, examples, buffers, slopes):
         pad = _pads(layer, count)
         x[:pad] = 0
         x[pad + layer[POSITIONS_IN] * layer[CHANNELS] * count :][:pad] = 0
-        _linear(blas, layer, count, weights, x, z)
+        _linear(sgemm, layer, count, weights, x, z)
         _normalised(layer, count, weights, z, work, spare)
         size = layer[POSITIONS] * layer[OUTPUTS] * count
         source = z[:size].reshape(1, size)
@@ -245,11 +245,11 @@ def _forward(blas, program, plan, weights, inputs, examples, buffers, slopes):
     head = plan[len(plan) - 1]
     x = work[head[INPUT] :]
     _average(x, head[POSITIONS_IN], head[CHANNELS] * count)
-    _linear(blas, head, count, weights, x, logits)
+    _linear(sgemm, head, count, weights, x, logits)
 
 
 @_compiled
-def _backward(blas, plan, weights, gradient, count, buffers):
+def _backward(sgemm, plan, weights, gradient, count, buffers):
     """Computes the gradient of all weights from that of the logits, which is ``buffers[3]``."""
     work, d_x, d_z, d = buffers
     gradient[:] = 0
@@ -260,7 +260,7 @@ def _backward(blas, plan, weights, gradient, count, buffers):
             for j in range(slope.size):
                 d[j] *= slope[j]
             _normalised_back(layer, count, weights, d, work, gradient, d_x)
-        _linear_back(blas, layer, count, weights, work[layer[INPUT] :], d, gradient, d_x, i > 0)
+        _linear_back(sgemm, layer, count, weights, work[layer[INPUT] :], d, gradient, d_x, i > 0)
         if i == len(plan) - 1:
             _spread(d_x, layer[POSITIONS_IN], layer[CHANNELS] * count)
         d = d_x[_pads(layer, count) :]
@@ -310,7 +310,7 @@ def _right(logits, labels, examples, best, chosen):
 
 
 @_compiled
-def _score(blas, program, plan, weights, part, rows, buffers):
+def _score(sgemm, program, plan, weights, part, rows, buffers):
     """Returns how many examples of a part are classified rightly, or -1 where a logit is not finite."""
     inputs, labels = part
     right = 0
@@ -319,7 +319,7 @@ def _score(blas, program, plan, weights, part, rows, buffers):
     for start in range(0, len(labels), rows):
         examples = np.arange(start, min(start + rows, len(labels)))
         used = (buffers[0], buffers[1], buffers[2], buffers[3][: classes * examples.size])
-        _forward(blas, program, plan, weights, inputs, examples, used, False)
+        _forward(sgemm, program, plan, weights, inputs, examples, used, False)
         found = _right(used[3], labels, examples, buffers[1], chosen)
         if found < 0:
             return -1
@@ -329,7 +329,7 @@ def _score(blas, program, plan, weights, part, rows, buffers):
 
 _REALS = "float32[::1]"
 _ARGUMENTS = (
-    "Tuple((int64, boolean))",
+    "int64",
     "Tuple((int32[:, ::1], float32[::1], int32[::1], int32[::1], int64))",
     "int64[:, ::1]",
     f"UniTuple({_REALS}, 4)",
@@ -343,13 +343,13 @@ _ARGUMENTS = (
 
 
 @numba.njit(f"int64({', '.join(_ARGUMENTS)})", cache=True, nogil=True, error_model="numpy")
-def train(blas, program, plan, state, buffers, examples, orders, optimiser, part, rows):
+def train(sgemm, program, plan, state, buffers, examples, orders, optimiser, part, rows):
     """Trains one member and scores it.
 
     A training is left as soon as the head's bias is NaN: it stays so, and with it every logit of that class.
 
     Args:
-        blas: The address of BLAS's sgemm, and whether it gains from small products.
+        sgemm: The address of BLAS's function.
         program: A packed formula; see ``numba_source.py``.
         plan: The layers, ``[layers + 1, N_FIELDS]``.
         state: The initial weights, their gradient, and two of the optimiser's, which are 0; each of one size.
@@ -371,13 +371,13 @@ def train(blas, program, plan, state, buffers, examples, orders, optimiser, part
     count = orders.shape[1]
     used = (buffers[0], buffers[1], buffers[2], buffers[3][: head[OUTPUTS] * count])
     for step in range(len(orders)):
-        _forward(blas, program, plan, weights, inputs, orders[step], used, True)
+        _forward(sgemm, program, plan, weights, inputs, orders[step], used, True)
         _softmax_gradient(used[3], labels, orders[step], used[1])
-        _backward(blas, plan, weights, gradient, count, used)
+        _backward(sgemm, plan, weights, gradient, count, used)
         if adam:
             _adam(weights, gradient, first, second, rate, step + 1)
         else:
             _sgd(weights, gradient, first, rate)
         if math.isnan(weights[bias]):
             return -1
-    return _score(blas, program, plan, weights, part, rows, buffers)
+    return _score(sgemm, program, plan, weights, part, rows, buffers)

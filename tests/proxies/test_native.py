@@ -102,18 +102,6 @@ def test_one_step_equals_the_population_trainer(values, optimiser):
             assert (away > 1e-5).mean() < 0.02
 
 
-def test_pieces_change_rounding_alone():
-    """Where OpenBLAS has no products without copies, none is cut."""
-    s = settings(widths=(100, 100), train_size=96, batch_size=96, epochs=1, optimiser="sgd")
-    trainer = native.NativeTrainer(s)
-    found = []
-    for in_pieces in (True, False):
-        trainer._blas = trainer._blas[0], in_pieces
-        found.append(one_by_one(trainer, MEMBERS)[1])
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-7)
-
-
 @pytest.mark.parametrize(
     "values", [{}, {"network": "conv1d"}, {"normalisation": "layer"}], ids=["mlp", "conv1d", "norm"]
 )
@@ -275,6 +263,19 @@ def test_the_test_part_is_used_only_when_asked_for():
 
 
 # --- what is compiled ---
+
+
+@pytest.mark.parametrize(("a_turned", "b_turned"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("m", "n", "k"), [(100, 128, 100), (10, 4, 3), (61, 200, 300), (200, 300, 400)])
+def test_products(a_turned, b_turned, m, n, k):
+    """Of one piece, of two, of four whose last is smaller, and of one that is too large to cut."""
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.normal(size=shape).astype(np.float32) for shape in ((m, k), (k, n), (m, n)))
+    stored = [(x.T if turned else x).ravel() for x, turned in ((a, a_turned), (b, b_turned))]
+    found = c.ravel().copy()
+    sgemm = native.get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+    native.native_product.add_product(sgemm, a_turned, b_turned, m, n, k, *stored, found)
+    np.testing.assert_allclose(found.reshape(m, n), c + a.astype(float) @ b, rtol=1e-5, atol=1e-4)
 
 
 def test_another_process_loads_what_this_one_compiled():
