@@ -286,3 +286,14 @@ def test_another_process_loads_what_this_one_compiled():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert result.stdout.strip() == f"{trainer.__name__} 1"
+
+
+def test_whatever_decides_the_machine_code_is_named(monkeypatch):
+    """numba looks at the module's own file alone."""
+    monkeypatch.setattr(native, "load_compiled", lambda *arguments: arguments)
+    stem, source, depends_on = native.load_trainer()
+    assert stem == "trainer"
+    assert source(True).count("cache=True") == 1
+    assert source(False) == source(True).replace("cache=True", "cache=False")
+    for function in ("def add_product(", "def exp(", "def value_and_slope("):
+        assert function in depends_on
