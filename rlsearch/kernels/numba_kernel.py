@@ -81,25 +81,30 @@ class NumbaActivation(TorchActivation):
 
     def _pack(self) -> None:
         """Turns the programs into the interpreter's arrays."""
-        packed = [_pack(program) for program in self.programs]
-        counts = [len(program.instructions) for program in self.programs]
-        with np.errstate(over="ignore"):
-            constants = np.array([c for _, constants, _, _ in packed for c in constants]).astype(np.float32)
-        self._packed = [
-            np.array([row for rows, _, _, _ in packed for row in rows], dtype=np.int32).reshape(-1, 4),
-            constants,
-            np.cumsum([0, *counts], dtype=np.int32),
-            np.array([result for _, _, result, _ in packed], dtype=np.int32),
-            max(slots for _, _, _, slots in packed),
-        ]
+        self._packed = packed(self.programs)
         if len(self.inputs) > 1:
             chains = [row for program in self.programs for row in _chains(program)]
-            self._packed.append(np.array(chains, dtype=np.int32).reshape(-1, len(self.inputs)))
+            self._packed += (np.array(chains, dtype=np.int32).reshape(-1, len(self.inputs)),)
 
 
 def _rows(x: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = x.numpy()  # reshaped by numpy, which takes half as long as torch
     return array.reshape(len(array), -1 if array.size else 0)
+
+
+def packed(programs: Sequence[Program]) -> tuple[Any, ...]:
+    """Returns the interpreter's first arguments: rows, constants, where each program starts, results, slots."""
+    parts = [_pack(program) for program in programs]
+    counts = [len(program.instructions) for program in programs]
+    with np.errstate(over="ignore"):
+        constants = np.array([c for _, constants, _, _ in parts for c in constants]).astype(np.float32)
+    return (
+        np.array([row for rows, _, _, _ in parts for row in rows], dtype=np.int32).reshape(-1, 4),
+        constants,
+        np.cumsum([0, *counts], dtype=np.int32),
+        np.array([result for _, _, result, _ in parts], dtype=np.int32),
+        max(slots for _, _, _, slots in parts),
+    )
 
 
 def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, int]:

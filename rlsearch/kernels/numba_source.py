@@ -4,9 +4,10 @@ An operator's row becomes a branch of the interpreter, in one form for every mix
 ``generated.py`` for what is common to all generated interpreters.
 """
 
+import hashlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from rlsearch.cache import cache_folder
@@ -178,18 +179,33 @@ def load_interpreter(inputs: int = 1) -> ModuleType:
     Raises:
         RlsearchError: If an operator calls a function that ``numba_functions.py`` lacks.
     """
-    source = interpreter_source(inputs)
-    # numba looks whether the interpreter's own file has changed, not whether the functions that it calls have.
-    name = f"rlsearch_interpreter_{checked_digest(source, numba_functions)}"
+
+    def source(cached: bool) -> str:
+        return interpreter_source(inputs, cached)
+
+    return load_compiled("interpreter", source, checked_digest(source(True), numba_functions))
+
+
+def load_compiled(stem: str, source: Callable[[bool], str], depends_on: str) -> ModuleType:
+    """Returns a module of functions that numba compiles, as it is kept in the machine's cache folder.
+
+    Args:
+        stem: Of the module's name.
+        source: The module's text, given whether its functions' machine code is to be kept.
+        depends_on: What else decides the machine code: numba looks whether the module's own file has changed, not
+            whether the functions that it calls have.
+    """
+    text = source(True)
+    digest = hashlib.blake2b((text + depends_on).encode(), digest_size=8).hexdigest()
+    name = f"rlsearch_{stem}_{digest}"
     if name not in sys.modules:
         path = cache_folder() / "kernels" / f"{name}.py"
         try:
-            if write_module(path, source):
-                _LOGGER.info("compiling the numba kernel, once on this machine")
+            if write_module(path, text):
+                _LOGGER.info("compiling the %s of numba, once on this machine", stem)
             load_module(name, path)
         except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder for the machine code
-            _LOGGER.warning("compiling the numba kernel in every process: it cannot be kept (%s)", error)
-            module = ModuleType(name)
-            exec(interpreter_source(inputs, cached=False), module.__dict__)
-            sys.modules[name] = module
+            _LOGGER.warning("compiling the %s of numba in every process: it cannot be kept (%s)", stem, error)
+            module = sys.modules[name] = ModuleType(name)
+            exec(source(False), module.__dict__)
     return sys.modules[name]

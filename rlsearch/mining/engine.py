@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsearch.cache import cache_folder
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.formula import fingerprint_grid
@@ -327,13 +326,7 @@ def _load(screening_points: int) -> ModuleType:
         from rlsearch.mining.source import load_loops
     except ImportError as error:
         raise ConfigError(f"mining needs numba, which is not installed: {INSTALL['numba']}") from error
-    try:
-        return load_loops(_KEY_POINTS, screening_points)
-    except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder for the machine code
-        raise ConfigError(
-            f"mining keeps its compiled loops in {cache_folder()}, which cannot be written: {error}; "
-            "set the environment variable RLSEARCH_CACHE to another folder"
-        ) from error
+    return load_loops(_KEY_POINTS, screening_points)
 
 
 def _language(grammar: Grammar, costs: LatencyCosts) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """The population trainer: K candidates, each with its own formula and seed, trained as one batched network."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from rlsearch.errors import FormulaError
@@ -12,9 +11,10 @@ from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import Part, load_dataset
-from rlsearch.proxies.networks import NETWORKS, PopulationConv1d, PopulationMLP
+from rlsearch.proxies.networks import PopulationConv1d, PopulationMLP
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.threads import one_thread
+from rlsearch.proxies.starts import batches, initial_networks
+from rlsearch.threads import no_denormals, one_thread
 
 _PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
 _SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
@@ -53,7 +53,7 @@ class PopulationTrainer:
         """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
         wanted = len(members)
         members = [*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))]
-        with one_thread(), _no_denormals(), _current(self._device):
+        with one_thread(), no_denormals(), _current(self._device):
             self._load_formulas([member.formula for member in members])
             if self._take_step is None:
                 self._take_step = self._captured() if self._device.type == "cuda" else self._step
@@ -73,7 +73,7 @@ class PopulationTrainer:
         """Writes weights and orders into the buffers. Members of one seed start alike, so each seed is drawn once."""
         seeds = {seed: i for i, seed in enumerate(dict.fromkeys(seeds_of_members))}
         of_member = torch.tensor([seeds[seed] for seed in seeds_of_members], device=self._device)
-        orders = torch.stack([self._order(seed) for seed in seeds], dim=1).to(self._device)
+        orders = torch.stack([batches(self.settings, seed) for seed in seeds], dim=1).to(self._device)
         self._orders.copy_(orders[:, of_member])
         with torch.no_grad():
             for weights, drawn in zip(self._network.parameters(), self._initial(list(seeds)).parameters(), strict=True):
@@ -84,16 +84,7 @@ class PopulationTrainer:
         self._at.zero_()
 
     def _initial(self, seeds: Sequence[int]) -> PopulationMLP | PopulationConv1d:
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        n_features = self._data.train.inputs.shape[1]
-        return NETWORKS[self.settings.network](self.settings, n_features, generators, self._activation)
-
-    def _order(self, seed: int) -> Tensor:
-        """Returns the rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
-        batch, examples = self.settings.batch_size, len(self._data.train.labels)
-        generator = torch.Generator().manual_seed(seed ^ 0x5EED)  # a stream of its own, whatever the network drew
-        epochs = [torch.randperm(examples, generator=generator) for _ in range(self.settings.epochs)]
-        return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])
+        return initial_networks(self.settings, seeds, self._activation)
 
     def _step(self) -> None:
         """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
@@ -162,13 +153,3 @@ def _accuracy(network: torch.nn.Module, part: Part, members: int) -> list[float 
 def _current(device: torch.device) -> AbstractContextManager[object]:
     """Makes a GPU the current one, on whose stream graphs are replayed."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-@contextmanager
-def _no_denormals() -> Iterator[None]:
-    """Flushes denormal numbers to zero: a saturated activation full of them costs half as much again otherwise."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)

@@ -84,7 +84,7 @@ class Proxy:
             size = self._size(len(members))
             try:
                 if size not in self._trainers:
-                    self._trainers[size] = PopulationTrainer(self.settings, self.kernel, self.device, size)
+                    self._trainers[size] = self._trainer(size)
                 return self._trainers[size].train(members[:size], part)
             except torch.OutOfMemoryError:
                 if size == 1:
@@ -93,6 +93,14 @@ class Proxy:
             torch.cuda.empty_cache()
             self._most = size // 2
             _LOGGER.warning("%s does not hold %d members of %s; trying %d", self.device, size, self.protocol, size // 2)
+
+    def _trainer(self, size: int) -> Trainer:
+        """Returns the trainer for populations of ``size``: numba's kernel brings one of its own."""
+        if self.kernel.name == "numba" and torch.device(self.device).type == "cpu":
+            from rlsearch.proxies.native import NativeTrainer  # numba is optional
+
+            return NativeTrainer(self.settings)
+        return PopulationTrainer(self.settings, self.kernel, self.device, size)
 
     def _size(self, wanted: int) -> int:
         """Returns the size of a population: constant on a CPU, on a GPU what is wanted and its memory holds."""

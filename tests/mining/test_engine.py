@@ -217,13 +217,6 @@ def test_several_inputs_are_refused():
         mined(language)
 
 
-def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ConfigError, match=r"cannot be written: .*; set the environment variable RLSEARCH_CACHE"):
-        mined(grammar("sin add"), screening=ScreeningSettings(points=55))  # a grid that is not loaded yet
-
-
 def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "rlsearch.mining.source", None)
     with pytest.raises(ConfigError, match="mining needs numba, which is not installed: pip install"):

@@ -17,6 +17,7 @@ from rlsearch.proxies.data import Dataset, Part, load_dataset
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.starts import batches
 
 torch.set_num_threads(1)
 
@@ -216,11 +217,10 @@ def test_a_seed_decides_weights_and_order(trained):
     assert_same_bits(a, b)
     assert all(not torch.equal(p, q) for p, q in zip(a, c, strict=True))
     assert all(not torch.equal(p, q) for p, q in zip(a, d, strict=True))
-    trainer = p._trainers[4]
-    order = trainer._order(5)
+    order = batches(p.settings, 5)
     assert order.shape == (3, 32)
     assert sorted(order.flatten().tolist()) == list(range(96))
-    assert not torch.equal(order, trainer._order(6))
+    assert not torch.equal(order, batches(p.settings, 6))
 
 
 @pytest.mark.parametrize("values", [{}, {"network": "conv1d"}], ids=["mlp", "conv1d"])
