@@ -18,9 +18,12 @@ from rlsearch.interrupts import stop_requests
 from rlsearch.judging import Judge, Judged, PlainReward, RoundReport
 from rlsearch.kernels import kernel_named
 from rlsearch.monitoring import Monitor
+from rlsearch.proxies.own_choice import decided
+from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.rewards.latency import LatencyCosts, cached_costs
 from rlsearch.rewards.protocol import Reward, StagedReward
 from rlsearch.rewards.proxy import ProxyReward, search_seed
+from rlsearch.rewards.settings import RewardSettings
 from rlsearch.search import SearchMethod
 from rlsearch.search.evolution import EvolutionSearch
 from rlsearch.search.exhaustive import ExhaustiveSearch
@@ -174,10 +177,10 @@ def resume(
 
 
 def resolve(config: Config) -> Config:
-    """Returns the config with device, kernel and workers decided for this machine.
+    """Returns the config with device, kernel, workers and what a user's proxies leave open decided for this machine.
 
     Raises:
-        ConfigError: If the device or the kernel is not there.
+        ConfigError: If the device, the kernel or a user's network is not there or is wrong.
     """
     device = config.device
     if device == "auto":
@@ -188,8 +191,13 @@ def resolve(config: Config) -> Config:
             raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
     workers = config.workers or (cpu_count() if device == "cpu" else 1)
-    kernel = kernel_named(config.kernel, device).name
-    return config.model_copy(update={"device": device, "kernel": kernel, "workers": workers})
+    kernel = kernel_named(config.kernel, device)
+    changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
+    if isinstance(config.reward, RewardSettings):
+        proxies = config.reward.proxies
+        proxies = tuple(decided(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in proxies)
+        changes["reward"] = config.reward.model_copy(update={"proxies": proxies})
+    return config.model_copy(update=changes)
 
 
 def run_config(run: Run) -> Config:

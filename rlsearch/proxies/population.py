@@ -12,7 +12,7 @@ from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import Part, load_dataset
 from rlsearch.proxies.networks import NETWORKS, PopulationConv1d, PopulationMLP
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.threads import one_thread
 
 _PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
@@ -41,7 +41,7 @@ class PopulationTrainer:
         self._data = load_dataset(settings).to(device)
         self._kernel = kernel
         self._network = self._initial([0] * size).to(self._device)
-        self._optimiser = _optimiser(settings, self._network.parameters(), self._device)
+        self._optimiser = make_optimiser(settings, self._network.parameters(), self._device)
         steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
         self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
@@ -49,19 +49,20 @@ class PopulationTrainer:
 
     def train(self, members: Sequence[Member], part: str) -> list[float | None]:
         """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
-        with one_thread(), _no_denormals(), _current(self._device):
+        with one_thread(), no_denormals(), current_device(self._device):
             if self._take_step is None:
                 self._take_step = self._captured() if self._device.type == "cuda" else self._step
             self._load([*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))])
             for _ in range(len(self._orders)):
                 self._take_step()
-            return _accuracy(self._network, getattr(self._data, part), self.size)[: len(members)]
+            return accuracies(self._network, getattr(self._data, part), self.size)[: len(members)]
 
     def _load(self, members: Sequence[Member]) -> None:
         """Writes a population into the buffers. Members of one seed start alike, so each seed is drawn once."""
         seeds = {seed: i for i, seed in enumerate(dict.fromkeys(member.seed for member in members))}
         of_member = torch.tensor([seeds[member.seed] for member in members], device=self._device)
-        orders = torch.stack([self._order(seed) for seed in seeds], dim=1).to(self._device)
+        examples = len(self._data.train.labels)
+        orders = torch.stack([batch_rows(self.settings, seed, examples) for seed in seeds], dim=1).to(self._device)
         self._orders.copy_(orders[:, of_member])
         with torch.no_grad():
             for weights, drawn in zip(self._network.parameters(), self._initial(list(seeds)).parameters(), strict=True):
@@ -78,13 +79,6 @@ class PopulationTrainer:
         return NETWORKS[self.settings.network](
             self.settings, n_features, generators, self._kernel.population([_PADDING] * len(seeds))
         )
-
-    def _order(self, seed: int) -> Tensor:
-        """Returns the rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
-        batch, examples = self.settings.batch_size, len(self._data.train.labels)
-        generator = torch.Generator().manual_seed(seed ^ 0x5EED)  # a stream of its own, whatever the network drew
-        epochs = [torch.randperm(examples, generator=generator) for _ in range(self.settings.epochs)]
-        return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])
 
     def _step(self) -> None:
         """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
@@ -128,35 +122,54 @@ def most_members(settings: ProxySettings, device: str) -> int:
     return min(_MOST_MEMBERS, 1 << (fitting.bit_length() - 1))
 
 
-def _optimiser(
-    settings: ProxySettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
+def batch_rows(settings: TrainingSettings, seed: int, examples: int) -> Tensor:
+    """Returns the rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
+    batch = settings.batch_size
+    generator = torch.Generator().manual_seed(seed ^ 0x5EED)  # a stream of its own, whatever the network drew
+    epochs = [torch.randperm(examples, generator=generator) for _ in range(settings.epochs)]
+    return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])
+
+
+def make_optimiser(
+    settings: TrainingSettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
+    """Returns the optimiser of stacked or single parameters; it treats each number by itself."""
     if settings.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9, fused=True)
     return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True, capturable=device.type == "cuda")
 
 
 @torch.no_grad()
-def _accuracy(network: torch.nn.Module, part: Part, members: int) -> list[float | None]:
-    """Returns each member's accuracy on ``part``, or None where a logit is not finite; one copy to the host."""
+def accuracies(
+    network: Callable[[Tensor], Tensor], part: Part, members: int, rows: int | None = None
+) -> list[float | None]:
+    """Returns each member's accuracy on ``part``, or None where a logit is not finite; one copy to the host.
+
+    Args:
+        network: Maps inputs ``[members, rows, ...]`` to logits, whose last axis are the classes.
+        part: What is scored.
+        members: How many.
+        rows: Examples per forward pass.
+    """
+    rows = rows or _SCORED_ROWS
     correct = torch.zeros(members, device=part.labels.device)
     finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
-    for start in range(0, len(part.labels), _SCORED_ROWS):
-        inputs, labels = (t[start : start + _SCORED_ROWS] for t in (part.inputs, part.labels))
+    for start in range(0, len(part.labels), rows):
+        inputs, labels = (t[start : start + rows] for t in (part.inputs, part.labels))
         logits = network(inputs.expand(members, *inputs.shape))
-        correct += (logits.argmax(dim=-1) == labels).sum(dim=1)
+        correct += (logits.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
         finite &= logits.isfinite().flatten(1).all(dim=1)
     counts = zip(correct.tolist(), finite.tolist(), strict=True)
-    return [count / len(part.labels) if ok else None for count, ok in counts]
+    return [count / part.labels.numel() if ok else None for count, ok in counts]
 
 
-def _current(device: torch.device) -> AbstractContextManager[object]:
+def current_device(device: torch.device) -> AbstractContextManager[object]:
     """Makes a GPU the current one, on whose stream graphs are replayed."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager
-def _no_denormals() -> Iterator[None]:
+def no_denormals() -> Iterator[None]:
     """Flushes denormal numbers to zero: a saturated activation full of them costs half as much again otherwise."""
     torch.set_flush_denormal(True)
     try:
