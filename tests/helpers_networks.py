@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 
 def mlp(activation, width=16, dropout=0.0):
@@ -117,5 +116,9 @@ def sequences(seed=0, examples=256, length=12):
 
 def _parts(inputs, labels):
     """Half for training, a quarter each for validation and test."""
-    cuts = (slice(0, len(labels) // 2), slice(len(labels) // 2, 3 * len(labels) // 4), slice(3 * len(labels) // 4, None))
+    cuts = (
+        slice(0, len(labels) // 2),
+        slice(len(labels) // 2, 3 * len(labels) // 4),
+        slice(3 * len(labels) // 4, None),
+    )
     return tuple((inputs[cut], labels[cut].long()) for cut in cuts)
