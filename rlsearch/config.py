@@ -5,11 +5,11 @@ they are held to the same rules.
 """
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import Field, Tag, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -21,20 +21,8 @@ from rlsearch.judging import RescoringSettings
 from rlsearch.rewards.protocol import StatusValues
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, MiningSettings, SearchSettings
-from rlsearch.settings import DEFAULT_KIND, TARGET_KIND, Settings, problems
-
-
-class TargetSettings(Settings):
-    """A reward of the user's own: any importable class or function, and its arguments."""
-
-    model_config = ConfigDict(extra="allow")
-
-    target: str
-
-
-def _kind_of_reward(values: Any) -> str:
-    has_target = "target" in values if isinstance(values, Mapping) else isinstance(values, TargetSettings)
-    return TARGET_KIND if has_target else DEFAULT_KIND
+from rlsearch.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
+from rlsearch.settings import TargetSettings as TargetSettings  # the other kind of reward
 
 
 class LoggingSettings(Settings):
@@ -61,7 +49,7 @@ class Config(Settings):
     mining: MiningSettings = MiningSettings()
     reward: Annotated[
         Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[TargetSettings, Tag(TARGET_KIND)],
-        Discriminator(_kind_of_reward),
+        BY_TARGET,
     ] = RewardSettings()
     status_values: StatusValues = StatusValues()
     rescoring: RescoringSettings = RescoringSettings()

@@ -26,7 +26,7 @@ from rlsearch.formula import Formula
 from rlsearch.formula.named import CONFIRMED_AGAINST, TITLES
 from rlsearch.interrupts import stop_requests
 from rlsearch.kernels import Kernel, kernel_named
-from rlsearch.proxies.settings import GENERATED, ProxySettings
+from rlsearch.proxies.settings import TrainingSettings
 from rlsearch.results import read_judge
 from rlsearch.rewards.latency import Latency, label, measure
 from rlsearch.storage import Archive, Run
@@ -249,14 +249,9 @@ def _study(
     return Outcome(findings, folder, trainings.trained)
 
 
-def _caveats(proxies: Sequence[ProxySettings]) -> tuple[str, ...]:
+def _caveats(proxies: Sequence[TrainingSettings]) -> tuple[str, ...]:
     """Returns what is not as fresh as it should be."""
-    bundled = sorted({proxy.dataset for proxy in proxies if proxy.dataset not in GENERATED})
-    return tuple(
-        f"{name} cannot be generated anew: every seed divides the same examples in another way, and the search has "
-        "seen most of them, so intervals are too narrow"
-        for name in bundled
-    )
+    return tuple(sorted({caveat for proxy in proxies if (caveat := proxy.caveat)}))
 
 
 def _finding(

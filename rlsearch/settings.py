@@ -1,9 +1,9 @@
 """The base of every settings class: frozen, strict about names, with errors that name key and nearest choice."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 
 from rlsearch.errors import ConfigError, nearest
 
@@ -29,8 +29,25 @@ class Settings(BaseModel):
             raise ConfigError("\n".join(lines)) from None
 
 
+class TargetSettings(Settings):
+    """Something of the user's own: any importable class or function, and its arguments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    target: str
+
+
 DEFAULT_KIND, TARGET_KIND = "<default>", "<target>"
-"""The tags of the two kinds of reward; pydantic reports them as if they were keys."""
+"""The tags of the two kinds of reward or proxy; pydantic reports them as if they were keys."""
+
+
+def _kind(values: Any) -> str:
+    has_target = "target" in values if isinstance(values, Mapping) else hasattr(values, "target")
+    return TARGET_KIND if has_target else DEFAULT_KIND
+
+
+BY_TARGET = Discriminator(_kind)
+"""Tells a user's own reward or proxy, which has a ``target``, from the default kind."""
 
 _EXPECTED = {"model_type": "a group of settings", "tuple_type": "a list"}
 
@@ -44,7 +61,7 @@ def problems(cls: type[BaseModel], error: ValidationError) -> Iterator[tuple[tup
         path = tuple(key for key in detail["loc"] if key not in (DEFAULT_KIND, TARGET_KIND))
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
-            known = _keys_beside(cls, path)
+            known = _keys_beside(cls, detail["loc"])
             message = f"unknown key{nearest(str(path[-1]), known)}"
             message += f" (known: {', '.join(known)})" if known else ""
         elif detail["type"] in _EXPECTED:
@@ -64,11 +81,21 @@ def _keys_beside(cls: type[BaseModel], path: tuple[str | int, ...]) -> list[str]
     """Returns the names of the settings that are valid where the last key of ``path`` stands."""
     here: Any = cls
     for key in path[:-1]:
-        if isinstance(here, type) and issubclass(here, BaseModel) and key in here.model_fields:
-            here = here.model_fields[str(key)].annotation
-        while not (isinstance(here, type) and issubclass(here, BaseModel)):
-            choices = [a for a in getattr(here, "__args__", ()) if a is not type(None) and a is not Ellipsis]
-            if not choices:
+        if key in (DEFAULT_KIND, TARGET_KIND):
+            here = _settings_in(here, key) or here
+        elif isinstance(key, str):
+            found = _settings_in(here)
+            if found is None or key not in found.model_fields:
                 return []
-            here = choices[0]
-    return list(here.model_fields)
+            here = found.model_fields[key].annotation
+    found = _settings_in(here)
+    return list(found.model_fields) if found else []
+
+
+def _settings_in(annotation: Any, kind: str | int | None = None) -> type[BaseModel] | None:
+    """Returns the first settings class in an annotation, of a kind if one is given."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation if kind is None else None
+    if any(isinstance(tag, Tag) and tag.tag == kind for tag in getattr(annotation, "__metadata__", ())):
+        kind = None
+    return next((found for a in get_args(annotation) if (found := _settings_in(a, kind))), None)

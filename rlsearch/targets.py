@@ -1,6 +1,7 @@
 """Objects that a config names by their import path: ``{target: "my_package.my_module:MyReward", ...arguments}``."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +29,37 @@ def find_target(path: str) -> Callable[..., Any]:
     if not callable(found):
         raise ConfigError(f"the target {path!r} is a {type(found).__name__}, not a class or function")
     return found  # type: ignore[no-any-return]
+
+
+def takes_argument(path: str, name: str) -> bool:
+    """Returns whether the target has a parameter ``name`` that can be given by its name.
+
+    Raises:
+        ConfigError: If the target cannot be found.
+    """
+    try:
+        parameter = inspect.signature(find_target(path)).parameters.get(name)
+    except ValueError:  # of some that are not written in Python nothing is known
+        return False
+    return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+
+
+def source_of(path: str) -> str:
+    """Returns the source of the modules in which the target is named and defined, as the files are now.
+
+    Raises:
+        ConfigError: If the target or the source cannot be found.
+    """
+    target = find_target(path)
+    names = {path.partition(":")[0]}
+    if inspect.isroutine(target) or inspect.isclass(target):
+        names.add(target.__module__)
+    try:
+        return "\n".join(inspect.getsource(importlib.import_module(name)) for name in sorted(names))
+    except (OSError, TypeError, ImportError) as error:
+        raise ConfigError(
+            f"the source of {path!r} cannot be read: {error}; expected a function in a .py file"
+        ) from error
 
 
 def build_target(config: Mapping[str, Any] | str) -> Any:

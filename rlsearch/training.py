@@ -18,10 +18,13 @@ from rlsearch.interrupts import stop_requests
 from rlsearch.judging import Judge, Judged, RescoringSettings, RoundReport, Rung
 from rlsearch.kernels import kernel_named
 from rlsearch.monitoring import Monitor
+from rlsearch.proxies.own_choice import decided
+from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.rewards.latency import LatencyCosts, cached_costs
 from rlsearch.rewards.plain import PlainReward
 from rlsearch.rewards.protocol import Reward, StagedReward
 from rlsearch.rewards.proxy import ProxyReward, search_seed
+from rlsearch.rewards.settings import RewardSettings
 from rlsearch.search import SearchMethod
 from rlsearch.search.evolution import EvolutionSearch
 from rlsearch.search.exhaustive import ExhaustiveSearch
@@ -186,10 +189,10 @@ def resume(
 
 
 def resolve(config: Config) -> Config:
-    """Returns the config with device, kernel and workers decided for this machine.
+    """Returns the config with device, kernel, workers and what a user's proxies leave open decided for this machine.
 
     Raises:
-        ConfigError: If the device or the kernel is not there.
+        ConfigError: If the device, the kernel or a user's network is not there or is wrong.
     """
     device = config.device
     if device == "auto":
@@ -200,12 +203,16 @@ def resolve(config: Config) -> Config:
             raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
     workers = config.workers or (cpu_count() if device == "cpu" else 1)
-    kernel = kernel_named(config.kernel, device).name
-    search = config.search
-    if search.method == "mining":  # its length is that of its rungs
-        rounds = config.mining.rounds(search.formulas_per_round)
-        search = search.model_copy(update={"rounds": rounds, "candidates": None})
-    return config.model_copy(update={"device": device, "kernel": kernel, "workers": workers, "search": search})
+    kernel = kernel_named(config.kernel, device)
+    changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
+    if isinstance(config.reward, RewardSettings):
+        proxies = config.reward.proxies
+        proxies = tuple(decided(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in proxies)
+        changes["reward"] = config.reward.model_copy(update={"proxies": proxies})
+    if config.search.method == "mining":  # its length is that of its rungs
+        rounds = config.mining.rounds(config.search.formulas_per_round)
+        changes["search"] = config.search.model_copy(update={"rounds": rounds, "candidates": None})
+    return config.model_copy(update=changes)
 
 
 def run_config(run: Run) -> Config:

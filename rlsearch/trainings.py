@@ -19,7 +19,7 @@ from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import load_dataset
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.rewards.protocol import Evaluation, Request, Status
 from rlsearch.rewards.proxy import fresh_seed
 from rlsearch.storage import Archive
@@ -73,7 +73,7 @@ class Training:
     """
 
     formula: Formula
-    settings: ProxySettings
+    settings: TrainingSettings
     seed: int
     part: str
 
@@ -82,7 +82,7 @@ class Training:
 class _Job:
     """What one worker does at a time: a population of one proxy."""
 
-    settings: ProxySettings
+    settings: TrainingSettings
     members: tuple[Member, ...]
     part: str
 
@@ -122,7 +122,7 @@ class Trainings:
         self.check_stop = check_stop
         self.trained = 0
         self._known = {_key(evaluation.request): evaluation.score for _, evaluation in archive.evaluations()}
-        self._protocols: dict[ProxySettings, str] = {}
+        self._protocols: dict[TrainingSettings, str] = {}
 
     def scores(self, wanted: Sequence[Training], what: str = "training") -> list[float | None]:
         """Returns the score of every training, in order; None where it diverged.
@@ -145,8 +145,9 @@ class Trainings:
         return [self._known[key] for key in keys]
 
     def _prepare(self, jobs: Sequence[_Job]) -> None:
-        """Generates the data sets side by side, each once, so that no worker waits for or repeats another's."""
-        proxies = {(job.settings.dataset, job.settings.data_seed, job.settings.sizes): job.settings for job in jobs}
+        """Generates our own data sets side by side, each once, so that no worker waits for or repeats another's."""
+        ours = [job.settings for job in jobs if isinstance(job.settings, ProxySettings)]
+        proxies = {(settings.dataset, settings.data_seed, settings.sizes): settings for settings in ours}
         if self.workers == 1:
             return  # the first population of a data set makes it
         with closing(self._run(_load, list(proxies.values()))) as results:
@@ -187,7 +188,7 @@ class Trainings:
     def _request(self, training: Training) -> Request:
         return Request(training.formula, self._protocol(training.settings), training.seed)
 
-    def _protocol(self, settings: ProxySettings) -> str:
+    def _protocol(self, settings: TrainingSettings) -> str:
         if settings not in self._protocols:
             self._protocols[settings] = Proxy(settings, self.kernel, self.device).protocol
         return self._protocols[settings]
@@ -199,7 +200,7 @@ def _key(request: Request) -> tuple[str, str, int]:
 
 def _jobs(trainings: Sequence[Training]) -> list[_Job]:
     """Returns the trainings as populations, those of one proxy together."""
-    members: dict[tuple[ProxySettings, str], list[Member]] = {}
+    members: dict[tuple[TrainingSettings, str], list[Member]] = {}
     for training in trainings:
         members.setdefault((training.settings, training.part), []).append(Member(training.formula, training.seed))
     return [
@@ -227,7 +228,7 @@ def _in_worker(function: Callable[..., Any], argument: Any, kernel: Kernel, devi
 
 
 def chosen_rates(
-    formulas: Sequence[Formula], proxy: ProxySettings, run_seed: int, options: Options, trainings: Trainings
+    formulas: Sequence[Formula], proxy: TrainingSettings, run_seed: int, options: Options, trainings: Trainings
 ) -> list[float]:
     """Returns the learning rate that suits each formula, by validation on a data set that serves nothing else."""
     # The nearest to the config's own rate first: it wins a tie, and stands where every rate diverges.
@@ -245,7 +246,7 @@ def chosen_rates(
 
 def final_scores(
     formulas: Sequence[Formula],
-    chosen: Sequence[tuple[ProxySettings, Sequence[float]]],
+    chosen: Sequence[tuple[TrainingSettings, Sequence[float]]],
     run_seed: int,
     seeds: int,
     trainings: Trainings,
@@ -272,8 +273,9 @@ def final_scores(
     return means
 
 
-def _fresh(proxy: ProxySettings, rate: float, seed: int, **sizes: int) -> ProxySettings:
+def _fresh(proxy: TrainingSettings, rate: float, seed: int, **sizes: int) -> TrainingSettings:
     """Returns the proxy with another learning rate on the data set of a fresh seed."""
-    changes = {"learning_rate": rate, "data_seed": _FRESH_DATA + seed}
-    changes["population"] = min(proxy.population or _POPULATION, _POPULATION)
-    return ProxySettings.check(proxy.model_dump() | changes | sizes)
+    changes: dict[str, object] = {"learning_rate": rate, "data_seed": _FRESH_DATA + seed}
+    if isinstance(proxy, ProxySettings):  # a user's own factory decides how much it makes
+        changes |= {"population": min(proxy.population or _POPULATION, _POPULATION)} | sizes
+    return proxy.check(proxy.model_dump() | changes)

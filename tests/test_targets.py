@@ -1,7 +1,11 @@
+import inspect
+from pathlib import Path
+
 import pytest
 
+import rlsearch_envs.curve
 from rlsearch.errors import ConfigError
-from rlsearch.targets import build_target, find_target
+from rlsearch.targets import build_target, find_target, source_of, takes_argument
 from rlsearch_envs import CurveReward
 
 NOT_CALLABLE = 3
@@ -59,3 +63,21 @@ def test_what_is_not_there(path, message):
 def test_arguments_that_do_not_fit(config, message):
     with pytest.raises(ConfigError, match=message):
         build_target(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a", True), ("b", True), ("c", False)],
+)
+def test_parameters_that_can_be_given_by_name(name, expected):
+    assert takes_argument(f"{__name__}:make_pair", name) is expected
+    assert takes_argument("builtins:dict", name) is False
+
+
+def test_the_source_is_of_the_modules_that_name_and_define_a_target():
+    own = Path(__file__).read_text()
+    assert source_of(f"{__name__}:make_pair") == own
+    assert inspect.getsource(rlsearch_envs.curve) in source_of("rlsearch_envs:CurveReward")
+    assert inspect.getsource(rlsearch_envs) in source_of("rlsearch_envs:CurveReward")
+    with pytest.raises(ConfigError, match="the source of 'math:sqrt' cannot be read"):
+        source_of("math:sqrt")

@@ -50,6 +50,7 @@ def proxies(
     from rlsearch.bench.proxies import PROXIES, bench_proxies
     from rlsearch.kernels import kernel_named
     from rlsearch.progress import counting
+    from rlsearch.proxies.settings import ProxySettings
     from rlsearch.rewards.settings import RewardSettings
 
     _check_new(output)
@@ -59,7 +60,9 @@ def proxies(
     resolved = _resolved(device, config, overrides)
     if not isinstance(resolved.reward, RewardSettings):
         raise InputError(f"{config} names a reward of its own; expected a config with proxies")
-    chosen = resolved.reward.proxies if config else PROXIES
+    chosen = [proxy for proxy in resolved.reward.proxies if isinstance(proxy, ProxySettings)] if config else PROXIES
+    if not chosen:
+        raise InputError(f"{config} has networks of its own alone; expected one that rlsearch brings")
     kernel = kernel_named(resolved.kernel, resolved.device)
     with counting() as watch:
         report = bench_proxies(resolved.device, kernel, chosen, rounds, processes, watch)

@@ -99,7 +99,7 @@ class NativeTrainer:
         pieces += [weights[..., :N_CLASSES] for weights in network.head.parameters()]
         pieces += [weights for norm in network.norms for weights in norm.parameters()]
         start: Reals = torch.cat([piece.detach().flatten() for piece in pieces]).numpy()
-        return start, batches(self.settings, seed).numpy()
+        return start, batches(self.settings, seed, len(self._data.train.labels)).numpy()
 
 
 def load_trainer() -> ModuleType:

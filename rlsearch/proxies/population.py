@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from rlsearch.errors import FormulaError
@@ -12,7 +13,7 @@ from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import Part, load_dataset
 from rlsearch.proxies.networks import PopulationConv1d, PopulationMLP
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.proxies.starts import batches, initial_networks
 from rlsearch.threads import no_denormals, one_thread
 
@@ -43,7 +44,7 @@ class PopulationTrainer:
         self._kernel = kernel
         self._activation = kernel.population([_PADDING] * size)
         self._network = self._initial([0] * size).to(self._device)
-        self._optimiser = _optimiser(settings, self._network.parameters(), self._device)
+        self._optimiser = make_optimiser(settings, self._network.parameters(), self._device)
         steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
         self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
@@ -53,14 +54,14 @@ class PopulationTrainer:
         """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
         wanted = len(members)
         members = [*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))]
-        with one_thread(), no_denormals(), _current(self._device):
+        with one_thread(), no_denormals(), current_device(self._device):
             self._load_formulas([member.formula for member in members])
             if self._take_step is None:
                 self._take_step = self._captured() if self._device.type == "cuda" else self._step
             self._load_start([member.seed for member in members])
             for _ in range(len(self._orders)):
                 self._take_step()
-            return _accuracy(self._network, getattr(self._data, part), self.size)[:wanted]
+            return accuracies(self._network, getattr(self._data, part), self.size)[:wanted]
 
     def _load_formulas(self, formulas: Sequence[Formula]) -> None:
         try:
@@ -73,7 +74,9 @@ class PopulationTrainer:
         """Writes weights and orders into the buffers. Members of one seed start alike, so each seed is drawn once."""
         seeds = {seed: i for i, seed in enumerate(dict.fromkeys(seeds_of_members))}
         of_member = torch.tensor([seeds[seed] for seed in seeds_of_members], device=self._device)
-        orders = torch.stack([batches(self.settings, seed) for seed in seeds], dim=1).to(self._device)
+        orders = torch.stack([batches(self.settings, seed, len(self._data.train.labels)) for seed in seeds], dim=1).to(
+            self._device
+        )
         self._orders.copy_(orders[:, of_member])
         with torch.no_grad():
             for weights, drawn in zip(self._network.parameters(), self._initial(list(seeds)).parameters(), strict=True):
@@ -128,28 +131,39 @@ def most_members(settings: ProxySettings, device: str) -> int:
     return min(_MOST_MEMBERS, 1 << (fitting.bit_length() - 1))
 
 
-def _optimiser(
-    settings: ProxySettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
+def make_optimiser(
+    settings: TrainingSettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
+    """Returns the optimiser of stacked or single parameters; it treats each number by itself."""
     if settings.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9, fused=True)
     return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True, capturable=device.type == "cuda")
 
 
 @torch.no_grad()
-def _accuracy(network: torch.nn.Module, part: Part, members: int) -> list[float | None]:
-    """Returns each member's accuracy on ``part``, or None where a logit is not finite; one copy to the host."""
+def accuracies(
+    network: Callable[[Tensor], Tensor], part: Part, members: int, rows: int | None = None
+) -> list[float | None]:
+    """Returns each member's accuracy on ``part``, or None where a logit is not finite; one copy to the host.
+
+    Args:
+        network: Maps inputs ``[members, rows, ...]`` to logits, whose last axis are the classes.
+        part: What is scored.
+        members: How many.
+        rows: Examples per forward pass.
+    """
+    rows = rows or _SCORED_ROWS
     correct = torch.zeros(members, device=part.labels.device)
     finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
-    for start in range(0, len(part.labels), _SCORED_ROWS):
-        inputs, labels = (t[start : start + _SCORED_ROWS] for t in (part.inputs, part.labels))
+    for start in range(0, len(part.labels), rows):
+        inputs, labels = (t[start : start + rows] for t in (part.inputs, part.labels))
         logits = network(inputs.expand(members, *inputs.shape))
-        correct += (logits.argmax(dim=-1) == labels).sum(dim=1)
+        correct += (logits.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
         finite &= logits.isfinite().flatten(1).all(dim=1)
     counts = zip(correct.tolist(), finite.tolist(), strict=True)
-    return [count / len(part.labels) if ok else None for count, ok in counts]
+    return [count / part.labels.numel() if ok else None for count, ok in counts]
 
 
-def _current(device: torch.device) -> AbstractContextManager[object]:
+def current_device(device: torch.device) -> AbstractContextManager[object]:
     """Makes a GPU the current one, on whose stream graphs are replayed."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

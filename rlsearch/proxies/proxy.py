@@ -11,8 +11,10 @@ from joblib import Parallel, delayed
 
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member, Trainer
+from rlsearch.proxies.own_choice import decided
+from rlsearch.proxies.own_training import OwnTrainer
 from rlsearch.proxies.population import PopulationTrainer, most_members
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class Proxy:
     another algorithm for another size of the population, which changes the last bits of a sum.
 
     Args:
-        settings: The proxy.
+        settings: The proxy. What a user's own leaves open is decided here.
         kernel: Computes the activations.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         workers: Processes that train populations side by side; they change the time taken and nothing else.
@@ -39,15 +41,17 @@ class Proxy:
             of all settings, kernel and device type.
     """
 
-    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, workers: int = 1) -> None:
+    def __init__(self, settings: TrainingSettings, kernel: Kernel, device: str, workers: int = 1) -> None:
+        if isinstance(settings, OwnProxySettings) and not settings.is_decided:
+            settings = decided(settings, kernel, device)
         self.settings = settings
         self.kernel = kernel
         self.device = device
         self.workers = workers
         kind = torch.device(device).type
-        text = f"{settings.model_dump_json()} {settings.sizes} {kernel.name} {kind} {_VERSION}"
+        text = f"{settings.identity} {kernel.name} {kind} {_VERSION}"
         digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
-        self.protocol = f"{settings.dataset}-{settings.network}-{digest}"
+        self.protocol = f"{settings.name}-{digest}"
         self._trainers: dict[int, Trainer] = {}
         self._most: int | None = settings.population or (_CPU_MEMBERS if kind == "cpu" else None)
 
@@ -84,7 +88,7 @@ class Proxy:
             size = self._size(len(members))
             try:
                 if size not in self._trainers:
-                    self._trainers[size] = self._trainer(size)
+                    self._trainers[size] = _trainer(self.settings, self.kernel, self.device, size)
                 return self._trainers[size].train(members[:size], part)
             except torch.OutOfMemoryError:
                 if size == 1:
@@ -94,25 +98,29 @@ class Proxy:
             self._most = size // 2
             _LOGGER.warning("%s does not hold %d members of %s; trying %d", self.device, size, self.protocol, size // 2)
 
-    def _trainer(self, size: int) -> Trainer:
-        """Returns the trainer for populations of ``size``: numba's kernel brings one of its own."""
-        if self.kernel.name == "numba" and torch.device(self.device).type == "cpu":
-            from rlsearch.proxies.native import NativeTrainer  # numba is optional
-
-            return NativeTrainer(self.settings)
-        return PopulationTrainer(self.settings, self.kernel, self.device, size)
-
     def _size(self, wanted: int) -> int:
         """Returns the size of a population: constant on a CPU, on a GPU what is wanted and its memory holds."""
         if self._most is None:
+            assert isinstance(self.settings, ProxySettings)
             self._most = most_members(self.settings, self.device)
         if self.settings.population or torch.device(self.device).type == "cpu":
             return self._most
         return min(self._most, max(_FEWEST_MEMBERS, 1 << (wanted - 1).bit_length()))
 
 
+def _trainer(settings: TrainingSettings, kernel: Kernel, device: str, size: int) -> Trainer:
+    if isinstance(settings, OwnProxySettings):
+        return OwnTrainer(settings, kernel, device, size)
+    assert isinstance(settings, ProxySettings)
+    if kernel.name == "numba" and torch.device(device).type == "cpu":  # numba's kernel brings a trainer of its own
+        from rlsearch.proxies.native import NativeTrainer  # numba is optional
+
+        return NativeTrainer(settings)
+    return PopulationTrainer(settings, kernel, device, size)
+
+
 def _train_in_worker(
-    settings: ProxySettings, kernel: Kernel, device: str, population: Sequence[Member], part: str
+    settings: TrainingSettings, kernel: Kernel, device: str, population: Sequence[Member], part: str
 ) -> list[float | None]:
     # A terminal's Ctrl-C goes to workers too; the process that feeds them decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -120,5 +128,5 @@ def _train_in_worker(
 
 
 @lru_cache(maxsize=16)
-def _worker_proxy(settings: ProxySettings, kernel: type[Kernel], device: str) -> Proxy:
+def _worker_proxy(settings: TrainingSettings, kernel: type[Kernel], device: str) -> Proxy:
     return Proxy(settings, kernel(), device)

@@ -1,10 +1,12 @@
 """The settings of one proxy: everything that decides a score except formula and seed."""
 
+from abc import abstractmethod
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
-from rlsearch.settings import Settings
+from rlsearch.settings import Settings, TargetSettings
+from rlsearch.targets import takes_argument
 
 DEFAULT_SIZES = {
     "mnist1d": (4000, 10_000, 10_000),
@@ -19,7 +21,35 @@ _AVAILABLE = {"digits": 1796}  # 1797 in scikit-learn; parts are multiples of 4
 _CONV1D_LAYERS = 5  # each halves the length of a sequence: 40, 20, 10, 5, 2, 1
 
 
-class ProxySettings(Settings):
+class TrainingSettings(Settings):
+    """How a proxy is trained, whatever its network and data."""
+
+    data_seed: int = Field(0, ge=0)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-2, gt=0)
+    batch_size: int = Field(128, ge=1)
+    epochs: int = Field(5, ge=1)
+    population: int | None = Field(
+        None, ge=1, description="candidates trained together; None: 16 on a CPU, on a GPU as many as its memory holds"
+    )
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Network and data in a few words, for people."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """All that decides a score except formula, seed, kernel and device."""
+
+    @property
+    @abstractmethod
+    def caveat(self) -> str | None:
+        """What is not fresh about the data of another ``data_seed``; None if it is generated anew."""
+
+
+class ProxySettings(TrainingSettings):
     """A dataset, a network and how it is trained.
 
     Widths, batch size, part sizes and population are multiples of 4, so that a member's bits do not depend on its
@@ -29,19 +59,11 @@ class ProxySettings(Settings):
 
     dataset: Literal["mnist1d", "digits"] = "mnist1d"
     network: Literal["mlp", "conv1d"] = "mlp"
-    data_seed: int = Field(0, ge=0)
     train_size: int | None = Field(None, ge=4)
     validation_size: int | None = Field(None, ge=4)
     test_size: int | None = Field(None, ge=4)
     widths: tuple[int, ...] = (100, 100)
     normalisation: Literal["none", "layer"] = "none"
-    optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-2, gt=0)
-    batch_size: int = Field(128, ge=4)
-    epochs: int = Field(5, ge=1)
-    population: int | None = Field(
-        None, ge=1, description="candidates trained together; None: 16 on a CPU, on a GPU as many as its memory holds"
-    )
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -49,6 +71,26 @@ class ProxySettings(Settings):
         chosen = (self.train_size, self.validation_size, self.test_size)
         train, validation, test = (c or d for c, d in zip(chosen, DEFAULT_SIZES[self.dataset], strict=True))
         return train, validation, test
+
+    @property
+    def name(self) -> str:
+        """Data set and network."""
+        return f"{self.dataset}-{self.network}"
+
+    @property
+    def identity(self) -> str:
+        """All settings, sizes spelled out."""
+        return f"{self.model_dump_json()} {self.sizes}"
+
+    @property
+    def caveat(self) -> str | None:
+        """Says so where another seed only divides the same examples in another way."""
+        if self.dataset in GENERATED:
+            return None
+        return (
+            f"{self.dataset} cannot be generated anew: every seed divides the same examples in another way, and the "
+            "search has seen most of them, so intervals are too narrow"
+        )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -74,3 +116,58 @@ class ProxySettings(Settings):
                 f"got {len(self.widths)}"
             )
         return self
+
+
+class OwnProxySettings(TrainingSettings):
+    """A user's own network and data, each made by any importable function or class.
+
+    The factory of the network is called as ``build(activation, **arguments)`` with a module that has no parameters
+    and may stand in several places, and returns a classifier: logits ``[examples, classes]``, or
+    ``[examples, positions, classes]`` for labels at several positions. The factory of the data returns three pairs
+    (inputs, labels) for training, validation and test. If it has a parameter ``seed``, it is given ``data_seed`` and
+    its data counts as generated: ``confirm`` then makes it anew for every seed.
+
+    All random numbers are drawn from a member's seed, also those of dropout. Initial weights are made on the CPU.
+
+    Attributes:
+        batched: Whether the members of a population are trained as one network by ``torch.func.vmap``, or one at a
+            time. The two differ by rounding. ``auto``: the faster one, if both give the same and no member feels its
+            place or its neighbours; tried once per machine, kept in its cache folder, and written into the config of
+            a run. By default 16 are trained together on a CPU and 64 on a GPU.
+        source: A digest of the modules that hold the factories, written when a run begins. A run does not go on with
+            a network that was edited since.
+    """
+
+    target: str
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    data: TargetSettings
+    batched: bool | Literal["auto"] = "auto"
+    source: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The factory's import path."""
+        return self.target
+
+    @property
+    def identity(self) -> str:
+        """All settings, the digest of the factories' source among them."""
+        return self.model_dump_json()
+
+    @property
+    def caveat(self) -> str | None:
+        """Says so where the data's factory takes no seed."""
+        if takes_argument(self.data.target, "seed"):
+            return None
+        return (
+            f"{self.data.target} takes no seed and cannot generate anew: every seed trains and is tested on the same "
+            "examples, of which the search has seen all but the test part, so intervals are too narrow"
+        )
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing is left open: then the factories are needed for training only."""
+        return self.source is not None and self.batched != "auto" and self.population is not None
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # arguments are a dict

@@ -8,7 +8,7 @@ from torch import Tensor
 from rlsearch.kernels.base import Activation
 from rlsearch.proxies.data import load_dataset
 from rlsearch.proxies.networks import NETWORKS, PopulationConv1d, PopulationMLP
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 
 
 def initial_networks(
@@ -20,9 +20,9 @@ def initial_networks(
     return NETWORKS[settings.network](settings, n_features, generators, activation)
 
 
-def batches(settings: ProxySettings, seed: int) -> Tensor:
+def batches(settings: TrainingSettings, seed: int, examples: int) -> Tensor:
     """Returns the rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
-    batch, examples = settings.batch_size, settings.sizes[0]
+    batch = settings.batch_size
     generator = torch.Generator().manual_seed(seed ^ 0x5EED)  # a stream of its own, whatever the network drew
     epochs = [torch.randperm(examples, generator=generator) for _ in range(settings.epochs)]
     return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])

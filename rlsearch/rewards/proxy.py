@@ -10,7 +10,7 @@ from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.protocol import Evaluation, Request, RewardResult, Status, StatusValues
 from rlsearch.rewards.screening import why_unfit
@@ -145,7 +145,7 @@ class ProxyReward:
         return [self.combine(formula, by_formula[formula]) for formula in formulas]
 
 
-def _trained_for(proxy: ProxySettings, share: float) -> ProxySettings:
+def _trained_for(proxy: ProxySettings | OwnProxySettings, share: float) -> ProxySettings | OwnProxySettings:
     return proxy.check(proxy.model_dump() | {"epochs": max(1, round(share * proxy.epochs))})
 
 

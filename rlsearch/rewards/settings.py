@@ -1,11 +1,16 @@
 """The settings of the default reward."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from rlsearch.proxies.settings import ProxySettings
-from rlsearch.settings import Settings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
+
+_AnyProxy = Annotated[
+    Annotated[ProxySettings, Tag(DEFAULT_KIND)] | Annotated[OwnProxySettings, Tag(TARGET_KIND)], BY_TARGET
+]
 
 
 class ScreeningSettings(Settings):
@@ -20,7 +25,7 @@ class ScreeningSettings(Settings):
 class RewardSettings(Settings):
     """Accuracy minus latency cost, relative to ReLU."""
 
-    proxies: tuple[ProxySettings, ...] = Field((ProxySettings(),), min_length=1)
+    proxies: tuple[_AnyProxy, ...] = Field((ProxySettings(),), min_length=1)
     seeds: int = Field(1, ge=1, le=100)
     baseline_seeds: int = Field(8, ge=1, le=100)
     latency_weight: float = Field(0.01, ge=0)

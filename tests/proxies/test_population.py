@@ -44,13 +44,13 @@ def scores(p, members, part="validation"):
 def trained(monkeypatch):
     """The networks that were trained, as they were when they were scored."""
     networks = []
-    accuracy = population._accuracy
+    accuracy = population.accuracies
 
     def keeping(network, *arguments):
         networks.append(copy.deepcopy(network))  # the trainer goes on with its own
         return accuracy(network, *arguments)
 
-    monkeypatch.setattr(population, "_accuracy", keeping)
+    monkeypatch.setattr(population, "accuracies", keeping)
     return networks
 
 
@@ -217,10 +217,10 @@ def test_a_seed_decides_weights_and_order(trained):
     assert_same_bits(a, b)
     assert all(not torch.equal(p, q) for p, q in zip(a, c, strict=True))
     assert all(not torch.equal(p, q) for p, q in zip(a, d, strict=True))
-    order = batches(p.settings, 5)
+    order = batches(p.settings, 5, 96)
     assert order.shape == (3, 32)
     assert sorted(order.flatten().tolist()) == list(range(96))
-    assert not torch.equal(order, batches(p.settings, 6))
+    assert not torch.equal(order, batches(p.settings, 6, 96))
 
 
 @pytest.mark.parametrize("values", [{}, {"network": "conv1d"}], ids=["mlp", "conv1d"])
@@ -261,7 +261,7 @@ def test_diverged_in_one_validation_point_only():
     """Finite on all but one: exp(exp(10)) overflows a float32, exp(exp(1)) does not."""
     part = Part(torch.tensor([[1.0], [10.0], [1.0], [1.0]]), torch.tensor([0, 0, 0, 0]))
     activation = TorchKernel().population([Formula.parse("exp(exp(x))"), Formula.parse("x")])
-    found = population._accuracy(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
+    found = population.accuracies(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
     assert found == [None, 1.0]
 
 
@@ -275,12 +275,12 @@ def test_one_list_per_population_each_as_soon_as_it_is_done(trained):
 
 def test_denormals_are_flushed_in_training_only(monkeypatch):
     tiny, seen = torch.tensor([1e-40]), []
-    accuracy = population._accuracy
-    monkeypatch.setattr(population, "_accuracy", lambda *a: seen.append((tiny * 1).item()) or accuracy(*a))
+    accuracy = population.accuracies
+    monkeypatch.setattr(population, "accuracies", lambda *a: seen.append((tiny * 1).item()) or accuracy(*a))
     scores(proxy(), [Member(FORMULAS[0], 0)])
     assert seen == [0.0]
     assert (tiny * 1).item() > 0
-    monkeypatch.setattr(population, "_accuracy", lambda *a: 1 / 0)
+    monkeypatch.setattr(population, "accuracies", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scores(proxy(), [Member(FORMULAS[0], 0)])
     assert (tiny * 1).item() > 0
