@@ -257,7 +257,7 @@ def test_a_run_whose_reward_is_gone_can_still_be_read(tmp_path):
 
 
 def test_a_run_that_stands_in_its_baseline_can_be_read(tmp_path, monkeypatch):
-    def interrupt(progress):
+    def interrupt(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("rlsearch.training.save_checkpoint", interrupt)

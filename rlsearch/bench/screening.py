@@ -1,5 +1,8 @@
 """Screening: formulas told fit or unfit, and apart, per second on one core."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,11 +11,12 @@ from rlsearch.bench.formulas import random_formulas
 from rlsearch.bench.limits import multiplication_rate
 from rlsearch.bench.report import Limit, Report, rate_rows
 from rlsearch.bench.timing import PROCESS, in_turn
-from rlsearch.formula import Formula
+from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import compile_program, run
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.rewards.latency import machine
+from rlsearch.mining import mine
+from rlsearch.rewards.latency import LatencyCosts, machine
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.threads import one_thread
@@ -23,12 +27,16 @@ POINTS = 256
 _DECIMALS = 3  # of the values that tell functions apart, on the plain way
 
 
-def bench_screening(formulas: int = 1000, rounds: int = 15) -> Report:
+def bench_screening(formulas: int = 1000, rounds: int = 15, mined_length: int = 6) -> Report:
     """Measures formulas screened per second: values, slopes, and what tells a function from others.
+
+    Mining is measured with all it does, where numba is installed: it writes the formulas itself, tells functions apart
+    and orders them.
 
     Args:
         formulas: Different random formulas per round, new ones each time: nothing is remembered of them.
         rounds: How often everything is timed.
+        mined_length: Tokens of the longest formula that is mined.
     """
     settings = ScreeningSettings(points=POINTS)
     drawn = random_formulas(formulas * (rounds + 1), LanguageSettings(), fit=False)
@@ -45,10 +53,17 @@ def bench_screening(formulas: int = 1000, rounds: int = 15) -> Report:
         for formula in next(by_torch):
             screen_by_autograd(formula, x, settings)
 
+    ways: dict[str, Callable[[], object]] = {"numpy": project, "torch autograd": plain}
+    done = dict.fromkeys(ways, formulas)
+    if find_spec("numba") is not None:
+        mined = LanguageSettings(min_length=1, max_length=mined_length).grammar()
+        costs = LatencyCosts("the number of operators", 0.5, dict.fromkeys(OPERATORS, 1.0))
+        ways = {"mining": lambda: mine(mined, None, settings, costs, 1), **ways}
+        done["mining"] = mine(mined, None, settings, costs, 1).tested
     with one_thread():
-        times = in_turn({"numpy": project, "torch autograd": plain}, rounds, PROCESS)
+        times = in_turn(ways, rounds, PROCESS)
         rate = multiplication_rate(PROCESS)
-    rates = {way: formulas / seconds for way, seconds in times.items()}
+    rates = {way: done[way] / seconds for way, seconds in times.items()}
     operations = np.mean([len(compile_program(f.tokens, f.inputs).instructions) for f in drawn])
     limit = rate / (2 * POINTS * float(operations))  # an operator takes a multiplication for value and slope, or more
     rows = rate_rows("screening", f"{POINTS} points", "formulas/s", rates, "torch autograd", limit)

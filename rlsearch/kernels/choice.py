@@ -20,7 +20,7 @@ INSTALL = {
 }
 
 ADVICE = {
-    "numba": "candidates train about twice as fast with it",
+    "numba": "candidates train several times as fast with it",
     "triton": "without it a GPU computes formulas operator by operator",
 }
 
