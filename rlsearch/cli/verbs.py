@@ -247,6 +247,10 @@ def config_check(config: Path, overrides: SetOption = None) -> None:
 
     loaded = load_config(config, overrides or [])
     search = loaded.search
+    if search.method == "mining":
+        trained = " functions, then ".join(str(rung.functions) for rung in loaded.mining.rungs)
+        print_out(f"{config} is a valid config: up to {trained} functions on {len(loaded.mining.rungs)} rungs.")
+        return
     proposals = search.rounds * search.formulas_per_round
     print_out(f"{config} is a valid config: up to {proposals} proposals in {search.rounds} rounds.")
 

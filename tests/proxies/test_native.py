@@ -278,14 +278,16 @@ def test_products(a_turned, b_turned, m, n, k):
     np.testing.assert_allclose(found.reshape(m, n), c + a.astype(float) @ b, rtol=1e-5, atol=1e-4)
 
 
-def test_another_process_loads_what_this_one_compiled():
-    trainer = native.load_trainer()
+def test_another_process_loads_what_one_compiled():
+    """The second of two, since this process may have another cache, from before the tests moved it."""
     code = (
         "from rlsearch.proxies.native import load_trainer; trainer = load_trainer();"
         "print(trainer.__name__, sum(trainer.train.stats.cache_hits.values()))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert result.stdout.strip() == f"{trainer.__name__} 1"
+    command = [sys.executable, "-c", code]
+    for _ in range(2):
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    assert result.stdout.strip() == f"{native.load_trainer().__name__} 1"
 
 
 def test_whatever_decides_the_machine_code_is_named(monkeypatch):
