@@ -153,6 +153,7 @@ class Judge:
         self.known: dict[str, Judged] = {}
         self._numbers: dict[str, int] = {}  # of the functions with a score, in the order in which they came
         self._board = Leaderboard(self._place)
+        self._references = {request.formula.fingerprint for request in reward.references}
         self.proposals = archive.proposals(first_round)
         self.candidates = 0
         self._done_before: dict[tuple[str, str, int], Evaluation] = {}
@@ -178,7 +179,7 @@ class Judge:
         for fingerprint in came | dict.fromkeys(by_function):
             if evaluations := by_function.get(fingerprint):
                 self._learn(evaluations[0].request.formula, fingerprint, evaluations)
-        self.candidates -= len({request.formula.fingerprint for request in self.reward.references})
+        self.candidates -= len(self._references)
         for fingerprint, formula, last_round in spellings:
             if fingerprint in self.known:
                 self._result(formula)
@@ -257,11 +258,10 @@ class Judge:
     def _rescore(self) -> list[Judged]:
         protocols = self.reward.rescoring_protocols
         # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
-        references = {request.formula.fingerprint for request in self.reward.references}
         chosen = [
             judged
             for judged in self.leaderboard(self.rescoring.best)
-            if judged.seeds_of(protocols[0]) < self.rescoring.max_seeds and judged.formula.fingerprint not in references
+            if judged.seeds_of(protocols[0]) < self.rescoring.max_seeds and judged.formula.fingerprint not in self._references
         ]
         requests = [
             Request(judged.formula, protocol, self.seeds(judged.seeds_of(protocol)))
@@ -295,8 +295,9 @@ class Judge:
             judged = self.known[fingerprint] = Judged(formula, result, evaluations)
             self.candidates += result.status in (Status.OK, Status.DIVERGED)
         judged.result = result
-        done = [all(judged.seeds_of(p) >= rung.seeds for p in rung.protocols) for rung in self.rungs]
-        judged.rung = max((i for i, is_done in enumerate(done) if is_done), default=0)
+        if fingerprint not in self._references:  # which have every training, but have climbed nothing
+            done = [all(judged.seeds_of(p) >= rung.seeds for p in rung.protocols) for rung in self.rungs]
+            judged.rung = max((i for i, is_done in enumerate(done) if is_done), default=0)
         self._ranked(fingerprint)
 
     def _result(self, formula: Formula) -> RewardResult:

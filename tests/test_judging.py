@@ -173,6 +173,12 @@ class TestRungs:
             values = [j.result.value for j in board if j.rung == rung and j.formula != RELU]
             assert values == sorted(values, reverse=True)
 
+    def test_a_reference_has_climbed_nothing(self, archive):
+        judge = climb(make_judge(Halving(), archive, seeds_per_formula=1, rungs=RUNGS, rescoring=NEVER))
+        assert judge.known[RELU.fingerprint].seeds_of("q") == 3
+        assert judge.known[RELU.fingerprint].rung == 0
+        assert judge.leaderboard(1)[0].rung == 2
+
     def test_what_is_not_fit_stays_on_the_first_rung(self, archive):
         judge = make_judge(Halving(), archive, seeds_per_formula=1, rungs=RUNGS, rescoring=NEVER)
         judge(parse("exp(x)", "cosh(x)", "sin(x)"))
