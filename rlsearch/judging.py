@@ -261,7 +261,8 @@ class Judge:
         chosen = [
             judged
             for judged in self.leaderboard(self.rescoring.best)
-            if judged.seeds_of(protocols[0]) < self.rescoring.max_seeds and judged.formula.fingerprint not in self._references
+            if judged.seeds_of(protocols[0]) < self.rescoring.max_seeds
+            and judged.formula.fingerprint not in self._references
         ]
         requests = [
             Request(judged.formula, protocol, self.seeds(judged.seeds_of(protocol)))

@@ -154,7 +154,9 @@ class _Expansion:
             options = {"level": level, "storing": storing, "counting": size >= self.grammar.min_length}
             pairs = list(self._pairs(of_size, size))
             # Room at once for what there probably will be: rehashing by doubling took a quarter of the time.
-            self._make_room(int(_NEW * sum(len(o) * len(a) * len(b) for o, a, b, _ in pairs)), storing)
+            probably = int(_NEW * sum(len(o) * len(a) * len(b) for o, a, b, _ in pairs))
+            while probably and not self._make_room(probably, storing):
+                probably //= 2
             for operators, lefts, rights, triangle in pairs:
                 if not self._expand(operators, lefts, rights, triangle, **options):
                     return False
@@ -246,33 +248,32 @@ class _Expansion:
         return True
 
     def _make_room(self, rows: int, storing: bool) -> bool:
-        """Makes room for so many new rows; returns False where the memory for it is not granted."""
-        wanted = int(self.counts[self.loops.ROWS]) + rows
-        places = len(self.known)
+        """Makes room for so many new rows; returns False, and changes nothing, where the memory is not granted."""
+        counts, loops = self.counts, self.loops
+        wanted = int(counts[loops.ROWS]) + rows
+        stored = int(counts[loops.STORED]) + (rows if storing else 0) + 1
+        table, store, places = len(self.table.cost), len(self.store.keyed), len(self.known)
+        table = table if wanted <= table else max(wanted, table * 5 // 4)
+        store = store if stored <= store else max(stored, store * 5 // 4)
         while wanted > _FULLEST * places:
             places *= 2
-        needed = {
-            "table": wanted,
-            "store": int(self.counts[self.loops.STORED]) + (rows if storing else 0) + 1,
-            "known": places,
-        }
-        for name, least in needed.items():
-            arrays = getattr(self, name)
-            now = len(arrays[0]) if isinstance(arrays, tuple) else len(arrays)
-            if least > now:
-                length = least if name == "known" else max(least, now * 3 // 2)
-                held = sum(map(_bytes, (self.table, self.store, self.known)))
-                if held + _bytes(arrays) * length // now > self.memory_bytes:  # both, while it is copied
-                    return False
-                setattr(self, name, self._longer(arrays, length))
+        moved = self.known.nbytes if places > len(self.known) else 0  # the old places are held until they are moved
+        needed = table * _row_bytes(self.table) + store * _row_bytes(self.store) + places * _row_bytes((self.known,))
+        if needed + moved > self.memory_bytes and (table, store, places) != self._lengths:
+            return False
+        for arrays, length in ((self.table, table), (self.store, store)):
+            for array in arrays:
+                if length > len(array):  # in place, so that large arrays are not held twice
+                    array.resize((length, *array.shape[1:]), refcheck=False)
+        if moved:
+            known = _empty(places)
+            loops.move(self.known, known)
+            self.known = known
         return True
 
-    def _longer(self, arrays: Any, length: int) -> Any:
-        if isinstance(arrays, tuple):
-            return type(arrays)(*(_longer(array, length) for array in arrays))
-        larger = _empty(length)
-        self.loops.move(arrays, larger)
-        return larger
+    @property
+    def _lengths(self) -> tuple[int, int, int]:
+        return len(self.table.cost), len(self.store.keyed), len(self.known)
 
     def _add_leaves(self, screening: ScreeningSettings) -> IntArray:
         """Adds the input and the constants, and returns their rows."""
@@ -358,14 +359,8 @@ def _empty(places: int) -> NDArray[np.int64]:
     return np.zeros((places, 2), np.int64)
 
 
-def _bytes(arrays: Any) -> int:
-    return sum(array.nbytes for array in arrays) if isinstance(arrays, tuple) else int(arrays.nbytes)
-
-
-def _longer(array: NDArray[Any], length: int) -> NDArray[Any]:
-    larger = np.empty((length, *array.shape[1:]), array.dtype)
-    larger[: len(array)] = array
-    return larger
+def _row_bytes(arrays: Sequence[NDArray[Any]]) -> int:
+    return sum(array.itemsize * int(np.prod(array.shape[1:])) for array in arrays)
 
 
 def _expected(sizes: Sequence[int], longest: int, operators: Callable[..., IntArray]) -> int:

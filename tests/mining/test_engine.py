@@ -171,7 +171,7 @@ def test_the_same_again():
 def test_memory_ends_it_with_what_was_found_until_then():
     language = grammar("neg sin tanh exp softplus add mul max sub", (2.0,), 6)
     whole = mined(language)
-    part = mined(language, memory_bytes=2_000_000)
+    part = mined(language, memory_bytes=1_500_000)
     assert whole.complete
     assert not part.complete
     assert 0 < part.tested < whole.tested
