@@ -1,5 +1,6 @@
 """Mining as a run: from a config through the rungs to a leaderboard, killed and resumed."""
 
+import dataclasses
 import math
 
 import pytest
@@ -107,6 +108,16 @@ def test_fewer_functions_than_the_first_rung_takes(tmp_path):
 def test_none_is_fit(tmp_path):
     with pytest.raises(ConfigError, match=r"of [0-9]+ formulas none is fit"):
         train(config(tmp_path, screening={"max_slope": 1e-9}), "none")
+
+
+def test_too_little_memory_is_said(tmp_path, caplog, monkeypatch):
+    from rlsearch.search import mining
+
+    whole = mining.mine
+    monkeypatch.setattr(mining, "mine", lambda *a, **k: dataclasses.replace(whole(*a, **k), complete=False))
+    assert train(config(tmp_path), "small").finished
+    assert "for want of memory" in caplog.text
+    assert "raise mining.memory_gib (4 now)" in caplog.text
 
 
 def test_a_warm_start_enters_first(tmp_path):

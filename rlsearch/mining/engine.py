@@ -24,6 +24,7 @@ _KEY_POINTS = (
 _PAIRS = 1 << 14  # tested between two looks at the clock; at most 26 operators each
 _STORED_PAIRS = 1 << 10  # where the values of what is found are kept, so that room for them is a few megabytes
 _NEW = 0.75  # of the formulas tested are functions not seen before, at most; seen with the default language: two thirds
+_SORTING = 10  # bytes per row, while the cheapest are sought
 _FULLEST = 0.6  # of a hash set, above which searching it slows down
 _COMMUTATIVE = {"add", "mul", "max", "min"}
 _WATCH_SECONDS = 1.0
@@ -200,9 +201,8 @@ class _Expansion:
 
     def cheapest(self, keep: int) -> list[Formula]:
         """Returns the ``keep`` cheapest fit functions, each once by its fingerprint."""
-        rows = np.flatnonzero(self.table.flags[: self.counts[self.loops.ROWS]] & self.loops.FIT)
         found: dict[str, tuple[float, int, int, Formula]] = {}
-        for row in rows[np.argsort(self.table.cost[rows], kind="stable")].tolist():
+        for row in self._cheapest_rows(keep):
             formula = Formula(tuple(self._tokens(row)))
             place = (self.costs.ratio(formula), formula.size, row)
             if formula.fingerprint not in found or place < found[formula.fingerprint][:3]:
@@ -210,6 +210,17 @@ class _Expansion:
             if len(found) == keep:
                 break
         return [formula for *_, formula in sorted(found.values(), key=lambda entry: entry[:3])]
+
+    def _cheapest_rows(self, count: int) -> Iterator[int]:
+        """Yields the rows of fit functions, the cheapest first; only about as many as are wanted are sorted."""
+        rows = int(self.counts[self.loops.ROWS])
+        costs = np.where(self.table.flags[:rows] & self.loops.FIT, self.table.cost[:rows], np.float32(np.inf))
+        fit, done = int(np.isfinite(costs).sum()), -np.inf
+        while done < np.inf:
+            most = np.partition(costs, count - 1)[count - 1] if count < fit else np.inf
+            chosen = np.flatnonzero((costs > done) & (costs <= most) & (costs < np.inf))
+            yield from chosen[np.argsort(costs[chosen], kind="stable")].tolist()
+            count, done = 4 * count, float(most)
 
     def _tokens(self, row: int) -> Iterator[Any]:
         vocabulary = self.grammar.vocabulary
@@ -258,7 +269,11 @@ class _Expansion:
         while wanted > _FULLEST * places:
             places *= 2
         moved = self.known.nbytes if places > len(self.known) else 0  # the old places are held until they are moved
-        needed = table * _row_bytes(self.table) + store * _row_bytes(self.store) + places * _row_bytes((self.known,))
+        needed = (
+            table * (_row_bytes(self.table) + _SORTING)
+            + store * _row_bytes(self.store)
+            + places * _row_bytes((self.known,))
+        )
         if needed + moved > self.memory_bytes and (table, store, places) != self._lengths:
             return False
         for arrays, length in ((self.table, table), (self.store, store)):

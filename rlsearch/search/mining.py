@@ -79,6 +79,13 @@ class MiningSearch(SearchMethod):
             check_stop=check_stop,
             memory_bytes=int(self.settings.memory_gib * 2**30),
         )
+        if not mined.complete:
+            _LOGGER.warning(
+                "screening ended after %d formulas, for want of memory: the longest ones are there in part; raise "
+                "mining.memory_gib (%g now) or lower language.max_length",
+                mined.tested,
+                self.settings.memory_gib,
+            )
         self._counts = {"tested": mined.tested, "unique": mined.unique, "fit": mined.fit}
         by_function = {f.fingerprint: f for f in reversed((*self.warm_start, *mined.formulas))}
         self._entered = list(reversed(by_function.values()))[:wanted]

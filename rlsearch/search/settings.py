@@ -80,7 +80,7 @@ class MiningSettings(Settings):
         ),
         min_length=1,
     )
-    memory_gib: float = Field(4.0, gt=0, description="of screening; it ends with the size that no longer fits")
+    memory_gib: float = Field(4.0, ge=0.1, description="of screening, which ends where it is used up")
 
     @model_validator(mode="after")
     def _narrows(self) -> Self:
