@@ -33,6 +33,7 @@ class EagerKernel:
     """Plain autograd as a kernel of one formula: the module that the formula exports to."""
 
     name = "eager"
+    programs_are_data = False
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> Activation:
         """Returns the activation of the one formula."""

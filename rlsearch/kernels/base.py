@@ -25,7 +25,7 @@ class Activation(Protocol):
         ...
 
     def load(self, formulas: Sequence[Formula]) -> None:
-        """Replaces the K formulas in place, so that what holds this activation (a network, a CUDA graph) goes on.
+        """Replaces the K formulas in place, so that a network that holds this activation goes on.
 
         Not between a forward pass and its backward pass.
 
@@ -45,9 +45,12 @@ class Kernel(Protocol):
 
     Attributes:
         name: Stands in figures and protocols, since the kernel decides latency.
+        programs_are_data: Whether a captured CUDA graph computes what was loaded after its capture. Else it repeats the
+            operations of the formulas that it was captured with.
     """
 
     name: str
+    programs_are_data: bool
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> Activation:
         """Returns the activation of ``len(formulas)`` members, a function of ``inputs`` in this order.

@@ -31,6 +31,7 @@ class NumbaKernel:
     """
 
     name = "numba"
+    programs_are_data = False  # on the CPU, where there are no graphs; other tensors take the torch kernel's way
 
     def __init__(self) -> None:
         self._interpreters = {1: load_interpreter()}  # those of more inputs are compiled when they are needed

@@ -16,6 +16,7 @@ class TorchKernel:
     """Value and slope by torch operations; exact, and with nothing to compile."""
 
     name = "torch"
+    programs_are_data = False
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "TorchActivation":
         """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""

@@ -56,6 +56,7 @@ class TritonKernel:
     """
 
     name = "triton"
+    programs_are_data = True
 
     def __init__(self) -> None:
         self._interpreters: dict[tuple[int, int], ModuleType] = {}

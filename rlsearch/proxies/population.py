@@ -57,7 +57,8 @@ class PopulationTrainer:
         with one_thread(), no_denormals(), current_device(self._device):
             self._load_formulas([member.formula for member in members])
             if self._take_step is None:
-                self._take_step = self._captured() if self._device.type == "cuda" else self._step
+                can_replay = self._device.type == "cuda" and self._kernel.programs_are_data
+                self._take_step = self._captured() if can_replay else self._step
             self._load_start([member.seed for member in members])
             for _ in range(len(self._orders)):
                 self._take_step()

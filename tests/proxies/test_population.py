@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import os
 import subprocess
@@ -15,6 +16,7 @@ from rlsearch.proxies import population
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import Dataset, Part, load_dataset
 from rlsearch.proxies.networks import NETWORKS
+from rlsearch.proxies.population import PopulationTrainer
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches
@@ -406,3 +408,20 @@ def test_memory_decides_how_many_members_a_gpu_trains(monkeypatch):
     assert [row[0] for row in found] == sorted(row[0] for row in found)
     assert all(short >= long for short, long in found)
     assert found[1][0] > 16
+
+
+@pytest.mark.parametrize("programs_are_data", [True, False])
+def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, monkeypatch):
+    """Else it would repeat the first population's formulas for ever. A GPU is only pretended here."""
+    kernel = TorchKernel()
+    kernel.programs_are_data = programs_are_data
+    trainer = PopulationTrainer(settings(), kernel, "cpu", 4)
+    captured = []
+    monkeypatch.setattr(trainer, "_device", torch.device("cuda"))
+    monkeypatch.setattr(population, "current_device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(trainer, "_captured", lambda: captured.append(1) or trainer._step)
+    monkeypatch.setattr(trainer, "_load_start", lambda seeds: None)
+    for _ in range(2):
+        trainer._at.zero_()
+        trainer.train([Member(f, 0) for f in FORMULAS[:4]], "validation")
+    assert len(captured) == programs_are_data
