@@ -133,7 +133,7 @@ class Trainings:
         """
         keys = [_key(self._request(training)) for training in wanted]
         missing = {key: training for key, training in zip(keys, wanted, strict=True) if key not in self._known}
-        jobs = _jobs(list(missing.values()))
+        jobs = _jobs(list(missing.values()), self.device)
         self._prepare(jobs)
         done = 0
         with closing(self._run(_train, jobs)) as results:
@@ -198,22 +198,23 @@ def _key(request: Request) -> tuple[str, str, int]:
     return request.formula.fingerprint, request.protocol, request.seed
 
 
-def _jobs(trainings: Sequence[Training]) -> list[_Job]:
-    """Returns the trainings as populations, those of one proxy together."""
+def _jobs(trainings: Sequence[Training], device: str) -> list[_Job]:
+    """Returns the trainings as populations, those of one proxy together; on a GPU as large as they can be."""
     members: dict[tuple[TrainingSettings, str], list[Member]] = {}
     for training in trainings:
         members.setdefault((training.settings, training.part), []).append(Member(training.formula, training.seed))
     return [
         _Job(settings, tuple(group[start : start + size]), part)
         for (settings, part), group in members.items()
-        for size in [settings.population or _POPULATION]
+        for size in [settings.population or (_POPULATION if device == "cpu" else len(group))]
         for start in range(0, len(group), size)
     ]
 
 
 def _train(job: _Job, kernel: Kernel, device: str) -> tuple[_Job, list[float | None], float]:
     started = time.perf_counter()
-    scores = Proxy(job.settings, kernel, device).train_population(job.members, job.part)
+    proxy = Proxy(job.settings, kernel, device)
+    scores = [score for population in proxy.train(job.members, job.part) for score in population]
     return job, scores, time.perf_counter() - started
 
 
@@ -237,7 +238,7 @@ def chosen_rates(
     if len(rates) == 1:
         return rates * len(formulas)
     seeds = [fresh_seed(run_seed, _FIRST_SELECTION_SEED + i) for i in range(options.selection_seeds)]
-    at = [_fresh(proxy, rate, seeds[0], test_size=_UNUSED) for rate in rates]
+    at = [_fresh(proxy, rate, seeds[0], trainings.device, test_size=_UNUSED) for rate in rates]
     wanted = [Training(f, settings, seed, "validation") for settings in at for f in formulas for seed in seeds]
     values = np.array(trainings.scores(wanted, "choosing rates"), dtype=np.float64)  # None becomes NaN
     means = values.reshape(len(rates), len(formulas), len(seeds)).mean(axis=2)
@@ -266,16 +267,18 @@ def final_scores(
     wanted = []
     for seed in (fresh_seed(run_seed, _FIRST_SEED + i) for i in range(seeds)):  # an interrupt leaves whole seeds
         for proxy, rates in chosen:
-            at = {rate: _fresh(proxy, rate, seed, validation_size=_UNUSED) for rate in set(rates)}
+            at = {rate: _fresh(proxy, rate, seed, trainings.device, validation_size=_UNUSED) for rate in set(rates)}
             wanted += [Training(f, at[rate], seed, "test") for f, rate in zip(formulas, rates, strict=True)]
     values = np.array(trainings.scores(wanted, "final trainings"), dtype=np.float64)
     means: NDArray[np.float64] = values.reshape(seeds, len(chosen), len(formulas)).mean(axis=1).T
     return means
 
 
-def _fresh(proxy: TrainingSettings, rate: float, seed: int, **sizes: int) -> TrainingSettings:
+def _fresh(proxy: TrainingSettings, rate: float, seed: int, device: str, **sizes: int) -> TrainingSettings:
     """Returns the proxy with another learning rate on the data set of a fresh seed."""
     changes: dict[str, object] = {"learning_rate": rate, "data_seed": _FRESH_DATA + seed}
     if isinstance(proxy, ProxySettings):  # a user's own factory decides how much it makes
-        changes |= {"population": min(proxy.population or _POPULATION, _POPULATION)} | sizes
+        changes |= sizes
+        if device == "cpu":
+            changes["population"] = min(proxy.population or _POPULATION, _POPULATION)
     return proxy.check(proxy.model_dump() | changes)

@@ -43,7 +43,9 @@ class PopulationTrainer:
         self._data = load_dataset(settings).to(device)
         self._kernel = kernel
         self._activation = kernel.population([_PADDING] * size)
-        self._network = self._initial([0] * size).to(self._device)
+        self._network = self._initial([0])
+        for parameter in self._network.parameters():
+            parameter.data = parameter.data.expand(size, *parameter.shape[1:]).to(self._device).contiguous()
         self._optimiser = make_optimiser(settings, self._network.parameters(), self._device)
         steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
         self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
@@ -113,7 +115,7 @@ class PopulationTrainer:
         torch.cuda.current_stream(self._device).wait_stream(stream)
         self._at.zero_()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):  # one of its own: graphs of a stream share the products' workspace
             self._step()
         replay: Callable[[], None] = graph.replay
         return replay

@@ -21,6 +21,7 @@ _LOGGER = logging.getLogger(__name__)
 _VERSION = 2  # of all that decides a score besides the settings; scores of different ones are not compared
 _CPU_MEMBERS = 16  # of a population; more leave the processor's cache
 _FEWEST_MEMBERS = 16  # of a population on a GPU: a graph is captured for every size, so sizes are powers of two
+_FILLING = 256  # members of which a GPU probably trains half as many in half of the time; not measured
 
 
 class Proxy:
@@ -105,7 +106,10 @@ class Proxy:
             self._most = most_members(self.settings, self.device)
         if self.settings.population or torch.device(self.device).type == "cpu":
             return self._most
-        return min(self._most, max(_FEWEST_MEMBERS, 1 << (wanted - 1).bit_length()))
+        size = 1 << (wanted - 1).bit_length()
+        if size > _FILLING and 4 * wanted <= 3 * size:  # rather another population than one that is a third padding
+            size //= 2
+        return min(self._most, max(_FEWEST_MEMBERS, size))
 
 
 def _trainer(settings: TrainingSettings, kernel: Kernel, device: str, size: int) -> Trainer:

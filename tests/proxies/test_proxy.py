@@ -82,3 +82,14 @@ def test_a_population_named_by_the_config_is_kept(gpu):
 def test_sixteen_on_a_cpu(gpu):
     scores(Proxy(ProxySettings(), TorchKernel(), "cpu"), 20)
     assert [trained[:2] for trained in gpu.trained] == [(16, 16), (16, 4)]
+
+
+def test_rather_several_populations_than_one_that_is_mostly_padding(gpu, monkeypatch):
+    monkeypatch.setattr(module, "most_members", lambda settings, device: 2048)
+    gpu.holds = 2048
+    proxy = Proxy(ProxySettings(), TorchKernel(), "cuda")
+    for count, sizes in ((1359, [1024, 256, 128]), (1600, [2048]), (150, [256])):
+        gpu.trained.clear()
+        members = [MEMBERS[i % 150] for i in range(count)]
+        assert sum(len(population) for population in proxy.train(members)) == count
+        assert [size for size, _, _ in gpu.trained] == sizes
