@@ -39,6 +39,8 @@ _PATIENCE = 50
 
 _TRAINED = (Status.OK, Status.DIVERGED)
 
+_COMPARABLE = tuple(method for method in METHODS if method != "mining")  # whose budget is that of its rungs
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRecord:
@@ -218,8 +220,8 @@ def _check(methods: Sequence[str], seeds: int, candidates: int) -> None:
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"expected different methods to compare, got {', '.join(methods) or 'none'}")
     for method in methods:
-        if method not in METHODS:
-            expected = f"expected one of {', '.join(METHODS)}{nearest(method, METHODS)}"
+        if method not in _COMPARABLE:
+            expected = f"expected one of {', '.join(_COMPARABLE)}{nearest(method, _COMPARABLE)}"
             raise InputError(f"unknown search method {method!r}; {expected}")
     if seeds < 2:
         raise InputError(f"expected at least 2 seeds, got {seeds}: one run says nothing about a method")
@@ -254,7 +256,7 @@ def _is_spent(judge: Judge, budget: SearchSettings) -> bool:
 
 def _check_same(run: Run, config: Config) -> None:
     """Raises a ConfigError if the run's config is another in what decides its results, or its budget was larger."""
-    of_method = {"ppo": "controller.", "evolution": "evolution.", "exhaustive": "exhaustive."}
+    of_method = {"ppo": "controller.", "evolution": "evolution.", "exhaustive": "exhaustive.", "mining": "mining."}
     free = ["search.rounds", "search.candidates", "workers", "logging."]
     free += [section for method, section in of_method.items() if method != config.search.method]
     then, now = (_flat(c.model_dump(mode="json")) for c in (run_config(run), config))

@@ -164,6 +164,7 @@ def evaluate(
     if not 1 <= seeds <= 1000:
         raise InputError(f"expected 1 to 1000 seeds, got {seeds}")
     known: dict[str, Judged] = {}
+    judge: Judge | None = None
     wanted = {formula.fingerprint: ("", formula) for formula in formulas}
     if run is not None:
         run = _opened(run)
@@ -185,7 +186,7 @@ def evaluate(
     scores = _fresh_scores(chosen, config.reward, config, seeds)
     latencies = measure(chosen, kernel_named(config.kernel, config.device), config.device)
     rows = [
-        Comparison(name, formula, _searched(known.get(fingerprint)), score, latency)
+        Comparison(name, formula, _searched(known.get(fingerprint), judge), score, latency)
         for (fingerprint, (name, formula)), score, latency in zip(wanted.items(), scores, latencies, strict=True)
     ]
     return sorted(rows, key=lambda row: -math.inf if math.isnan(row.fresh.mean) else row.fresh.mean, reverse=True)
@@ -271,12 +272,15 @@ def _known(run: Run) -> dict[str, Judged]:
     return judge.known if judge else {}
 
 
-def _searched(judged: Judged | None) -> Score | None:
-    if judged is None or judged.result.status is not Status.OK:
+def _searched(judged: Judged | None, judge: Judge | None) -> Score | None:
+    """Returns what counts of the scores that a search saw: not those of shorter trainings than the last."""
+    if judged is None or judge is None or judged.result.status is not Status.OK:
         return None
+    reward = judge.reward
+    counted = reward.counted(judged.evaluations) if isinstance(reward, ProxyReward) else reward.protocols
     by_seed: dict[int, list[float]] = {}
     for evaluation in judged.evaluations:
-        if evaluation.score is not None:
+        if evaluation.score is not None and evaluation.request.protocol in counted:
             by_seed.setdefault(evaluation.request.seed, []).append(evaluation.score)
     return Score.of([math.fsum(s) / len(s) for s in by_seed.values()]) if by_seed else None
 

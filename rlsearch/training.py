@@ -210,6 +210,11 @@ def resolve(config: Config) -> Config:
         proxies = tuple(decided(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in proxies)
         changes["reward"] = config.reward.model_copy(update={"proxies": proxies})
     if config.search.method == "mining":  # its length is that of its rungs
+        if config.search.candidates is not None:
+            raise ConfigError(
+                f"search.candidates = {config.search.candidates} does not go with mining; how many functions it trains "
+                "is said by mining.rungs"
+            )
         rounds = config.mining.rounds(config.search.formulas_per_round)
         changes["search"] = config.search.model_copy(update={"rounds": rounds, "candidates": None})
     return config.model_copy(update=changes)

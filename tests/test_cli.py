@@ -304,7 +304,7 @@ def test_a_name_that_is_both_a_formula_and_a_folder_is_the_folder(run, tmp_path)
 def test_configs_are_checked_and_shown(run, path, tmp_path):
     code, out, err = run("config", "check", path, "--set", "search.rounds=7")
     assert (code, err) == (0, "")
-    assert out.endswith(" proposals in 7 rounds.\n")
+    assert out.endswith(" on 4 rungs.\n" if path.stem == "mine" else " proposals in 7 rounds.\n")
     code, out, _ = run("config", "show", path, "--set", "seed=9")
     assert code == 0
     (tmp_path / "shown.yaml").write_text(out)

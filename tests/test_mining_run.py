@@ -10,7 +10,7 @@ from test_resume import Killed, death
 from rlsearch import Formula, resume, train
 from rlsearch.config import dump_config
 from rlsearch.errors import ConfigError
-from rlsearch.results import read_judge, top
+from rlsearch.results import evaluate, read_judge, top
 from rlsearch.rewards.proxy import RELU, search_seed
 
 LANGUAGE = {"operators": ["neg", "sin", "sigmoid", "add", "mul"], "constants": [], "min_length": 1, "max_length": 4}
@@ -125,6 +125,36 @@ def test_a_warm_start_enters_first(tmp_path):
     rows = archive_rows(outcome.run.folder)["proposals"]
     assert rows[0][2] == "x * sigmoid(x)"
     assert len({row[3] for row in rows if row[0] < 4}) == 16
+
+
+def test_a_warm_start_that_is_mined_too_keeps_its_place(tmp_path):
+    rungs = [{"functions": 3}]
+    outcome = train(config(tmp_path, rungs, warm_start=["sin(x * x)", "x * x"]), "warm")
+    rows = archive_rows(outcome.run.folder)["proposals"]
+    assert [row[2] for row in rows] == ["sin(x * x)", "x * x", "x"]
+
+
+def test_evaluate_shows_the_scores_that_count(mined):
+    outcome, _ = mined
+    judged = outcome.leaderboard[0]
+    rows = evaluate([judged.formula], run=outcome.run, best=1, seeds=2)
+    (row,) = [row for row in rows if row.formula == judged.formula]
+    assert row.searched.mean == pytest.approx(judged.result.score)
+    assert row.searched.seeds == 3
+
+
+def test_a_number_of_candidates_is_refused(tmp_path):
+    wanted = config(tmp_path)
+    search = wanted.search.check(wanted.search.model_dump() | {"candidates": 5})
+    with pytest.raises(ConfigError, match=r"search\.candidates = 5 does not go with mining"):
+        train(wanted.model_copy(update={"search": search}), "c")
+
+
+def test_it_is_no_method_to_compare(run, tmp_path):
+    (tmp_path / "m.yaml").write_text(dump_config(config(tmp_path)))
+    code, _, err = run("compare", "m.yaml", "--methods", "ppo,mining", "--seeds", 2, "--candidates", 5)
+    assert code == 2
+    assert "unknown search method 'mining'" in err
 
 
 def test_killed_before_or_after_any_write_it_ends_as_if_it_had_not_been(monkeypatch, tmp_path, mined):

@@ -114,6 +114,11 @@ class ProxyReward:
                 ]
                 done, started = done + len(scores), time.perf_counter()
 
+    def counted(self, evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
+        """Returns the names of the proxies whose scores count: those of the highest fidelity that is complete."""
+        scores = _scores_by_protocol(evaluations)
+        return next((f for f in reversed(self.fidelities) if all(scores[p] for p in f)), self.protocols)
+
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
         """Returns the reward of ``formula``, in this spelling, from all its evaluations.
 
@@ -126,7 +131,7 @@ class ProxyReward:
                 value = self.status_values.of(evaluation.status)
                 return RewardResult(value, evaluation.status, latency=latency, message=evaluation.message)
         scores = _scores_by_protocol(evaluations)
-        counted = next(f for f in reversed(self.fidelities) if all(scores[p] for p in f))
+        counted = self.counted(evaluations)
         means = {protocol: _mean(scores[protocol]) for protocol in counted}
         gain = _mean([means[protocol] - self.baseline[protocol] for protocol in counted])
         cost = self.settings.latency_weight * math.log2(latency)

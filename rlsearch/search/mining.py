@@ -45,6 +45,8 @@ class MiningSearch(SearchMethod):
         super().__init__(grammar, formulas_per_round, seed, warm_start)
         if settings.template is not None:
             check_form(settings.template, grammar.vocabulary)
+        if len(grammar.vocabulary.inputs) > 1:
+            raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
         self.settings = settings
         self.screening = screening
         self.costs = costs
@@ -87,8 +89,10 @@ class MiningSearch(SearchMethod):
                 self.settings.memory_gib,
             )
         self._counts = {"tested": mined.tested, "unique": mined.unique, "fit": mined.fit}
-        by_function = {f.fingerprint: f for f in reversed((*self.warm_start, *mined.formulas))}
-        self._entered = list(reversed(by_function.values()))[:wanted]
+        by_function: dict[str, Formula] = {}
+        for formula in (*self.warm_start, *mined.formulas):
+            by_function.setdefault(formula.fingerprint, formula)
+        self._entered = list(by_function.values())[:wanted]
         if not self._entered:
             raise ConfigError(f"of {mined.tested} formulas none is fit; widen the language or the screening")
 

@@ -66,6 +66,8 @@ class RungSettings(Settings):
 class MiningSettings(Settings):
     """Mining: every formula screened, the cheapest fit functions trained by successive halving.
 
+    The rungs say all: ``search.rounds``, ``reward.seeds`` and ``rescoring`` do not apply.
+
     The default rungs start with two of the five epochs that the default proxy has: on MNIST-1D at its learning rate
     that keeps the best of 47 functions among the first dozen, where on other sets or at lower rates it does not.
     """
