@@ -39,7 +39,8 @@ class Mined:
     """What mining found.
 
     Attributes:
-        tested: Formulas tried: an operator on functions that have one spelling each. Of ``a + b`` and ``b + a`` one is.
+        tested: Formulas tried: an operator on functions that have one spelling each. Of ``a + b`` and ``b + a``
+            one is, but in a template both are.
         unique: Functions among them that the grammar's lengths allow, told apart by rounded float32 values.
         fit: Those that pass screening.
         formulas: The cheapest of them.
@@ -85,10 +86,7 @@ def mine(
     Raises:
         ConfigError: If the template is not a form, the grammar has several inputs, or numba is not installed.
     """
-    if template is not None:
-        check_form(template, grammar.vocabulary)
-    if len(grammar.vocabulary.inputs) > 1:
-        raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
+    check_minable(grammar, template)
     expansion = _Expansion(grammar, screening, costs, memory_bytes, watch, check_stop)
     complete = expansion.grow() if template is None else expansion.fill(template)
     counts = expansion.counts
@@ -100,6 +98,14 @@ def mine(
         expansion.cheapest(keep),
         complete,
     )
+
+
+def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
+    """Raises a ConfigError unless the template is a form, if there is one, and the grammar has one input."""
+    if template is not None:
+        check_form(template, grammar.vocabulary)
+    if len(grammar.vocabulary.inputs) > 1:
+        raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
 
 
 class _Expansion:
@@ -268,13 +274,15 @@ class _Expansion:
         store = store if stored <= store else max(stored, store * 5 // 4)
         while wanted > _FULLEST * places:
             places *= 2
+        if (table, store, places) == (len(self.table.cost), len(self.store.keyed), len(self.known)):
+            return True
         moved = self.known.nbytes if places > len(self.known) else 0  # the old places are held until they are moved
         needed = (
             table * (_row_bytes(self.table) + _SORTING)
             + store * _row_bytes(self.store)
             + places * _row_bytes((self.known,))
         )
-        if needed + moved > self.memory_bytes and (table, store, places) != self._lengths:
+        if needed + moved > self.memory_bytes:
             return False
         for arrays, length in ((self.table, table), (self.store, store)):
             for array in arrays:
@@ -285,10 +293,6 @@ class _Expansion:
             loops.move(self.known, known)
             self.known = known
         return True
-
-    @property
-    def _lengths(self) -> tuple[int, int, int]:
-        return len(self.table.cost), len(self.store.keyed), len(self.known)
 
     def _add_leaves(self, screening: ScreeningSettings) -> IntArray:
         """Adds the input and the constants, and returns their rows."""
@@ -354,7 +358,6 @@ def _language(grammar: Grammar, costs: LatencyCosts) -> dict[str, Any]:
     inverses = {operator.inverse for operator in operators}
     opcodes = [[OPCODES[o.name, form] for form in FORMS[o.arity]] for o in operators]
     return {
-        "arity": np.array([o.arity for o in operators], np.int32),
         "opcode": np.array([(codes * 3)[:3] for codes in opcodes], np.int32).reshape(-1, 3),
         "cost": np.array([costs.costs[name] for name in names], np.float32),
         "periodic": np.array([o.periodic for o in operators], np.bool_),

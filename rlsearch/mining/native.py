@@ -59,7 +59,6 @@ class Store(NamedTuple):
 class Language(NamedTuple):
     """The operators by number, and the grammar's rules."""
 
-    arity: Any  # int32
     opcode: Any  # int32 [operators, 3]: of two arrays (or one), an array and a constant, a constant and an array
     cost: Any  # float32
     periodic: Any  # bool

@@ -6,8 +6,7 @@ from typing import Any
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
-from rlsearch.formula.template import check_form
-from rlsearch.mining import mine
+from rlsearch.mining import check_minable, mine
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.base import Judging, SearchMethod
@@ -43,10 +42,7 @@ class MiningSearch(SearchMethod):
         warm_start: Sequence[Formula] = (),
     ) -> None:
         super().__init__(grammar, formulas_per_round, seed, warm_start)
-        if settings.template is not None:
-            check_form(settings.template, grammar.vocabulary)
-        if len(grammar.vocabulary.inputs) > 1:
-            raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
+        check_minable(grammar, settings.template)
         self.settings = settings
         self.screening = screening
         self.costs = costs
@@ -82,12 +78,11 @@ class MiningSearch(SearchMethod):
             memory_bytes=int(self.settings.memory_gib * 2**30),
         )
         if not mined.complete:
-            _LOGGER.warning(
-                "screening ended after %d formulas, for want of memory: the longest ones are there in part; raise "
-                "mining.memory_gib (%g now) or lower language.max_length",
-                mined.tested,
-                self.settings.memory_gib,
-            )
+            want = f"screening ended after {mined.tested} formulas, for want of memory"
+            remedy = f"raise mining.memory_gib ({self.settings.memory_gib:g} now)"
+            if not mined.formulas:
+                raise ConfigError(f"{want}, before it reached one that is fit; {remedy}")
+            _LOGGER.warning("%s: the last ones are there in part; %s", want, remedy)
         self._counts = {"tested": mined.tested, "unique": mined.unique, "fit": mined.fit}
         by_function: dict[str, Formula] = {}
         for formula in (*self.warm_start, *mined.formulas):
