@@ -18,7 +18,7 @@ from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingS
 
 _LOGGER = logging.getLogger(__name__)
 
-_VERSION = 2  # of all that decides a score besides the settings; scores of different ones are not compared
+_VERSION = 3  # of all that decides a score besides the settings; scores of different ones are not compared
 _CPU_MEMBERS = 16  # of a population; more leave the processor's cache
 _FEWEST_MEMBERS = 16  # of a population on a GPU: a graph is captured for every size, so sizes are powers of two
 _FILLING = 256  # members of which a GPU probably trains half as many in half of the time; not measured
