@@ -27,6 +27,7 @@ ELEMENTS = {"cpu": 2**16, "cuda": 2**24}
 """By device type. On a CPU enough that overhead per call does not decide, and few enough that the data stays in a
 core's second-level cache; on a GPU enough that launches do not decide, and more than its cache holds."""
 
+_CALIBRATION = 2  # raised with every change of a kernel's speed: costs kept by an earlier one are measured anew
 _PIECE_SECONDS = 3e-4  # a timed piece lasts at least this long, far above the clock's resolution
 _RELU = Formula.parse("relu(x)")
 
@@ -120,7 +121,7 @@ def _processor() -> str:
 def cached_costs(kernel: Kernel, device: str) -> LatencyCosts:
     """Returns this machine's costs from the cache folder, calibrated now if they are not there."""
     wanted = label(kernel, device)
-    file_name = "latency-" + "".join(c if c.isalnum() else "-" for c in wanted) + ".json"
+    file_name = f"latency-{_CALIBRATION}-" + "".join(c if c.isalnum() else "-" for c in wanted) + ".json"
     path = cache_folder() / file_name
     if path.exists():
         try:

@@ -120,7 +120,7 @@ def test_calibrated_once(calibrations, tmp_path):
     assert cached_costs(KERNEL, "cpu") == first
     assert calibrations == ["cpu"]
     (path,) = (tmp_path / "cache").iterdir()
-    assert path.name.startswith("latency-torch-kernel--cpu")
+    assert "-torch-kernel--cpu" in path.name
     assert LatencyCosts.load(path) == first
 
 
