@@ -1,16 +1,13 @@
 """Trainings outside a search: many proxies at once, side by side in worker processes, stored and never repeated."""
 
 import math
-import signal
 import time
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from rlsearch.errors import InputError
@@ -23,6 +20,7 @@ from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.rewards.protocol import Evaluation, Request, Status
 from rlsearch.rewards.proxy import fresh_seed
 from rlsearch.storage import Archive
+from rlsearch.workers import beside
 
 _FIRST_SEED = 1000  # of the fresh ones; those below are results.evaluate's, by which a user may have chosen already
 _FIRST_SELECTION_SEED = 4000
@@ -156,19 +154,10 @@ class Trainings:
                 self.check_stop()
 
     def _run(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Generator[Any, None, None]:
-        if self.workers == 1 or len(arguments) < 2:
-            yield from (function(argument, self.kernel, self.device) for argument in arguments)
-            return
-        parallel = Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
-        calls = (delayed(_in_worker)(function, argument, self.kernel, self.device) for argument in arguments)
-        results = parallel(calls)
-        try:
-            for result in results:  # noqa: UP028 - "yield from" would close the results before the finally below
-                yield result
-        finally:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # joblib's advice where one stops early
-                results.close()
+        calls = [(argument, self.kernel, self.device) for argument in arguments]
+        if self.workers == 1 or len(calls) < 2:
+            return (function(*call) for call in calls)
+        return beside(self.workers, function, calls, in_order=False)
 
     def _store(self, job: _Job, scores: list[float | None], seconds: float) -> None:
         evaluations = [
@@ -220,12 +209,6 @@ def _train(job: _Job, kernel: Kernel, device: str) -> tuple[_Job, list[float | N
 
 def _load(settings: ProxySettings, kernel: Kernel, device: str) -> None:
     load_dataset(settings)
-
-
-def _in_worker(function: Callable[..., Any], argument: Any, kernel: Kernel, device: str) -> Any:
-    # A terminal's Ctrl-C goes to workers too; the process that feeds them decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return function(argument, kernel, device)
 
 
 def chosen_rates(

@@ -2,12 +2,10 @@
 
 import hashlib
 import logging
-import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import torch
-from joblib import Parallel, delayed
 
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member, Trainer
@@ -15,6 +13,7 @@ from rlsearch.proxies.own_choice import decided
 from rlsearch.proxies.own_training import OwnTrainer
 from rlsearch.proxies.population import PopulationTrainer, most_members
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings
+from rlsearch.workers import beside
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -36,19 +35,29 @@ class Proxy:
         kernel: Computes the activations.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         workers: Processes that train populations side by side; they change the time taken and nothing else.
+        leaves_caller_free: Whether all training is done in workers, even if it is only one, so that the caller can do
+            something else meanwhile.
 
     Attributes:
         protocol: A name for everything that decides a score except formula and seed: dataset, network and a digest
             of all settings, kernel and device type.
     """
 
-    def __init__(self, settings: TrainingSettings, kernel: Kernel, device: str, workers: int = 1) -> None:
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        kernel: Kernel,
+        device: str,
+        workers: int = 1,
+        leaves_caller_free: bool = False,
+    ) -> None:
         if isinstance(settings, OwnProxySettings) and not settings.is_decided:
             settings = decided(settings, kernel, device)
         self.settings = settings
         self.kernel = kernel
         self.device = device
         self.workers = workers
+        self.leaves_caller_free = leaves_caller_free
         kind = torch.device(device).type
         text = f"{settings.identity} {kernel.name} {kind} {_VERSION}"
         digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
@@ -57,23 +66,25 @@ class Proxy:
         self._most: int | None = settings.population or (_CPU_MEMBERS if kind == "cpu" else None)
 
     def train(self, members: Sequence[Member], part: str = "validation") -> Iterator[list[float | None]]:
-        """Trains ``members`` in populations.
+        """Trains ``members`` in populations; where workers do it, they begin before the first result is asked for.
 
         Args:
             members: In the order in which they are to be trained.
             part: Which part of the dataset to score on; a search uses ``"validation"`` only.
 
-        Yields:
+        Returns:
             One list per population, in order: accuracy per member, or None where it became non-finite.
         """
-        if self.workers > 1 and len(members) > self._size(len(members)):
-            size = self._size(len(members))
-            jobs = (
-                delayed(_train_in_worker)(self.settings, self.kernel, self.device, members[start : start + size], part)
-                for start in range(0, len(members), size)
-            )
-            yield from Parallel(n_jobs=self.workers, batch_size=1, return_as="generator")(jobs)
-            return
+        if not members:
+            return iter(())
+        size = self._size(len(members))
+        if not self.leaves_caller_free and (self.workers == 1 or len(members) <= size):
+            return self._train_here(members, part)
+        populations = (members[start : start + size] for start in range(0, len(members), size))
+        calls = ((self.settings, type(self.kernel), self.device, population, part) for population in populations)
+        return beside(self.workers, _train_in_worker, calls)
+
+    def _train_here(self, members: Sequence[Member], part: str) -> Iterator[list[float | None]]:
         done = 0
         while done < len(members):
             scores = self.train_population(members[done:], part)
@@ -124,11 +135,10 @@ def _trainer(settings: TrainingSettings, kernel: Kernel, device: str, size: int)
 
 
 def _train_in_worker(
-    settings: TrainingSettings, kernel: Kernel, device: str, population: Sequence[Member], part: str
+    settings: TrainingSettings, kernel: type[Kernel], device: str, population: Sequence[Member], part: str
 ) -> list[float | None]:
-    # A terminal's Ctrl-C goes to workers too; the process that feeds them decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return _worker_proxy(settings, type(kernel), device).train_population(population, part)
+    proxy = _worker_proxy(settings, kernel, device)
+    return [score for scores in proxy.train(population, part) for score in scores]  # in parts, if memory is short
 
 
 @lru_cache(maxsize=16)
