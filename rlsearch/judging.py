@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 from pydantic import Field
 
@@ -185,12 +185,15 @@ class Judge:
                 self._result(formula)
                 self.known[fingerprint].last_round = max(self.known[fingerprint].last_round, last_round)
 
-    def __call__(self, formulas: Sequence[Formula], rung: int = 0) -> list[RewardResult]:
+    def __call__(
+        self, formulas: Sequence[Formula], rung: int = 0, meanwhile: Callable[[], None] = lambda: None
+    ) -> list[RewardResult]:
         """Judges the formulas of one round and stores them.
 
         Args:
             formulas: The round.
             rung: What they are trained with. On the first rung, what is known is not trained again.
+            meanwhile: Called once, when the training of new functions has begun and nothing of the round is known.
         """
         started, self._trained = time.perf_counter(), 0
         first_of: dict[str, int] = {}
@@ -207,7 +210,7 @@ class Judge:
             for protocol in self.rungs[rung].protocols
             if _key(request := Request(formulas[slot], protocol, self.seeds(i))) not in there
         ]
-        for evaluation in self._evaluate(self.round, requests, watched=True):
+        for evaluation in self._evaluate(self.round, requests, meanwhile, self.on_progress):
             found[evaluation.request.formula.fingerprint].append(evaluation)
         for fingerprint, slot in first_of.items():
             self._learn(formulas[slot], fingerprint, found[fingerprint])
@@ -276,15 +279,24 @@ class Judge:
             self._ranked(judged.formula.fingerprint)
         return chosen
 
-    def _evaluate(self, round_number: int, requests: Sequence[Request], watched: bool = False) -> list[Evaluation]:
+    def _evaluate(
+        self,
+        round_number: int,
+        requests: Sequence[Request],
+        meanwhile: Callable[[], None] = lambda: None,
+        on_progress: Callable[[int, int], None] = lambda done, wanted: None,
+    ) -> list[Evaluation]:
         """Returns one evaluation per request, stored population by population; those stored before are taken."""
         done = {_key(r): self._done_before[_key(r)] for r in requests if _key(r) in self._done_before}
         wanted = [request for request in requests if _key(request) not in done]
-        for population in self.reward.evaluate(wanted) if wanted else ():
-            self.archive.add_evaluations(round_number, population)
-            done |= {_key(evaluation.request): evaluation for evaluation in population}
-            if watched:
-                self.on_progress(len(done), len(requests))
+        populations = iter(self.reward.evaluate(wanted) if wanted else ())
+        first = next(populations, ())
+        meanwhile()
+        for population in chain([first], populations):
+            if population:
+                self.archive.add_evaluations(round_number, population)
+                done |= {_key(evaluation.request): evaluation for evaluation in population}
+                on_progress(len(done), len(requests))
         self._trained += sum(done[_key(r)].status in (Status.OK, Status.DIVERGED) for r in requests)
         return [done[_key(request)] for request in requests]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from joblib import cpu_count
+from loky import cpu_count
 
 from rlsearch.config import Config, TargetSettings, dump_config, load_config
 from rlsearch.controller.ppo import PPOSearch
@@ -262,6 +262,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         config.workers or 1,
         config.status_values,
         fidelities(config),
+        leaves_caller_free=config.search.method == "ppo" and config.controller.overlap,
     )
     return reward, costs
 

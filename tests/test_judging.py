@@ -220,6 +220,30 @@ class TestARound:
         assert judge.report.evaluations == 3
         assert (judge.report.round_number, judge.round) == (0, 1)
 
+    def test_something_is_done_meanwhile(self, archive):
+        """Once a round, after the training has begun, which the reward's first step stands for, and before its end."""
+        happened = []
+
+        class Training(FakeReward):
+            def evaluate(self, requests):
+                happened.append("begun")
+                yield []
+                for population in super().evaluate(requests):
+                    happened.append("trained")
+                    yield population
+
+        judge = make_judge(Training(), archive, rescoring=NEVER)
+        happened.clear()
+
+        def meanwhile():
+            happened.append((judge.round, list(judge.known)))
+
+        judge([X, TANH], meanwhile=meanwhile)
+        assert happened == ["begun", (0, [RELU.fingerprint]), *["trained"] * 4]
+        happened.clear()
+        judge([X], meanwhile=meanwhile)  # nothing is new, and nothing is trained
+        assert happened == [(1, [f.fingerprint for f in (RELU, X, TANH)])]
+
     def test_known_functions_are_not_asked_for_again(self, archive):
         calls = []
 

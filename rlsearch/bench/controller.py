@@ -70,8 +70,10 @@ class _TimedJudge(Judge):
 
     watch: Stopwatch
 
-    def __call__(self, formulas: Sequence[Formula], rung: int = 0) -> list[RewardResult]:
-        return self.watch.around("judging", super().__call__)(formulas, rung)
+    def __call__(
+        self, formulas: Sequence[Formula], rung: int = 0, meanwhile: Callable[[], None] = lambda: None
+    ) -> list[RewardResult]:
+        return self.watch.around("judging", super().__call__)(formulas, rung, meanwhile)
 
 
 def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
@@ -102,7 +104,7 @@ def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwat
         ("policy", method.ppo.policy, "forward"),
         ("policy", method.ppo.policy, "predict_values"),
         ("environment", method.env, "step"),
-        ("offspring", method, "_children"),
+        ("offspring", method, "_others"),
         ("offspring", method, "_replay"),
         ("PPO update", method.ppo, "train"),
     ]

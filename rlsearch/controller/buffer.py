@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """Whole episodes that the policy did not write, with the probabilities it would have written them with.
+    """Whole episodes that the policy has not just written, with the probabilities it would have written them with.
 
     Attributes:
         observations: int64 of shape ``[steps, episodes, layout.size]``.
@@ -101,24 +101,33 @@ class EpisodeBuffer(RolloutBuffer):
         self.advantages[:] = np.where(elite, (episode_returns - threshold) / max(spread, 1e-8), 0)
         self._learned = live & elite
 
+    def hold(self, own: Episodes) -> None:
+        """Takes ``own`` as a rollout: one episode per environment, written by the policy of an earlier round."""
+        self.reset()
+        for name, columns in self._columns(own).items():
+            getattr(self, name)[:] = columns
+        self.full = True
+
     def _join(self, others: Episodes) -> None:
         """Appends the others' episodes as further columns."""
-        rewards = np.zeros_like(others.values)
-        rewards[-1] = others.returns
-        zeros = np.zeros_like(others.values)
-        starts = np.zeros_like(others.values)
+        for name, columns in self._columns(others).items():
+            setattr(self, name, np.concatenate([getattr(self, name), columns], axis=1))
+
+    def _columns(self, episodes: Episodes) -> dict[str, NDArray[Any]]:
+        """Returns the arrays of a rollout by name."""
+        rewards, zeros, starts = (np.zeros_like(episodes.values) for _ in range(3))
+        rewards[-1] = episodes.returns
         starts[0] = 1
-        for name, columns in {
-            "observations": others.observations.astype(self.observations.dtype),
-            "actions": others.actions[..., None].astype(self.actions.dtype),
+        return {
+            "observations": episodes.observations.astype(self.observations.dtype),
+            "actions": episodes.actions[..., None].astype(self.actions.dtype),
             "rewards": rewards,
-            "values": others.values,
-            "log_probs": others.log_probs,
+            "values": episodes.values,
+            "log_probs": episodes.log_probs,
             "advantages": zeros,
             "returns": zeros,
             "episode_starts": starts,
-        }.items():
-            setattr(self, name, np.concatenate([getattr(self, name), columns], axis=1))
+        }
 
     def _new(self) -> NDArray[np.bool_]:
         """Returns which episodes may be elite; repeats would fill the elite, and then the policy."""

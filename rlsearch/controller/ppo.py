@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,21 @@ _UNSURE = 1.0  # standard deviations added to a prediction; with none the search
 _RESTART_SEEDS = 1_000_003
 
 
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """A round that was judged and is not learned yet.
+
+    Attributes:
+        formulas: Those of the policy first.
+        values: Their rewards.
+        new: Which were new to the search.
+    """
+
+    formulas: list[Formula]
+    values: list[float]
+    new: NDArray[np.bool_]
+
+
 class PPOSearch(SearchMethod):
     """Stock PPO with a masked policy and an elite buffer, helped by evolution and a surrogate.
 
@@ -38,6 +54,9 @@ class PPOSearch(SearchMethod):
     With a surrogate more formulas are written than judged; those it expects least of are dropped.
 
     A restart lets policy and parents begin anew, while the archive, and so the leaderboard, keeps everything.
+
+    With ``overlap``, the policy learns from the round before and writes the round after while a round is being
+    trained; what it writes knows of all rounds but the last.
 
     Args:
         settings: The controller.
@@ -59,7 +78,7 @@ class PPOSearch(SearchMethod):
         self.settings = settings
         self._variation = Variation(grammar)
         self._surrogate = Surrogate()
-        self._surrogate_scalars: dict[str, float] = {}
+        self._scalars: dict[str, float] = {}
         # The policy writes two at least: PPO cannot learn from a single step.
         offspring = min(round(settings.offspring * formulas_per_round), formulas_per_round - 2)
         self._offspring = offspring * settings.written_per_judged
@@ -72,6 +91,8 @@ class PPOSearch(SearchMethod):
         self._since_restart: dict[str, Judged] | None = None
         self._board = Leaderboard(lambda fingerprint: (fingerprint,))
         self._tokens = set(grammar.vocabulary.tokens)
+        self._proposals: list[Formula] | None = None  # of the next round, where rounds overlap
+        self._lesson: _Lesson | None = None
 
     @property
     def buffer(self) -> EpisodeBuffer:
@@ -92,36 +113,76 @@ class PPOSearch(SearchMethod):
             self._restarts = judge.round // every if every else 0
             start = self._restarts * every if every else 0
             self._begin({key: j for key, j in judge.known.items() if j.last_round >= start})
-        steps = self.env.num_envs * self.grammar.max_length
-        self.ppo.learn(steps, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+        if self.settings.overlap:
+            self._overlapped_round(judge)
+        else:
+            self.ppo.learn(self._steps, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+
+    @property
+    def _steps(self) -> int:
+        return self.env.num_envs * self.grammar.max_length
+
+    def _overlapped_round(self, judge: Judging) -> None:
+        """Has judged what is written; meanwhile learns from the round before, and writes the next one."""
+        proposals = self._proposals or self._propose(judge.round)
+
+        def meanwhile() -> None:
+            if self._lesson:
+                self._learn(self._lesson)
+            self._proposals = self._propose(judge.round + 1)
+
+        results = judge(proposals, meanwhile=meanwhile)
+        self._lesson = _Lesson(proposals, [result.value for result in results], self._take_in(judge, proposals))
+        self._note_written(proposals, results)
+
+    def _propose(self, round_number: int) -> list[Formula]:
+        return [*self._write(self.env.num_envs), *self._others(round_number, self._rng(round_number))]
+
+    def _learn(self, lesson: _Lesson) -> None:
+        """One update of PPO by a round that it has not just written."""
+        own = self.env.num_envs
+        self.buffer.hold(self._replay(lesson.formulas[:own], lesson.values[:own]))
+        self.buffer.is_new = lesson.new[:own]
+        if self.settings.learn_from == "elite" and len(lesson.formulas) > own:
+            self.buffer.is_new = lesson.new
+            self.buffer.others = self._replay(lesson.formulas[own:], lesson.values[own:])
+        self.buffer.compute_returns_and_advantage(torch.zeros(own), np.ones(own, dtype=np.bool_))
+        self.ppo.num_timesteps += self._steps
+        self.ppo.train()
 
     def _reward(self, written: Sequence[Formula]) -> list[RewardResult]:
         """Judges what the policy has written and the offspring in one call, and prepares the buffer to learn of it."""
-        judge, known = self._judge, self._since_restart
+        judge = self._judge
         assert judge is not None
-        assert known is not None
-        rng = self._rng(judge)
-        seeds = self.warm_start if judge.round == 0 else ()
-        children = self._children(known, max(0, self._offspring - len(seeds)), rng)
-        proposals = [*written, *seeds, *children]
-        chosen, predicted = self._choose(proposals, {formula.fingerprint for formula in seeds}, judge, rng)
+        rng = self._rng(judge.round)
+        proposals = [*written, *self._others(judge.round, rng)]
+        chosen, predicted = self._choose(proposals, judge, rng)
         judged = [proposals[i] for i in chosen]
         results = [RewardResult(float(value)) for value in predicted]
-        new = np.zeros(len(proposals), dtype=np.bool_)
-        for i, formula, result in zip(chosen, judged, judge(judged), strict=True):
+        for i, result in zip(chosen, judge(judged), strict=True):
             results[i] = result
-            new[i] = formula.fingerprint not in known
-            known[formula.fingerprint] = judge.known[formula.fingerprint]
-        report = judge.report
-        assert report is not None
-        for fingerprint in {*(formula.fingerprint for formula in judged), *report.rescored} & known.keys():
-            self._rank(fingerprint)
+        new = np.zeros(len(proposals), dtype=np.bool_)
+        new[chosen] = self._take_in(judge, judged)
+        self._note_written(written, results)
         self._note_surprise(judge, predicted[chosen])
         learned = [i for i in chosen if i >= len(written)] if self.settings.learn_from == "elite" else []
         self.buffer.is_new = new[[*range(len(written)), *learned]]
         if learned:
             self.buffer.others = self._replay([proposals[i] for i in learned], [results[i].value for i in learned])
         return results[: len(written)]
+
+    def _take_in(self, judge: Judging, formulas: Sequence[Formula]) -> NDArray[np.bool_]:
+        """Makes what was judged parents; returns which of it is new since the restart."""
+        known, report = self._since_restart, judge.report
+        assert known is not None
+        assert report is not None
+        new = np.zeros(len(formulas), dtype=np.bool_)
+        for i, formula in enumerate(formulas):
+            new[i] = formula.fingerprint not in known
+            known[formula.fingerprint] = judge.known[formula.fingerprint]
+        for fingerprint in {*(formula.fingerprint for formula in formulas), *report.rescored} & known.keys():
+            self._rank(fingerprint)
+        return new
 
     def _begin(self, known: dict[str, Judged]) -> None:
         """Takes the functions known so far as those that may become parents."""
@@ -138,28 +199,37 @@ class PPOSearch(SearchMethod):
         if judged.result.status is Status.OK and self._tokens.issuperset(judged.formula.tokens):
             self._board.put(fingerprint)
 
-    def _children(self, known: dict[str, Judged], count: int, rng: np.random.Generator) -> list[Formula]:
-        """Returns children of the best; random formulas where there is no parent yet."""
+    def _others(self, round_number: int, rng: np.random.Generator) -> list[Formula]:
+        """Returns what a round has besides the policy's formulas: the warm start, and children of the best.
+
+        Where there is no parent yet, formulas are random.
+        """
+        seeds = self.warm_start if round_number == 0 else ()
+        count = max(0, self._offspring - len(seeds))
         if not count:
-            return []
+            return [*seeds]
+        known = self._since_restart
+        assert known is not None
         best_first = [known[fingerprint].formula for fingerprint in self._board.best(self.settings.parents)]
         if not best_first:
-            return [self.grammar.vocabulary.decode(row) for row in random_ids(self.grammar, count, rng)]
+            drawn = random_ids(self.grammar, count, rng)
+            return [*seeds, *(self.grammar.vocabulary.decode(row) for row in drawn)]
         parents, mates = (tournament(best_first, count, self.settings.tournament, rng) for _ in range(2))
-        return self._variation.children(parents, mates, rng)
+        return [*seeds, *self._variation.children(parents, mates, rng)]
 
     def _choose(
-        self, proposals: Sequence[Formula], seeds: set[str], judge: Judging, rng: np.random.Generator
+        self, proposals: Sequence[Formula], judge: Judging, rng: np.random.Generator
     ) -> tuple[list[int], NDArray[np.float64]]:
         """Returns the indices of what is to be judged, and what the surrogate predicts for each proposal.
 
-        What is known costs nothing and is judged in any case, as are the ``seeds``. Of the other new functions there
+        What is known costs nothing and is judged in any case, as is the warm start. Of the other new functions there
         are at most ``formulas_per_round``: those with the highest upper confidence bound (Srinivas et al. 2010, arXiv
         0912.3995), and a tenth drawn at random so that the surrogate learns where it is wrong.
         """
         predicted = np.zeros(len(proposals))
         if self.settings.written_per_judged == 1:
             return list(range(len(proposals))), predicted
+        seeds = {formula.fingerprint for formula in self.warm_start} if judge.round == 0 else set()
         certain = [i for i, f in enumerate(proposals) if f.fingerprint in judge.known or f.fingerprint in seeds]
         first: dict[str, int] = {}
         for i in sorted(set(range(len(proposals))).difference(certain)):
@@ -175,21 +245,26 @@ class PPOSearch(SearchMethod):
         self._skipped = len(unknown) - len(kept)
         return sorted([*certain, *kept]), predicted
 
+    def _note_written(self, written: Sequence[Formula], results: Sequence[RewardResult]) -> None:
+        """Notes what stable-baselines3 says of a rollout; ``results`` may go on with those of others."""
+        own = results[: self.env.num_envs]
+        self._scalars = {
+            "rollout/ep_rew_mean": float(np.mean([result.value for result in own])),
+            "rollout/ep_len_mean": float(np.mean([formula.size for formula in written[: len(own)]])),
+        }
+
     def _note_surprise(self, judge: Judging, predicted: NDArray[np.float64]) -> None:
         """Notes how well the surrogate ordered the round's new functions."""
         report = judge.report
         assert report is not None
         actual = [(p, r.value) for p, r, new in zip(predicted, report.results, report.fresh, strict=True) if new]
-        self._surrogate_scalars = {}
         if self.settings.written_per_judged > 1:
             correlation = rank_correlation(*zip(*actual, strict=True)) if actual else math.nan
-            self._surrogate_scalars = {"surrogate/rank_correlation": correlation, "surrogate/skipped": self._skipped}
+            self._scalars |= {"surrogate/rank_correlation": correlation, "surrogate/skipped": self._skipped}
 
     def _replay(self, formulas: Sequence[Formula], values: Sequence[float]) -> Episodes:
         """Returns the episodes in which the policy would have written ``formulas``, with its probabilities."""
-        ids = np.zeros((len(formulas), self.grammar.max_length), dtype=np.int64)
-        for row, formula in enumerate(formulas):
-            ids[row, : formula.size] = self.grammar.vocabulary.encode(formula)
+        ids = self._ids(formulas)
         layout = self.env.layout
         builder = FormulaBuilder(self.grammar, len(formulas))
         observations = np.stack([layout.observe(state, mask) for state, mask, _ in builder.follow(ids)])
@@ -210,6 +285,9 @@ class PPOSearch(SearchMethod):
             seed: Of the sampling; sets torch's global random numbers.
         """
         torch.manual_seed(seed)
+        return self._write(count, greedy)
+
+    def _write(self, count: int, greedy: bool = False) -> list[Formula]:
         builder = FormulaBuilder(self.grammar, count)
         while not builder.finished.all():
             observations = self.env.layout.observe(builder, builder.mask())
@@ -223,21 +301,24 @@ class PPOSearch(SearchMethod):
         excluded = logger.name_to_excluded
         logged = {k: float(v) for k, v in logger.name_to_value.items() if "tensorboard" not in excluded[k]}
         logger.name_to_value.clear()
-        statistics = self.ppo.ep_info_buffer or [{"r": math.nan, "l": math.nan}]
         scalars = {
             "search/entropy": self.buffer.entropy,
             "search/elite_threshold": self.buffer.elite_threshold,
             "search/restarts": self._restarts,
-            "rollout/ep_rew_mean": float(np.mean([info["r"] for info in statistics])),
-            "rollout/ep_len_mean": float(np.mean([info["l"] for info in statistics])),
-            **self._surrogate_scalars,
+            **self._scalars,
             **logged,
         }
         return {name: value for name, value in scalars.items() if not math.isnan(value)}
 
     def state(self) -> dict[str, Any]:
-        """Returns the state of PPO; parents and restarts follow from the archive and the round."""
-        return ppo_state(self.ppo)
+        """Returns the state of PPO, and what is under way; parents and restarts follow from the archive."""
+        state = ppo_state(self.ppo)
+        if self._proposals:
+            state["proposals"] = torch.from_numpy(self._ids(self._proposals))
+        if self._lesson:
+            formulas, values, new = self._lesson.formulas, self._lesson.values, self._lesson.new
+            state["lesson"] = [torch.from_numpy(self._ids(formulas)), values, torch.from_numpy(new)]
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Puts everything back to where it was.
@@ -247,6 +328,21 @@ class PPOSearch(SearchMethod):
         """
         restore_ppo(self.ppo, state)
         self._since_restart = None
+        if "proposals" in state:
+            self._proposals = self._formulas(state["proposals"])
+        if "lesson" in state:
+            ids, values, new = state["lesson"]
+            self._lesson = _Lesson(self._formulas(ids), values, new.numpy())
+
+    def _ids(self, formulas: Sequence[Formula]) -> NDArray[np.int64]:
+        """Returns the token ids of formulas, shape ``[formulas, max_length]``, filled up with 0."""
+        ids = np.zeros((len(formulas), self.grammar.max_length), dtype=np.int64)
+        for row, formula in enumerate(formulas):
+            ids[row, : formula.size] = self.grammar.vocabulary.encode(formula)
+        return ids
+
+    def _formulas(self, ids: torch.Tensor) -> list[Formula]:
+        return [self.grammar.vocabulary.decode(row) for row in ids.numpy()]
 
     def restore_policy(self, state: dict[str, Any]) -> None:
         """Puts the policy's weights back, and nothing else.

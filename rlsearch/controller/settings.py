@@ -58,6 +58,9 @@ class ControllerSettings(Settings):
     restart_every: int | None = Field(
         None, ge=1, description="rounds after which policy and parents begin anew; the archive keeps everything"
     )
+    overlap: bool = Field(
+        False, description="learn and write beside the training of the round before, and so one round later"
+    )
     ppo: PPOSettings = PPOSettings()
 
     @model_validator(mode="after")
@@ -66,5 +69,10 @@ class ControllerSettings(Settings):
             raise ValueError(
                 "written_per_judged drops formulas, which a mean over all of them cannot do without; "
                 "set it to 1, or learn_from to 'elite'"
+            )
+        if self.overlap and (self.written_per_judged > 1 or self.restart_every):
+            raise ValueError(
+                "overlap writes a round before the last one is judged, which neither a surrogate nor a restart can do "
+                "without; set written_per_judged to 1 and leave restart_every out, or set overlap to false"
             )
         return self

@@ -144,7 +144,10 @@ class StagedReward(Protocol):
         ...
 
     def evaluate(self, requests: Sequence[Request]) -> Iterator[Sequence[Evaluation]]:
-        """Yields the evaluations of ``requests``, population by population, each as soon as it is done."""
+        """Yields the evaluations of ``requests``, population by population, each as soon as it is done.
+
+        What is done by other processes begins before the first of them, which may be empty.
+        """
         ...
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:

@@ -35,6 +35,8 @@ class ProxyReward:
         status_values: The reward of formulas without a score.
         fidelities: How long the proxies are trained, in shares of their epochs: first what a new function gets, last
             what the best get.
+        leaves_caller_free: Whether :meth:`evaluate` trains in workers alone, so that the caller can do something else
+            after its first evaluations.
 
     Attributes:
         fidelities: The names of the proxies at each of them.
@@ -52,12 +54,14 @@ class ProxyReward:
         workers: int = 1,
         status_values: StatusValues = StatusValues(),
         fidelities: Sequence[float] = (1.0,),
+        leaves_caller_free: bool = False,
     ) -> None:
         self.settings = settings
         self.costs = costs
         self.status_values = status_values
         at = [
-            [Proxy(_trained_for(s, share), kernel, device, workers) for s in settings.proxies] for share in fidelities
+            [Proxy(_trained_for(s, share), kernel, device, workers, leaves_caller_free) for s in settings.proxies]
+            for share in fidelities
         ]
         self.proxies = {proxy.protocol: proxy for proxies in at for proxy in proxies}
         self.fidelities = tuple(tuple(proxy.protocol for proxy in proxies) for proxies in at)
@@ -86,7 +90,7 @@ class ProxyReward:
             self.baseline[protocol] = _mean(scores[protocol])
 
     def evaluate(self, requests: Sequence[Request]) -> Iterator[list[Evaluation]]:
-        """Screens and trains; yields each population as soon as it is done."""
+        """Screens and trains; yields what is unfit, and then each population as soon as it is done."""
         reasons = {r.formula: why_unfit(r.formula, self.settings.screening) for r in requests}
         latencies = {formula: self.costs.ratio(formula) for formula in reasons}
         unfit = [
@@ -94,12 +98,14 @@ class ProxyReward:
             for r in requests
             if reasons[r.formula]
         ]
-        if unfit:
-            yield unfit
+        trainings = []
         for protocol, proxy in self.proxies.items():
             wanted = [r for r in requests if r.protocol == protocol and not reasons[r.formula]]
+            trainings.append((wanted, proxy.train([Member(r.formula, r.seed) for r in wanted])))
+        yield unfit  # workers train by now
+        for wanted, populations in trainings:
             done, started = 0, time.perf_counter()
-            for scores in proxy.train([Member(r.formula, r.seed) for r in wanted]):
+            for scores in populations:
                 seconds = (time.perf_counter() - started) / len(scores)
                 yield [
                     Evaluation(

@@ -27,8 +27,10 @@ class Judging(Protocol):
         """Every function judged, by fingerprint, the oldest first."""
         ...
 
-    def __call__(self, formulas: Sequence[Formula], rung: int = 0) -> list[RewardResult]:
-        """Judges the formulas of one round, on the first rung or on a further one."""
+    def __call__(
+        self, formulas: Sequence[Formula], rung: int = 0, meanwhile: Callable[[], None] = lambda: None
+    ) -> list[RewardResult]:
+        """Judges the formulas of one round, on the first rung or on a further one; calls ``meanwhile`` once."""
         ...
 
     def leaderboard(self, count: int) -> list[Judged]:
@@ -113,6 +115,6 @@ class SearchMethod:
             RunError: If the state does not fit.
         """
 
-    def _rng(self, judge: Judging) -> np.random.Generator:
-        """Returns the random numbers of the next round."""
-        return np.random.default_rng((self.seed, judge.round))
+    def _rng(self, round_number: int) -> np.random.Generator:
+        """Returns the random numbers of a round."""
+        return np.random.default_rng((self.seed, round_number))

@@ -37,7 +37,7 @@ class EvolutionSearch(SearchMethod):
 
     def propose(self, judge: Judging, count: int) -> list[Formula]:
         """Returns children; random formulas until the population is full."""
-        rng = self._rng(judge)
+        rng = self._rng(judge.round)
         known = set(self.grammar.vocabulary.tokens)
         population = [j for j in judge.recent(self.settings.population) if known.issuperset(j.formula.tokens)]
         if len(population) < self.settings.population:

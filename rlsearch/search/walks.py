@@ -12,7 +12,7 @@ class RandomSearch(SearchMethod):
 
     def propose(self, judge: Judging, count: int) -> list[Formula]:
         """Returns ``count`` random formulas."""
-        ids = random_ids(self.grammar, count, self._rng(judge))
+        ids = random_ids(self.grammar, count, self._rng(judge.round))
         return [self.grammar.vocabulary.decode(row) for row in ids]
 
 

@@ -281,6 +281,22 @@ def test_others_leave_with_the_round():
         assert getattr(buffer, name).shape[:2] == (2, 2)
 
 
+@pytest.mark.parametrize("elite_fraction", [None, 0.5])
+def test_a_rollout_that_is_held_is_learned_as_one_that_was_collected(elite_fraction):
+    lengths, returns, horizon = [1, 3, 2], [1.0, 2.0, 3.0], 3
+    collected = filled(lengths, returns, elite_fraction, horizon)
+    buffer = filled([3, 3, 3], [9.0, 8.0, 7.0], elite_fraction, horizon)
+    list(buffer.get())  # it has served a round before
+    own = Episodes(
+        collected.observations.copy(), collected.actions[..., 0].copy(), collected.values.copy(),
+        collected.log_probs.copy(), np.array(returns, np.float32),
+    )  # fmt: skip
+    buffer.hold(own)
+    buffer.compute_returns_and_advantage(torch.zeros(3), np.ones(3, dtype=bool))
+    assert buffer.entropy == collected.entropy
+    assert learned(buffer) == learned(collected)
+
+
 def test_an_episode_that_goes_on_is_a_mistake():
     buffer = filled([1], [0.0], 0.5, horizon=1)
     with pytest.raises(AssertionError, match="a round ends with all its episodes"):

@@ -33,6 +33,8 @@ def test_the_defaults_are_those_of_the_design():
         ({"offspring": 1}, "offspring: .*less than 1"),
         ({"offspring": -0.1}, "offspring: "),
         ({"parents": 0}, "parents: "),
+        ({"overlap": True, "written_per_judged": 2}, "overlap writes .* set written_per_judged to 1"),
+        ({"overlap": True, "restart_every": 9}, "overlap writes .* leave restart_every out"),
     ],
 )
 def test_bad_settings(values, message):

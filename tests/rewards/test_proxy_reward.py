@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 import torch
@@ -29,9 +30,10 @@ TINY = {
 OTHER = TINY | {"widths": (12,), "validation_size": 80}
 
 
-def made(*proxies, run_seed=0, status_values=None, **values):
+def made(*proxies, run_seed=0, status_values=None, leaves_caller_free=False, **values):
     settings = RewardSettings(**{"proxies": proxies or (TINY,), "baseline_seeds": 2} | values)
     more = {"status_values": status_values} if status_values else {}
+    more |= {"leaves_caller_free": leaves_caller_free}
     return ProxyReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
 
 
@@ -184,12 +186,38 @@ def test_two_rewards_give_the_same_bits():
     assert made(run_seed=5)([SILU, TANH]) != first([SILU, TANH])
 
 
+def test_workers_train_all_proxies_while_the_caller_is_free(tmp_path):
+    """Nothing but the first, empty part is asked for until both of a user's networks have left their marks."""
+    marks = [tmp_path / "first", tmp_path / "second"]
+    network = {
+        "target": "helpers_networks:marking", "data": {"target": "helpers_networks:vectors", "examples": 128},
+        "batched": True, "population": 2, "batch_size": 32, "epochs": 1,
+    }  # fmt: skip
+    proxies = [network | {"arguments": {"mark": str(mark)}} for mark in marks]
+    made_of = [made(*proxies, leaves_caller_free=free, run_seed=3) for free in (False, True)]
+    scores = []
+    for reward in made_of:
+        for mark in marks:
+            mark.unlink(missing_ok=True)
+        parts = reward.evaluate([Request(f, p, 7) for p in reward.protocols for f in (SILU, TANH)])
+        assert next(parts) == []
+        if reward is made_of[1]:
+            end = time.monotonic() + 60
+            while not all(mark.exists() for mark in marks):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        else:
+            assert not any(mark.exists() for mark in marks)
+        scores.append([e.score for part in parts for e in part])
+    assert scores[0] == scores[1]
+
+
 def test_evaluations_are_proxys_scores_population_by_population():
     reward = made()
     (protocol,) = reward.protocols
     requests = [Request(f, protocol, seed) for seed in (0, 1) for f in (SILU, TANH, SQUARE)]
     parts = list(reward.evaluate(requests))
-    assert [len(part) for part in parts] == [4, 2]
+    assert [len(part) for part in parts] == [0, 4, 2]
     evaluations = [e for part in parts for e in part]
     assert [e.request for e in evaluations] == requests
     assert [e.score for e in evaluations] == [next(reward.proxies[protocol].train([member(r)]))[0] for r in requests]
@@ -218,7 +246,7 @@ def test_results_come_as_soon_as_they_are_there(monkeypatch):
     next(parts)
     assert trained == [4]
     assert [len(part) for part in parts] == [2]
-    assert list(made().evaluate([])) == []
+    assert list(made().evaluate([])) == [[]]
 
 
 def test_unfit_formulas_are_not_trained(monkeypatch):
