@@ -32,6 +32,8 @@ FormulasArgument = Annotated[
 ]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write JSON to this file, too.")]
 
+_NARROWEST = 12  # characters of a formula in a line, on a screen that is too narrow for the numbers
+
 
 @bench_app.command()
 def proxies(
@@ -188,46 +190,75 @@ def print_report(report: "Report") -> None:
     """Prints a table per section, the limits, and what was measured with."""
     for section, rows in groupby(report.rows, key=lambda row: row.section):
         of_section = list(rows)
-        print_out(f"{section}, {of_section[0].unit}:")
-        print_out(_table(of_section))
+        cases = list(dict.fromkeys(row.case for row in of_section))
+        if len(cases) == 1:
+            print_out(f"{section}, {cases[0]}:\n")
+            print_out(_table_of_ways(of_section))
+        else:
+            print_out(f"{section}, {of_section[0].unit}:\n")
+            print_out(_table_of_cases(of_section, cases))
+        print_out("")
     for limit in report.limits:
         print_out(f"Limit: {limit.name}, {_number(limit.value)} {limit.unit}.")
     kernel = f", {report.kernel} kernel" if report.kernel else ""
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     print_out(
-        f"{report.machine}, one thread{kernel}; {versions}.\n"
-        f"Medians over {report.rounds} rounds, all ways in turn in each, of {report.clock}; in brackets quartiles."
+        f"{report.machine}, one thread{kernel};\n{versions}.\n"
+        f"Medians over {report.rounds} rounds of {report.clock}, all ways in turn in each;\n"
+        f"± half the distance between the quartiles."
     )
 
 
-def _table(rows: "Sequence[Row]") -> "Table":
-    """Returns a line per case: what each way came to, how many times as fast it is, and the share of the limit."""
-    ways = list(dict.fromkeys(row.way for row in rows))
-    compared = {row.way: row.plain for row in rows if row.ratio is not None}
-    limited = [way for way in ways[:1] if any(row.share is not None for row in rows)]
-    head = [
-        *ways,
-        *(f"{way} to\n{plain}" for way, plain in compared.items()),
-        *(f"{way},\nof limit" for way in limited),
-    ]
-    table = make_table(*head, "")
-    for case in dict.fromkeys(row.case for row in rows):
-        found = {row.way: row for row in rows if row.case == case}
-        # Where ways are compared, the spread that matters is that of the ratio.
-        cells = [_number(found[way].value.median) if compared else _spread(found[way].value) for way in ways]
-        cells += [_spread(ratio) if (ratio := found[way].ratio) else "" for way in compared]
-        cells += [f"{share:.0%}" if (share := found[way].share) is not None else "" for way in limited]
-        table.add_row(*cells, case)
+def _table_of_ways(rows: "Sequence[Row]") -> "Table":
+    """Returns a line per way, for one case: there may be many ways, such as numbers of processes."""
+    compared = [f"to\n{plain}" for plain in dict.fromkeys(row.plain for row in rows) if plain]
+    limited = ["of\nlimit"] * any(row.share is not None for row in rows)
+    table = _compact_table(rows[0].unit, *compared, *limited)
+    for row in rows:
+        cells = [_spread(row.ratio) if row.ratio else ""] * len(compared) + [_share(row)] * len(limited)
+        table.add_row(row.way, _spread(row.value), *cells)
     return table
 
 
+def _table_of_cases(rows: "Sequence[Row]", cases: "Sequence[str]") -> "Table":
+    """Returns a line per case: the first way and its share of the limit, the other ways, and how they compare."""
+    first, *others = ways = list(dict.fromkeys(row.way for row in rows))
+    compared = {row.way: row.plain for row in rows if row.ratio is not None}
+    limited = ["of\nlimit"] * any(row.share is not None for row in rows)
+    table = _compact_table(first, *limited, *others, *(f"{way} to\n{plain}" for way, plain in compared.items()))
+    for case in cases:
+        found = {row.way: row for row in rows if row.case == case}
+        # Where ways are compared, the spread that matters is that of the ratio.
+        values = [_number(found[way].value.median) if compared else _spread(found[way].value) for way in ways]
+        ratios = [_spread(ratio) if (ratio := found[way].ratio) else "" for way in compared]
+        table.add_row(case, values[0], *[_share(found[first])] * len(limited), *values[1:], *ratios)
+    return table
+
+
+def _compact_table(*columns: str) -> "Table":
+    """Returns an empty table that leaves room for formulas, which come first, on a screen of 80 columns."""
+    table = make_table("", *columns, text_at=0)
+    table.columns[0].min_width = _NARROWEST
+    table.pad_edge, table.show_edge, table.collapse_padding = False, False, True
+    return table
+
+
+def _share(row: "Row") -> str:
+    return "" if row.share is None else f"{row.share:.{int(row.share < 0.1)}%}"
+
+
 def _spread(spread: "Spread") -> str:
+    """Returns the median and half the distance between the quartiles, with as many digits."""
     if spread.low == spread.high:
         return _number(spread.median)
-    return f"{_number(spread.median)} ({_number(spread.low)}…{_number(spread.high)})"
+    return f"{_number(spread.median)} ±{(spread.high - spread.low) / 2:,.{_digits(spread.median)}f}"
 
 
 def _number(value: float) -> str:
     """Returns a number with three digits or all before the point."""
-    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    """Returns how many digits of a number are shown after the point."""
+    return 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0

@@ -107,15 +107,17 @@ def comparison_fields(row: "Comparison") -> dict[str, Any]:
     }
 
 
-def make_table(*columns: str) -> "Table":
-    """Returns an empty table; the last column takes what it needs, and the others are numbers."""
+def make_table(*columns: str, text_at: int = -1) -> "Table":
+    """Returns an empty table of numbers, and of one column of text, which is folded where room is short."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    for column in columns[:-1]:
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column(columns[-1], overflow="fold")
+    for place, column in enumerate(columns):
+        if place == text_at % len(columns):
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

@@ -4,6 +4,7 @@ import pytest
 from helpers import DIGITS, make_config
 
 from rlsearch.bench import screening
+from rlsearch.bench.kernels import FORMULAS
 from rlsearch.bench.report import Limit, Report, Row, Spread
 from rlsearch.cli.bench import print_report
 from rlsearch.config import dump_config
@@ -92,27 +93,92 @@ def test_ctrl_c_ends_it_and_writes_nothing(run, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+# --- tables ---
+
+PRINTED = """\
+speed, ns:
+
+                       of              fast to
+              fast  limit  plain         plain
+──────────────────────────────────────────────
+relu(x)       2.00    25%   4.00    2.00 ±0.50
+a longer one  20.1   0.4%    123  1,234 ±1,000
+
+shares, %:
+
+              8 a round
+───────────────────────
+policy        10.0 ±1.0
+other              1.00
+
+search, 8 a round:
+
+                             to
+              formulas/s  plain
+───────────────────────────────
+fast          20.0 ±10.0   2.00
+plain         1,000 ±100
+
+Limit: copies, 24.5 GB/s.
+"""
+
+
+def printed(capsys, rows, limits=()):
+    print_report(Report("kernels", "cpu (X)", "numba", "process time", 3, tuple(limits), tuple(rows)))
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def compared(case, ways, plain):
+    """Rows of one case, with numbers as long as they come."""
+    value = Spread(1234567.0, 1200000.0, 1280000.0)
+    others = [Row("speed", case, way, "formulas/s", value, Spread(12.3, 11.5, 12.5), plain, 0.5) for way in ways]
+    return [*others, Row("speed", case, plain, "formulas/s", value, None, None, 0.125)]
+
+
 def test_a_report_is_printed_section_by_section(capsys):
     rows = (
         Row("speed", "relu(x)", "fast", "ns", Spread(2.0, 1.5, 3.0), Spread(2.0, 1.5, 2.5), "plain", 0.25),
         Row("speed", "relu(x)", "plain", "ns", Spread(4.0, 3.5, 4.0), None, None, 0.125),
-        Row("speed", "a longer one", "fast", "ns", Spread(20.06, 1, 30), Spread(1234.5, 1.0, 2000.0), "plain", 1.0),
+        Row("speed", "a longer one", "fast", "ns", Spread(20.06, 1, 30), Spread(1234.5, 1.0, 2000.0), "plain", 0.004),
         Row("speed", "a longer one", "plain", "ns", Spread(123.4, 3.5, 4.0), None, None, 0.5),
         Row("shares", "policy", "8 a round", "%", Spread(10.0, 9.0, 11.0)),
         Row("shares", "other", "8 a round", "%", Spread(1.0, 1.0, 1.0)),
+        Row("search", "8 a round", "fast", "formulas/s", Spread(20.0, 10.0, 30.0), Spread(2.0, 2.0, 2.0), "plain"),
+        Row("search", "8 a round", "plain", "formulas/s", Spread(1000.0, 900.0, 1100.0)),
     )
-    limits = (Limit("copies", 24.51, "GB/s"),)
-    print_report(Report("kernels", "cpu (X)", "numba", "process time", 3, limits, rows))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
-    assert lines[:6] == [
-        ["speed,", "ns:"],
-        ["fast", "to", "fast,"],
-        ["fast", "plain", "plain", "of", "limit"],
-        ["2.00", "4.00", "2.00", "(1.50…2.50)", "25%", "relu(x)"],
-        ["20.1", "123", "1,234", "(1.00…2,000)", "100%", "a", "longer", "one"],
-        ["shares,", "%:"],
+    text = "\n".join(printed(capsys, rows, [Limit("copies", 24.51, "GB/s")]))
+    assert text.startswith(f"{PRINTED}cpu (X), one thread, numba kernel;\npython 3.")
+    assert text.endswith(
+        "Medians over 3 rounds of process time, all ways in turn in each;\n± half the distance between the quartiles."
+    )
+
+
+def test_the_formulas_of_the_bench_stand_in_one_line_each(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    ratio = Spread(12.3, 11.5, 12.5)
+    rows = [
+        Row("s", case, way, "ns", Spread(81.4, 80.0, 82.0), None if way == "eager" else ratio, "eager", 0.25)
+        for case in FORMULAS
+        for way in ("triton", "torch", "eager")
     ]
-    assert lines[7:10] == [["10.0", "(9.00…11.0)", "policy"], ["1.00", "other"], ["Limit:", "copies,", "24.5", "GB/s."]]
-    rest = " ".join(word for line in lines[10:] for word in line)
-    assert rest.startswith("cpu (X), one thread, numba kernel; python 3.")
-    assert rest.endswith("Medians over 3 rounds, all ways in turn in each, of process time; in brackets quartiles.")
+    lines = printed(capsys, rows)
+    assert [line.rsplit(maxsplit=8)[0] for line in lines[5 : 5 + len(FORMULAS)]] == list(FORMULAS)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("cases", "ways"),
+    [
+        (["64 trainings"], [f"{n} workers" for n in (2, 4, 8, 16, 32)]),
+        (["max(x, sigmoid(x)) + " * 4 + "x", "relu(x)"], ["numba", "torch"]),
+    ],
+)
+def test_nothing_is_cut_on_80_columns(capsys, monkeypatch, cases, ways):
+    """However many the processes, and however long a formula."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = printed(capsys, [row for case in cases for row in compared(case, ways, "plain")])
+    assert max(map(len, lines)) <= 80
+    text = "".join(lines)
+    assert "…" not in text
+    assert text.count("12.3 ±0.5") == len(cases) * len(ways)
+    assert text.count("sigmoid(x)") == cases[0].count("sigmoid(x)")
