@@ -1,10 +1,12 @@
 """What the machine does at most: copies, products and multiplications, by the libraries that are there."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from rlsearch.bench.timing import Clock, in_turn
 from rlsearch.proxies.data import N_CLASSES
@@ -13,6 +15,7 @@ from rlsearch.proxies.settings import ProxySettings
 _PIECE = 0.02  # seconds
 _ROUNDS = 5
 _TOGETHER = (1, 16, 1024)  # products in one call; the last on a GPU alone
+_NATIVE = "scipy's BLAS"
 _MULTIPLIED = 2**13  # float32 numbers: three arrays of them stay in a core's second-level cache
 _POSITIONS = 20  # of the first convolution's output; each layer halves them
 _WINDOW = 4
@@ -33,18 +36,33 @@ def multiplication_rate(clock: Clock) -> float:
     return _MULTIPLIED / float(np.median(times[""]))
 
 
-def product_rate(products: Sequence[tuple[int, int, int]], device: str, clock: Clock) -> float:
-    """Returns the floating-point operations per second of matrix products, alone or many in a call, what is faster.
+def product_rate(settings: ProxySettings, n_features: int, device: str, clock: Clock) -> tuple[float, str]:
+    """Returns the floating-point operations per second of a training step's products, and the library that does them.
+
+    It is the fastest of those that trainers use, on one thread and in its best round: torch's, alone or many in a
+    call, and where numba is installed the one that the native trainer calls.
 
     Args:
-        products: Rows, inner size and columns of the products, which are done in turn.
+        settings: The proxy.
+        n_features: Of its data.
         device: Where.
         clock: For that device.
     """
-    many = _TOGETHER if torch.device(device).type == "cuda" else _TOGETHER[:-1]
-    times = in_turn({f"{k}": _multiplying(products, k, device) for k in many}, _ROUNDS, clock, piece=_PIECE)
-    each = min(float(np.median(seconds)) / int(k) for k, seconds in times.items())
-    return operations(products) / each
+    products = step_products(settings, n_features)
+    on_gpu = torch.device(device).type == "cuda"
+    many = _TOGETHER if on_gpu else _TOGETHER[:-1]
+    ways = {f"{k}": _multiplying(products, k, device) for k in many}
+    if not on_gpu and find_spec("numba") is not None:
+        from rlsearch.bench.native_products import multiplying  # numba is optional
+
+        ways[_NATIVE] = multiplying(layer_sizes(settings, n_features), settings.batch_size)
+    with threadpool_limits(1, user_api="blas"):  # of scipy's too, which is loaded by now
+        times = in_turn(ways, _ROUNDS, clock, piece=_PIECE)
+    seconds = {"torch": min(float(times[f"{k}"].min()) / k for k in many)}
+    if _NATIVE in times:
+        seconds[_NATIVE] = float(times[_NATIVE].min())
+    fastest = min(seconds, key=seconds.__getitem__)
+    return operations(products) / seconds[fastest], fastest
 
 
 def operations(products: Sequence[tuple[int, int, int]]) -> float:

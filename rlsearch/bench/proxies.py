@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlsearch.bench.formulas import KNOWN, random_formulas
-from rlsearch.bench.limits import operations_per_candidate, product_rate, step_products
+from rlsearch.bench.limits import operations_per_candidate, product_rate
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
 from rlsearch.bench.timing import WALL, Clock, clock_of, in_turn
 from rlsearch.formula import Formula
@@ -57,8 +57,8 @@ def bench_proxies(
     with one_thread():
         for done, settings in enumerate(proxies):
             n_features = load_dataset(settings).train.inputs.shape[1]
-            rate = product_rate(step_products(settings, n_features), device, clock)
-            limits.append(Limit(f"matrix products of {title(settings)}", rate / 1e9, "GFLOP/s"))
+            rate, library = product_rate(settings, n_features, device, clock)
+            limits.append(Limit(f"matrix products of {network_name(settings)} by {library}", rate / 1e9, "GFLOP/s"))
             limit = rate / operations_per_candidate(settings, n_features)
             for i, (kind, some) in enumerate(formulas.items()):
                 rows += _single(settings, kind, some, device, kernel, rounds, clock, limit)
@@ -70,8 +70,12 @@ def bench_proxies(
 
 def title(settings: ProxySettings) -> str:
     """Returns what a proxy is called, for instance ``"mnist1d mlp 100-100, 5 epochs"``."""
-    widths = "-".join(map(str, settings.widths))
-    return f"{settings.dataset} {settings.network} {widths}, {settings.epochs} epochs"
+    return f"{network_name(settings)}, {settings.epochs} epochs"
+
+
+def network_name(settings: ProxySettings) -> str:
+    """Returns the proxy's data and network, for instance ``"mnist1d mlp 100-100"``."""
+    return f"{settings.dataset} {settings.network} {'-'.join(map(str, settings.widths))}"
 
 
 def _single(

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
+from rlsearch.bench import limits
 from rlsearch.bench.limits import (
     copying,
     layer_sizes,
@@ -55,8 +57,68 @@ def test_layers_are_those_of_the_network(settings):
 
 
 def test_rates_are_positive():
-    assert product_rate(step_products(CONV, 40), "cpu", PROCESS) > 0
+    rate, library = product_rate(CONV, 40, "cpu", PROCESS)
+    assert rate > 0
+    assert library in ("torch", "scipy's BLAS")
     assert multiplication_rate(PROCESS) > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [
+        ({"1": (3, 2), "16": (48, 64), "scipy's BLAS": (9, 4)}, (2, "torch")),
+        ({"1": (3, 3), "16": (48, 32), "scipy's BLAS": (9, 4)}, (2, "torch")),  # sixteen in a call take 32
+        ({"1": (3, 3), "16": (48, 48), "scipy's BLAS": (9, 1)}, (1, "scipy's BLAS")),
+    ],
+)
+def test_the_limit_is_the_fastest_librarys_best_round(monkeypatch, seconds, found):
+    pytest.importorskip("numba")
+
+    def in_turn(ways, *_, **__):
+        assert list(ways) == list(seconds)
+        return {name: np.array(each, float) for name, each in seconds.items()}
+
+    monkeypatch.setattr(limits, "in_turn", in_turn)
+    rate, library = product_rate(CONV, 40, "cpu", PROCESS)
+    assert (operations(step_products(CONV, 40)) / rate, library) == (pytest.approx(found[0]), found[1])
+
+
+def test_without_numba_the_limit_is_torchs(monkeypatch):
+    monkeypatch.setattr(limits, "find_spec", lambda name: None)
+    assert product_rate(CONV, 40, "cpu", PROCESS)[1] == "torch"
+
+
+@pytest.mark.parametrize("settings", [ProxySettings(), CONV])
+def test_native_products_are_those_of_the_native_trainer(settings):
+    native = pytest.importorskip("rlsearch.proxies.native", reason="numba is not installed", exc_type=ImportError)
+    from rlsearch.bench.native_products import native_products
+
+    trainer = native.NativeTrainer(settings)
+    step = trainer._compiled
+    columns = (trainer._plan[:, step.POSITIONS], trainer._plan[:, [step.TAPS, step.CHANNELS]].prod(axis=1))
+    layers = list(zip(*columns, trainer._plan[:, step.OUTPUTS], strict=True))
+    assert layers == layer_sizes(settings, 40)
+    products = native_products(layers, settings.batch_size)
+    assert sum(2 * m * n * k for _, _, m, n, k in products) == operations(step_products(settings, 40))
+
+
+def test_native_products_are_done_in_turn_and_have_room(monkeypatch):
+    pytest.importorskip("numba")
+    from rlsearch.bench import native_products
+
+    done = []
+
+    def add_product(sgemm, a_turned, b_turned, m, n, k, a, b, c):
+        assert (len(a) >= m * k, len(b) >= k * n, len(c) >= m * n) == (True, True, True)
+        done.append((a_turned, b_turned, m, n, k))
+
+    monkeypatch.setattr(native_products, "_multiply", native_products._multiply.py_func)
+    monkeypatch.setattr(native_products, "add_product", add_product)
+    native_products.multiplying([(2, 4, 8), (1, 8, 10)], 3)()
+    assert done == [
+        *[(True, False, 8, 3, 4), (False, True, 4, 8, 3)] * 2,
+        (True, False, 10, 3, 8), (False, True, 8, 10, 3), (False, False, 8, 3, 10),
+    ]  # fmt: skip
 
 
 def test_a_copy_is_of_as_many_numbers():

@@ -1,0 +1,44 @@
+"""The products of the native trainer's steps without all that stands between them; see ``rlsearch.proxies.native``."""
+
+from collections.abc import Callable, Sequence
+
+import numba
+import numpy as np
+import torch
+from numba.extending import get_cython_function_address
+
+from rlsearch.proxies.native_product import add_product
+
+
+def native_products(layers: Sequence[tuple[int, int, int]], batch: int) -> list[tuple[bool, bool, int, int, int]]:
+    """Returns the products of one training step as the trainer does them: one of each kind per position of a layer.
+
+    Args:
+        layers: Positions, inputs and outputs; see :func:`~rlsearch.bench.limits.layer_sizes`.
+        batch: Examples.
+
+    Returns:
+        Whether the operands are turned, and the sizes, as :func:`~rlsearch.proxies.native_product.add_product` takes
+        them.
+    """
+    products = []
+    for i, (positions, a, b) in enumerate(layers):
+        back = [(False, False, a, batch, b)] if i else []  # nobody asks for the gradient of the examples
+        products += positions * [(True, False, b, batch, a), (False, True, a, b, batch), *back]
+    return products
+
+
+def multiplying(layers: Sequence[tuple[int, int, int]], batch: int) -> Callable[[], object]:
+    """Returns a call that does the products of one training step; their operands share memory and stay in cache."""
+    products = np.array(native_products(layers, batch))
+    m, n, k = products[:, 2:].T
+    a, b, c = (torch.randn(int(size.max())).numpy() for size in (m * k, k * n, m * n))  # torch's memory is aligned
+    sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+    return lambda: _multiply(sgemm, products, a, b, c)
+
+
+@numba.njit(error_model="numpy")
+def _multiply(sgemm, products, a, b, c):
+    for i in range(len(products)):
+        a_turned, b_turned = products[i, 0] == 1, products[i, 1] == 1
+        add_product(sgemm, a_turned, b_turned, products[i, 2], products[i, 3], products[i, 4], a, b, c)
