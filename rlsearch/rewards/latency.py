@@ -177,7 +177,7 @@ def _measure(formulas: Sequence[Formula], timer: "_Timer", rounds: int) -> list[
         for i in shuffle.permutation(len(formulas)):
             reference = timer.seconds(_RELU, repeats[_RELU])
             pairs[formulas[i]].append(timer.seconds(formulas[i], repeats[formulas[i]]) / reference)
-    quartiles = [statistics.quantiles(pairs[formula], n=4) for formula in formulas]
+    quartiles = [statistics.quantiles(pairs[formula], n=4, method="inclusive") for formula in formulas]
     return [Latency(ratio=q[1], low=q[0], high=q[2]) for q in quartiles]
 
 
