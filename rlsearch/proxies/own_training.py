@@ -13,7 +13,7 @@ from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.own import SharedActivation, build_network, load_own_dataset, random_numbers_of, source_digest
-from rlsearch.proxies.population import accuracies, current_device, make_optimiser
+from rlsearch.proxies.population import accuracies, count_right, current_device, make_optimiser
 from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.starts import batches
 from rlsearch.threads import no_denormals, one_thread
@@ -208,7 +208,8 @@ class OwnTrainer:
             for rows in self.orders(members):
                 self.step(networks, optimiser, rows)
         networks.evaluate()
-        return accuracies(networks, getattr(self._data, part), len(members), self.settings.batch_size)
+        scored = getattr(self._data, part)
+        return accuracies(count_right(networks, scored, len(members), self.settings.batch_size), scored)
 
     def _groups(self, members: Sequence[Member]) -> list[list[int]]:
         """Returns the places of those members that are trained together."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.proxies.starts import batches, initial_networks
 from rlsearch.threads import no_denormals, one_thread
 
+_T = TypeVar("_T")
+
 _PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
 _SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
 _MOST_MEMBERS = 2048  # on a GPU; more fill no multiprocessor that these leave idle
@@ -26,8 +29,8 @@ class PopulationTrainer:
     """Trains K members at once, in buffers that are made once.
 
     Programs, weights, optimiser state and the order of the examples are written into the buffers of the population
-    before. So one CUDA graph of a training step, captured at the first population, serves all of them, and between the
-    copies to the device and the scores nothing waits for the host.
+    before. So two CUDA graphs, one of an epoch and one of scoring, captured at the first population, serve all of them:
+    between the copies to the device and the scores the host has as many calls to make as there are epochs.
 
     Args:
         settings: The proxy.
@@ -50,7 +53,7 @@ class PopulationTrainer:
         steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
         self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
-        self._take_step: Callable[[], None] | None = None
+        self._replays: dict[str, Callable[[], object]] = {}
 
     def train(self, members: Sequence[Member], part: str) -> list[float | None]:
         """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
@@ -58,20 +61,19 @@ class PopulationTrainer:
         members = [*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))]
         with one_thread(), no_denormals(), current_device(self._device):
             self._load_formulas([member.formula for member in members])
-            if self._take_step is None:
-                can_replay = self._device.type == "cuda" and self._kernel.programs_are_data
-                self._take_step = self._captured() if can_replay else self._step
+            epoch = self._ready("epoch", self._epoch, self._first_step)
+            scoring = self._ready(part, lambda: count_right(self._network, getattr(self._data, part), self.size))
             self._load_start([member.seed for member in members])
-            for _ in range(len(self._orders)):
-                self._take_step()
-            return accuracies(self._network, getattr(self._data, part), self.size)[:wanted]
+            for _ in range(self.settings.epochs):
+                epoch()
+            return accuracies(scoring(), getattr(self._data, part))[:wanted]
 
     def _load_formulas(self, formulas: Sequence[Formula]) -> None:
         try:
             self._activation.load(formulas)
         except FormulaError:  # longer than what this activation has room for, or wrong, which the next line says too
             self._activation = self._network.activation = self._kernel.population(formulas)
-            self._take_step = None
+            self._replays.clear()
 
     def _load_start(self, seeds_of_members: Sequence[int]) -> None:
         """Writes weights and orders into the buffers. Members of one seed start alike, so each seed is drawn once."""
@@ -104,20 +106,45 @@ class PopulationTrainer:
         self._optimiser.step()
         self._at += 1
 
-    def _captured(self) -> Callable[[], None]:
-        """Returns the step as a CUDA graph. What it does to weights meanwhile is undone by :meth:`_load_start`."""
+    def _first_step(self) -> None:
+        self._at.zero_()
+        self._step()
+
+    def _epoch(self) -> None:
+        for _ in range(len(self._orders) // self.settings.epochs):
+            self._step()
+
+    def _ready(
+        self, name: str, work: Callable[[], _T], warm_up: Callable[[], object] | None = None
+    ) -> Callable[[], _T]:
+        """Returns ``work``, on a GPU as a CUDA graph, which is captured once.
+
+        Args:
+            name: Of the graph.
+            work: Returns the same tensors, written anew, from every replay.
+            warm_up: A piece of the work that is done before capture, which may leave weights as they should not be.
+        """
+        if self._device.type != "cuda" or not self._kernel.programs_are_data:
+            return work
+        if name not in self._replays:
+            self._replays[name] = self._captured(work, warm_up or work)
+        return self._replays[name]  # type: ignore[return-value]
+
+    def _captured(self, work: Callable[[], _T], warm_up: Callable[[], object]) -> Callable[[], _T]:
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # capture wants a warm-up beside the default stream
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(3):
-                self._at.zero_()
-                self._step()
+                warm_up()
         torch.cuda.current_stream(self._device).wait_stream(stream)
-        self._at.zero_()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):  # one of its own: graphs of a stream share the products' workspace
-            self._step()
-        replay: Callable[[], None] = graph.replay
+            results = work()
+
+        def replay() -> _T:
+            graph.replay()
+            return results
+
         return replay
 
 
@@ -144,27 +171,40 @@ def make_optimiser(
 
 
 @torch.no_grad()
-def accuracies(
+def count_right(
     network: Callable[[Tensor], Tensor], part: Part, members: int, rows: int | None = None
-) -> list[float | None]:
-    """Returns each member's accuracy on ``part``, or None where a logit is not finite; one copy to the host.
+) -> tuple[Tensor, Tensor]:
+    """Returns how many labels each member gets right, and whether all its logits are finite; nothing is read back.
 
     Args:
         network: Maps inputs ``[members, rows, ...]`` to logits, whose last axis are the classes.
         part: What is scored.
         members: How many.
         rows: Examples per forward pass.
+
+    Returns:
+        Float and bool of shape ``[members]``.
     """
     rows = rows or _SCORED_ROWS
-    correct = torch.zeros(members, device=part.labels.device)
+    right = torch.zeros(members, device=part.labels.device)
     finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
     for start in range(0, len(part.labels), rows):
         inputs, labels = (t[start : start + rows] for t in (part.inputs, part.labels))
         logits = network(inputs.expand(members, *inputs.shape))
-        correct += (logits.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
+        right += (logits.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
         finite &= logits.isfinite().flatten(1).all(dim=1)
-    counts = zip(correct.tolist(), finite.tolist(), strict=True)
-    return [count / part.labels.numel() if ok else None for count, ok in counts]
+    return right, finite
+
+
+def accuracies(counts: tuple[Tensor, Tensor], part: Part) -> list[float | None]:
+    """Returns each member's accuracy on ``part``, or None where a logit is not finite; the one wait for a device.
+
+    Args:
+        counts: Of :func:`count_right`.
+        part: What was scored.
+    """
+    right, finite = (count.tolist() for count in counts)
+    return [count / part.labels.numel() if ok else None for count, ok in zip(right, finite, strict=True)]
 
 
 def current_device(device: torch.device) -> AbstractContextManager[object]:

@@ -59,13 +59,13 @@ def scores(p, members, part="validation"):
 def trained(monkeypatch):
     """The parameters and buffers of the networks that were trained."""
     states = []
-    accuracies = own_training.accuracies
+    count_right = own_training.count_right
 
     def keeping(networks, *arguments):
         states.append({name: t.detach().clone() for name, t in {**networks.parameters, **networks.buffers}.items()})
-        return accuracies(networks, *arguments)
+        return count_right(networks, *arguments)
 
-    monkeypatch.setattr(own_training, "accuracies", keeping)
+    monkeypatch.setattr(own_training, "count_right", keeping)
     return states
 
 

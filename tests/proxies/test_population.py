@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from rlsearch import Formula
 from rlsearch.errors import FormulaError
-from rlsearch.kernels import TorchKernel
+from rlsearch.kernels import TorchKernel, kernel_named
 from rlsearch.proxies import population
 from rlsearch.proxies.base import Member
 from rlsearch.proxies.data import Dataset, Part, load_dataset
@@ -46,13 +46,13 @@ def scores(p, members, part="validation"):
 def trained(monkeypatch):
     """The networks that were trained, as they were when they were scored."""
     networks = []
-    accuracy = population.accuracies
+    count_right = population.count_right
 
     def keeping(network, *arguments):
         networks.append(copy.deepcopy(network))  # the trainer goes on with its own
-        return accuracy(network, *arguments)
+        return count_right(network, *arguments)
 
-    monkeypatch.setattr(population, "accuracies", keeping)
+    monkeypatch.setattr(population, "count_right", keeping)
     return networks
 
 
@@ -263,8 +263,8 @@ def test_diverged_in_one_validation_point_only():
     """Finite on all but one: exp(exp(10)) overflows a float32, exp(exp(1)) does not."""
     part = Part(torch.tensor([[1.0], [10.0], [1.0], [1.0]]), torch.tensor([0, 0, 0, 0]))
     activation = TorchKernel().population([Formula.parse("exp(exp(x))"), Formula.parse("x")])
-    found = population.accuracies(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
-    assert found == [None, 1.0]
+    counts = population.count_right(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
+    assert population.accuracies(counts, part) == [None, 1.0]
 
 
 def test_one_list_per_population_each_as_soon_as_it_is_done(trained):
@@ -365,11 +365,14 @@ def test_the_protocol_is_readable_and_the_same_in_every_process():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_trains_like_the_cpu():
-    members = [Member(formula, 0) for formula in SMOOTH[:4]]
-    values = {"validation_size": 1000, "train_size": 400}
-    on_cuda = scores(Proxy(settings(**values), TorchKernel(), "cuda"), members)
-    assert on_cuda == pytest.approx(scores(proxy(**values), members), abs=0.05)
+@pytest.mark.parametrize("name", ["torch", "triton"])
+def test_cuda_trains_like_the_cpu(name):
+    """With triton's kernel an epoch is a CUDA graph, which a second population replays with its own formulas."""
+    kernel, values = kernel_named(name, "cuda"), {"validation_size": 1000, "train_size": 400, "epochs": 2}
+    on_cuda = Proxy(settings(**values), kernel, "cuda")
+    for formulas in (SMOOTH[:4], SMOOTH[3::-1]):
+        members = [Member(formula, 0) for formula in formulas]
+        assert scores(on_cuda, members) == pytest.approx(scores(proxy(**values), members), abs=0.05)
 
 
 class Narrow(TorchKernel):
@@ -419,9 +422,25 @@ def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, mon
     captured = []
     monkeypatch.setattr(trainer, "_device", torch.device("cuda"))
     monkeypatch.setattr(population, "current_device", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(trainer, "_captured", lambda: captured.append(1) or trainer._step)
-    monkeypatch.setattr(trainer, "_load_start", lambda seeds: None)
-    for _ in range(2):
-        trainer._at.zero_()
-        trainer.train([Member(f, 0) for f in FORMULAS[:4]], "validation")
-    assert len(captured) == programs_are_data
+    monkeypatch.setattr(trainer, "_captured", lambda work, warm_up: captured.append(1) or work)
+    monkeypatch.setattr(trainer, "_load_start", lambda seeds: trainer._at.zero_())
+    for part in ("validation", "validation", "test"):
+        trainer.train([Member(f, 0) for f in FORMULAS[:4]], part)
+    assert len(captured) == 3 * programs_are_data  # an epoch, and scoring on either part
+
+
+def test_what_capture_does_is_undone(monkeypatch):
+    """Capture trains for some steps; members of the first population and of later ones begin anew all the same."""
+    trainer, warm_ups = PopulationTrainer(settings(), TorchKernel(), "cpu", 4), []
+
+    def ready(name, work, warm_up=None):
+        if name not in warm_ups:
+            warm_ups.append(name)
+            (warm_up or work)()
+        return work
+
+    monkeypatch.setattr(trainer, "_ready", ready)
+    members = [Member(formula, seed) for formula in FORMULAS[:2] for seed in (0, 1)]
+    for part in ("validation", "test", "validation"):
+        assert trainer.train(members, part) == scores(proxy(population=4), members, part)
+    assert warm_ups == ["epoch", "validation", "test"]
