@@ -55,6 +55,7 @@ class Operator:
         latex: How LaTeX writes it.
         inverse: Name of the operator that undoes it, if any (for the grammar's optional rule).
         periodic: Whether it is periodic (for the grammar's optional rule).
+        commutative: Whether the order of its operands does not matter, to the last bit.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Operator:
     latex: Notation
     inverse: str | None = None
     periodic: bool = False
+    commutative: bool = False
 
     def __reduce__(self) -> tuple[Callable[[str], "Operator"], tuple[str]]:
         return _by_name, (self.name,)  # its functions cannot be pickled
@@ -94,10 +96,12 @@ def _binary(
     partials: tuple[Callable[..., Any], Callable[..., Any]],
     latex: str | Notation,
     infix: Notation | None = None,
+    commutative: bool = False,
 ) -> Operator:
     if isinstance(latex, str):
         latex = Notation(latex + r"\left(<a>, <b>\right)")
-    return Operator(name, 2, value, partials, infix or Notation(f"{name}(<a>, <b>)"), latex)
+    infix = infix or Notation(f"{name}(<a>, <b>)")
+    return Operator(name, 2, value, partials, infix, latex, commutative=commutative)
 
 
 def _away_from_zero(f: Any, b: Any) -> Any:
@@ -208,6 +212,7 @@ _ROWS = (
         (lambda f, y, a, b: 1.0, lambda f, y, a, b: 1.0),
         Notation("<a> + <b>", SUM, (SUM, PRODUCT)),
         Notation("<a> + <b>", SUM, (SUM, PRODUCT)),
+        commutative=True,
     ),
     _binary(
         "sub",
@@ -222,6 +227,7 @@ _ROWS = (
         (lambda f, y, a, b: b, lambda f, y, a, b: a),
         Notation(r"<a> \cdot <b>", PRODUCT, (PRODUCT, UNARY)),
         Notation("<a> * <b>", PRODUCT, (PRODUCT, UNARY)),
+        commutative=True,
     ),
     _binary(
         "div",
@@ -238,12 +244,14 @@ _ROWS = (
         lambda f, a, b: f.maximum(a, b),
         (lambda f, y, a, b: _larger(f, a, b), lambda f, y, a, b: _larger(f, b, a)),
         r"\max",
+        commutative=True,
     ),
     _binary(
         "min",
         lambda f, a, b: f.minimum(a, b),
         (lambda f, y, a, b: _larger(f, b, a), lambda f, y, a, b: _larger(f, a, b)),
         r"\min",
+        commutative=True,
     ),
     _binary(
         "gate",

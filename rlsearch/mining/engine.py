@@ -26,7 +26,6 @@ _STORED_PAIRS = 1 << 10  # where the values of what is found are kept, so that r
 _NEW = 0.75  # of the formulas tested are functions not seen before, at most; seen with the default language: two thirds
 _SORTING = 10  # bytes per row, while the cheapest are sought
 _FULLEST = 0.6  # of a hash set, above which searching it slows down
-_COMMUTATIVE = {"add", "mul", "max", "min"}
 _WATCH_SECONDS = 1.0
 
 _TABLE = (np.int16, np.int32, np.int32, np.float32, np.uint8, np.int32, np.int32)  # of native.Table
@@ -145,7 +144,7 @@ class _Expansion:
         chosen = [
             i
             for i, name in enumerate(self.names)
-            if OPERATORS[name].arity == arity and commutative in (None, name in _COMMUTATIVE)
+            if OPERATORS[name].arity == arity and commutative in (None, OPERATORS[name].commutative)
         ]
         return np.array(chosen, np.int32)
 

@@ -113,6 +113,14 @@ def test_arity(operator):
         operator.value(NUMPY, *[np.ones(1)] * (operator.arity - 1))
 
 
+@pytest.mark.parametrize("operator", BINARY, ids=lambda o: o.name)
+def test_commutative_are_those_whose_operands_can_be_swapped(operator):
+    for backend, array in ((NUMPY, np.asarray), (TORCH, torch.from_numpy)):
+        a, b = map(array, operands(operator, EXTREME))
+        with np.errstate(all="ignore"):
+            assert operator.commutative == np.array_equal(operator.value(backend, a, b), operator.value(backend, b, a))
+
+
 @every_operator
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_numpy_keeps_the_dtype(operator, dtype):
