@@ -1,6 +1,7 @@
 """Forms: formulas with places that several operators or leaves may fill, such as ``binary unary x unary x``."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from rlsearch.errors import ConfigError, nearest
 from rlsearch.formula.operators import OPERATORS
@@ -29,3 +30,18 @@ def check_form(form: Sequence[str], vocabulary: Vocabulary) -> None:
         open_slots += arities[entry] - 1
     if open_slots:
         raise ConfigError(f"the template is incomplete: {open_slots} more operand(s) expected")
+
+
+def parts_of(form: Sequence[str], vocabulary: Vocabulary) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+    """Returns the parts of a form, each once: its operands' parts by part, these before it, and the form itself last.
+
+    A part that occurs in several places is filled in the same ways in each.
+    """
+    arities = form_arities(vocabulary)
+    parts: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    stack: list[tuple[str, ...]] = []
+    for entry in reversed(form):
+        operands = [stack.pop() for _ in range(arities[entry])]
+        stack.append((entry, *chain.from_iterable(operands)))
+        parts[stack[-1]] = operands
+    return parts

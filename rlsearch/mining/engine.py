@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -13,14 +12,12 @@ from numpy.typing import NDArray
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.formula import fingerprint_grid
-from rlsearch.formula.template import WILDCARDS, check_form, form_arities
+from rlsearch.formula.template import WILDCARDS, check_form, parts_of
 from rlsearch.kernels.choice import INSTALL
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.settings import ScreeningSettings
 
-_KEY_POINTS = (
-    64  # of the fingerprint's 128; float32 and fewer points, since the archive's own fingerprint is asked last
-)
+_KEY_POINTS = 64  # of the fingerprint's 128; fewer, and float32, since the archive's own fingerprint is asked last
 _PAIRS = 1 << 14  # tested between two looks at the clock; at most 26 operators each
 _STORED_PAIRS = 1 << 10  # where the values of what is found are kept, so that room for them is a few megabytes
 _NEW = 0.75  # of the formulas tested are functions not seen before, at most; seen with the default language: two thirds
@@ -31,6 +28,7 @@ _WATCH_SECONDS = 1.0
 _TABLE = (np.int16, np.int32, np.int32, np.float32, np.uint8, np.int32, np.int32)  # of native.Table
 
 IntArray = NDArray[np.int32]
+Pairs = tuple[IntArray, IntArray, IntArray, bool]  # operators, left and right operands, whether their order is nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,10 @@ class Mined:
 
     Attributes:
         tested: Formulas tried: an operator on functions that have one spelling each. Of ``a + b`` and ``b + a``
-            one is, but in a template both are.
-        unique: Functions among them that the grammar's lengths allow, told apart by rounded float32 values.
+            one is; in a template only if both operands have the same form. A template's parts are counted too, each
+            different one once.
+        unique: Functions among them that the grammar's lengths allow, or that fill a template's whole, told apart by
+            rounded float32 values.
         fit: Those that pass screening.
         formulas: The cheapest of them.
         complete: Whether there was memory for all; if not, the last size is there in part.
@@ -139,12 +139,13 @@ class _Expansion:
         self.expected = 0
         self._told = time.monotonic()
 
-    def operators(self, arity: int, commutative: bool | None = None) -> IntArray:
-        """Returns the numbers of the operators of an arity, and of a kind if one is wanted."""
+    def operators(self, place: str, commutative: bool | None = None) -> IntArray:
+        """Returns the numbers of the operators that may stand in a place of a form, or of one kind of these."""
         chosen = [
             i
             for i, name in enumerate(self.names)
-            if OPERATORS[name].arity == arity and commutative in (None, OPERATORS[name].commutative)
+            if (name == place or OPERATORS[name].arity == WILDCARDS.get(place))
+            and commutative in (None, OPERATORS[name].commutative)
         ]
         return np.array(chosen, np.int32)
 
@@ -158,51 +159,51 @@ class _Expansion:
             self.expected = _expected([len(rows) for rows in of_size], longest, self.operators)
             storing = size <= longest - 2
             options = {"level": level, "storing": storing, "counting": size >= self.grammar.min_length}
-            pairs = list(self._pairs(of_size, size))
+            todo = list(self._pairs("unary", of_size[size - 1]))
+            for left in range(1, size - 1):
+                right = size - 1 - left
+                todo += self._pairs("binary", of_size[left], of_size[right], mirrored=left > right)
             # Room at once for what there probably will be: rehashing by doubling took a quarter of the time.
-            probably = int(_NEW * sum(len(o) * len(a) * len(b) for o, a, b, _ in pairs))
+            probably = int(_NEW * sum(map(_tests, todo)))
             while probably and not self._make_room(probably, storing):
                 probably //= 2
-            for operators, lefts, rights, triangle in pairs:
-                if not self._expand(operators, lefts, rights, triangle, **options):
+            for pairs in todo:
+                if not self._expand(pairs, **options):
                     return False
             of_size.append(np.arange(level, self.counts[self.loops.ROWS], dtype=np.int32))
         self._tell(end=True)
         return True
 
-    def _pairs(self, of_size: Sequence[IntArray], size: int) -> Iterator[tuple[IntArray, IntArray, IntArray, bool]]:
-        """Yields operators, left operands, right operands and whether their order is nothing, for one size."""
-        yield self.operators(1), of_size[size - 1], np.array([-1], np.int32), False
-        for left in range(1, size - 1):
-            right = size - 1 - left
-            yield self.operators(2, commutative=False), of_size[left], of_size[right], False
-            if left <= right:
-                yield self.operators(2, commutative=True), of_size[left], of_size[right], left == right
-
     def fill(self, template: Sequence[str]) -> bool:
         """Tests everything of a form; returns whether there was memory for all."""
-        arities = form_arities(self.grammar.vocabulary)
-        stack: list[IntArray] = []
-        for position, entry in reversed(list(enumerate(template))):
-            sides = [stack.pop() for _ in range(arities[entry])]
-            self.known = _empty(1 << 10)  # what was found in another place is new in this one
-            level = int(self.counts[self.loops.ROWS])
-            options = {"level": level, "storing": position > 0, "counting": position == 0}
-            if not sides:
-                stack.append(self.leaves[: 1 if entry in self.grammar.vocabulary.inputs else None])
-                self._know(stack[-1], counting=position == 0)
-                continue
-            names = self.operators(len(sides)) if entry in WILDCARDS else np.array([self.names.index(entry)], np.int32)
-            self.expected = len(names) * prod(map(len, sides)) + int(self.counts[self.loops.TESTED])
-            taken = sides[0] if entry == "unary" else np.empty(0, np.int32)
-            self._know(taken, counting=position == 0)
-            rights = sides[1] if len(sides) == 2 else np.array([-1], np.int32)
-            if not self._expand(names, sides[0], rights, False, **options):
-                return False
+        rows: dict[tuple[str, ...], IntArray] = {}
+        for part, operands in parts_of(template, self.grammar.vocabulary).items():
+            self.known = _empty(1 << 10)  # what was found in another part is new in this one
+            level, whole = int(self.counts[self.loops.ROWS]), len(part) == len(template)
+            sides = [rows[operand] for operand in operands]
+            if sides:
+                taken = sides[0] if part[0] == "unary" else self.leaves[:0]
+            else:
+                taken = self.leaves if part[0] == "leaf" else self.leaves[:1]
+            self._know(taken, counting=whole)
+            todo = list(self._pairs(part[0], *sides))
+            self.expected = int(self.counts[self.loops.TESTED]) + sum(map(_tests, todo))
+            for pairs in todo:
+                if not self._expand(pairs, level=level, storing=not whole, counting=whole):
+                    return False
             grown = np.arange(level, self.counts[self.loops.ROWS], dtype=np.int32)
-            stack.append(np.concatenate([taken, grown]))
+            rows[part] = np.concatenate([taken, grown])
         self._tell(end=True)
         return True
+
+    def _pairs(self, place: str, *sides: IntArray, mirrored: bool = False) -> Iterator[Pairs]:
+        """Yields all that a place makes of its operands; ``mirrored`` if they came the other way round before."""
+        if len(sides) == 1:
+            yield self.operators(place), sides[0], np.array([-1], np.int32), False
+        if len(sides) == 2:
+            yield self.operators(place, commutative=False), *sides, False
+            if not mirrored:
+                yield self.operators(place, commutative=True), *sides, np.array_equal(*sides)
 
     def cheapest(self, keep: int) -> list[Formula]:
         """Returns the ``keep`` cheapest fit functions, each once by its fingerprint."""
@@ -238,19 +239,18 @@ class _Expansion:
             if operand >= 0:
                 yield from self._tokens(int(operand))
 
-    def _expand(self, operators: IntArray, lefts: IntArray, rights: IntArray, triangle: bool, **options: Any) -> bool:
+    def _expand(self, pairs: Pairs, **options: Any) -> bool:
+        """Tests these; returns whether there was memory for all."""
+        operators, lefts, rights, _ = pairs
         done, wanted = 0, len(lefts) * len(rights) if len(operators) else 0
         while done < wanted:
-            pairs = min(_STORED_PAIRS if options["storing"] else _PAIRS, wanted - done)
-            if not self._make_room(pairs * len(operators), options["storing"]):
+            most = min(_STORED_PAIRS if options["storing"] else _PAIRS, wanted - done)
+            if not self._make_room(most * len(operators), options["storing"]):
                 return False
             done = self.loops.expand(
-                operators,
-                lefts,
-                rights,
-                triangle,
+                *pairs,
                 done,
-                pairs,
+                most,
                 table=self.table,
                 store=self.store,
                 language=self.language,
@@ -380,16 +380,19 @@ def _row_bytes(arrays: Sequence[NDArray[Any]]) -> int:
     return sum(array.itemsize * int(np.prod(array.shape[1:])) for array in arrays)
 
 
+def _tests(pairs: Pairs) -> int:
+    """Returns how many formulas that is."""
+    operators, lefts, rights, triangle = pairs
+    return len(operators) * len(lefts) * (len(lefts) + 1 if triangle else 2 * len(rights)) // 2
+
+
 def _expected(sizes: Sequence[int], longest: int, operators: Callable[..., IntArray]) -> int:
     """Returns about how many formulas there are to test, given how many functions there are of each size done."""
     counts = [float(count) for count in sizes]
     growth = counts[-1] / counts[-2] if len(counts) > 3 else 14.0
     while len(counts) < longest:
         counts.append(counts[-1] * growth)
-    unary, ordered, free = (
-        len(operators(1)),
-        len(operators(2, commutative=False)),
-        len(operators(2, commutative=True)),
-    )
+    unary, ordered = len(operators("unary")), len(operators("binary", commutative=False))
+    free = len(operators("binary", commutative=True))
     pairs = [counts[left] * counts[size - 1 - left] for size in range(3, longest + 1) for left in range(1, size - 1)]
     return int(unary * sum(counts[1:longest]) + (ordered + free / 2) * sum(pairs))

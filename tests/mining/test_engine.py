@@ -8,6 +8,7 @@ import pytest
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar, Vocabulary
+from rlsearch.formula.template import WILDCARDS
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
@@ -118,6 +119,52 @@ def test_the_functions_of_a_form_are_those_of_the_exact_enumeration(template, ru
     assert {formula.fingerprint for formula in found.formulas} == fit
     for formula in found.formulas:
         assert language.forbid_constant_subexpressions is False or "sin 2" not in " ".join(map(str, formula.tokens))
+
+
+def fillings(form, vocabulary):
+    """Every token sequence that the first part of a form can be, and the rest of the form."""
+    place, *rest = form
+    if place in ("x", "leaf"):
+        return [("x",)] + [(c,) for c in vocabulary.constants if place == "leaf"], rest
+    arity, sides = WILDCARDS.get(place) or OPERATORS[place].arity, []
+    for _ in range(arity):
+        side, rest = fillings(rest, vocabulary)
+        sides.append(side)
+    names = [name for name in vocabulary.operators if name == place or OPERATORS[name].arity == WILDCARDS.get(place)]
+    filled = [(name, *itertools.chain(*operands)) for name in names for operands in itertools.product(*sides)]
+    return filled + (sides[0] if place == "unary" else []), rest
+
+
+MIRRORED = [
+    ["binary", "unary", "x", "unary", "x"],
+    ["add", "binary", "leaf", "leaf", "binary", "leaf", "leaf"],
+    ["unary", "max", "unary", "x", "unary", "x"],
+    ["binary", "x", "leaf"],
+]
+
+
+@pytest.mark.parametrize("template", MIRRORED, ids=" ".join)
+@pytest.mark.parametrize("rules", [(), RULES], ids=["free", "rules"])
+@pytest.mark.parametrize("constants", [(), (2.0,)], ids=str)
+def test_the_functions_of_a_form_are_those_of_brute_force(template, rules, constants):
+    language = grammar("neg sin tanh add sub max", constants, 9, rules=rules)
+    filled, _ = fillings(template, language.vocabulary)
+    ids = [[language.vocabulary.tokens.index(token) + 1 for token in tokens] for tokens in filled]
+    allowed = itertools.compress(filled, language.allows(ids))
+    expected = {Formula(tokens).fingerprint: Formula(tokens) for tokens in allowed if "x" in tokens}
+    found = mined(language, template)
+    assert found.unique == len(expected)
+    fit = {key for key, formula in expected.items() if not why_unfit(formula, SCREENING)}
+    assert {formula.fingerprint for formula in found.formulas} == fit
+    assert found.fit == len(fit)
+
+
+def test_of_a_form_whose_sides_are_the_same_only_one_of_two_orders_is_tested():
+    """sin x and tanh x, once; of these and x, sub on 3 * 3 pairs, add and mul on the 6 whose order does not matter."""
+    language = grammar("sin tanh add mul sub")
+    assert mined(language, ["binary", "unary", "x", "unary", "x"]).tested == 2 + 9 + 2 * 6
+    assert mined(language, ["add", "x", "unary", "x"]).tested == 2 + 3
+    assert mined(language, ["sub", "unary", "x", "unary", "x"]).tested == 2 + 9
 
 
 def test_another_screening():
