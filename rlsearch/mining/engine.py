@@ -88,15 +88,9 @@ def mine(
     check_minable(grammar, template)
     expansion = _Expansion(grammar, screening, costs, memory_bytes, watch, check_stop)
     complete = expansion.grow() if template is None else expansion.fill(template)
-    counts = expansion.counts
     loops = expansion.loops
-    return Mined(
-        int(counts[loops.TESTED]),
-        int(counts[loops.UNIQUE]),
-        int(counts[loops.UNIQUE] - counts[loops.UNFIT]),
-        expansion.cheapest(keep),
-        complete,
-    )
+    tested, unique, unfit = expansion.counts[[loops.TESTED, loops.UNIQUE, loops.UNFIT]].tolist()
+    return Mined(tested, unique, unique - unfit, expansion.cheapest(keep), complete)
 
 
 def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
@@ -316,21 +310,23 @@ class _Expansion:
         """Notes stored rows as known; where they count, as found too."""
         loops = self.loops
         self._make_room(0, storing=False)
-        for row in rows.tolist():
+        # Those with an input first, since one counts though it equals a constant.
+        for row in sorted(rows.tolist(), key=lambda row: not self.table.flags[row] & loops.HAS_INPUT):
             place = self.table.place[row]
             key = loops.key_of(self.store.keyed[place], self.factors)
             at = loops.place_of(self.known, key)
-            is_new = not self.known[at, 0]
-            self.table.next[row] = -1 if is_new else self.known[at, 1]
+            before = int(self.known[at, 1]) if self.known[at, 0] else -1
+            self.table.next[row] = before
             self.table.flags[row] &= loops.SEEN
             self.known[at] = (key, row)
-            if counting and is_new and self.table.flags[row] & loops.HAS_INPUT:
-                self.counts[loops.TESTED] += self.table.operator[row] < 0
-                self.counts[loops.UNIQUE] += 1
-                if loops.is_fit(self.store.screened[place], self.limits):
-                    self.table.flags[row] |= loops.FIT
-                else:
-                    self.counts[loops.UNFIT] += 1
+            if not counting or not self.table.flags[row] & loops.HAS_INPUT:
+                continue
+            if before >= 0:
+                self.table.flags[row] |= self.table.flags[before] & loops.FIT  # perhaps a cheaper spelling
+                continue
+            is_fit = loops.is_fit(self.store.screened[place], self.limits)
+            self.table.flags[row] |= loops.FIT if is_fit else 0
+            self.counts[[loops.TESTED, loops.UNIQUE, loops.UNFIT]] += self.table.operator[row] < 0, 1, not is_fit
 
     def _tell(self, end: bool = False) -> None:
         if end or time.monotonic() - self._told > _WATCH_SECONDS:

@@ -138,7 +138,7 @@ def fillings(form, vocabulary):
 MIRRORED = [
     ["binary", "unary", "x", "unary", "x"],
     ["add", "binary", "leaf", "leaf", "binary", "leaf", "leaf"],
-    ["unary", "max", "unary", "x", "unary", "x"],
+    ["unary", "max", "unary", "leaf", "unary", "leaf"],
     ["binary", "x", "leaf"],
 ]
 
@@ -202,6 +202,15 @@ def test_of_the_spellings_of_one_size_the_cheapest_stands(dear, cheap):
     costs = LatencyCosts("a test's", 0.5, COSTS.costs | {dear: 5.0, cheap: 0.1})
     found = {f.fingerprint: f for f in mined(grammar("add mul", (2.0,), 3), costs=costs).formulas}
     assert found[Formula.parse("x + x").fingerprint].tokens[0] == cheap
+
+
+def test_in_a_form_the_cheapest_stands_of_spellings_that_the_rules_tell_apart():
+    """-1 * x and -max(x, x), of which only the second may not be negated again."""
+    language = grammar("neg max mul", (-1.0,), rules=RULES[:1])
+    for costs in ({"mul": 5.0, "max": 0.1, "neg": 0.1}, {"mul": 0.1, "max": 5.0, "neg": 5.0}):
+        found = mined(language, ["unary"] * 2 + ["binary", "leaf", "leaf"], costs=LatencyCosts("a test's", 0.5, costs))
+        spelled = {formula.fingerprint: formula for formula in found.formulas}
+        assert ("mul" in spelled[Formula.parse("-x").fingerprint].tokens) == (costs["mul"] < 1)
 
 
 def test_a_shorter_spelling_stands_whatever_it_costs():
