@@ -43,7 +43,7 @@ class Mined:
             rounded float32 values.
         fit: Those that pass screening.
         formulas: The cheapest of them.
-        complete: Whether there was memory for all; if not, the last size is there in part.
+        complete: Whether there was memory for all; if not, of the last size, or of the template, only a part is there.
     """
 
     tested: int

@@ -6,7 +6,7 @@ from typing import Any
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
-from rlsearch.mining import check_minable, mine
+from rlsearch.mining import Mined, check_minable, mine
 from rlsearch.rewards.latency import LatencyCosts
 from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.base import Judging, SearchMethod
@@ -64,7 +64,7 @@ class MiningSearch(SearchMethod):
         """Screens.
 
         Raises:
-            ConfigError: If no formula is fit.
+            ConfigError: If no formula is fit, or none was reached with the memory there is.
         """
         wanted = self.settings.rungs[0].functions
         mined = mine(
@@ -78,11 +78,7 @@ class MiningSearch(SearchMethod):
             memory_bytes=int(self.settings.memory_gib * 2**30),
         )
         if not mined.complete:
-            want = f"screening ended after {mined.tested} formulas, for want of memory"
-            remedy = f"raise mining.memory_gib ({self.settings.memory_gib:g} now)"
-            if not mined.formulas:
-                raise ConfigError(f"{want}, before it reached one that is fit; {remedy}")
-            _LOGGER.warning("%s: the last ones are there in part; %s", want, remedy)
+            self._say_incomplete(mined)
         self._counts = {"tested": mined.tested, "unique": mined.unique, "fit": mined.fit}
         by_function: dict[str, Formula] = {}
         for formula in (*self.warm_start, *mined.formulas):
@@ -90,6 +86,19 @@ class MiningSearch(SearchMethod):
         self._entered = list(by_function.values())[:wanted]
         if not self._entered:
             raise ConfigError(f"of {mined.tested} formulas none is fit; widen the language or the screening")
+
+    def _say_incomplete(self, mined: Mined) -> None:
+        """Warns that memory ended screening; raises a ConfigError if nothing was found until then."""
+        found = "the longest ones are there in part"
+        smaller = f"lower language.max_length ({self.grammar.max_length} now)"
+        if self.settings.template is not None:
+            found = "the template is filled in part"
+            smaller = "give a shorter template, or fewer operators or constants"
+        ended = f"screening ended after {mined.tested} formulas, for want of memory"
+        remedy = f"raise mining.memory_gib ({self.settings.memory_gib:g} now), or {smaller}"
+        if not mined.formulas:
+            raise ConfigError(f"{ended}, before it reached one that is fit; {remedy}")
+        _LOGGER.warning("%s: %s; %s", ended, found, remedy)
 
     def run_round(self, judge: Judging) -> None:
         """Judges the next functions of the rung; after the last of them, the best enter the next rung."""
