@@ -47,8 +47,7 @@ class MiningSearch(SearchMethod):
         self.screening = screening
         self.costs = costs
         self._counts: dict[str, int] = {}
-        self._entered: list[Formula] = []  # the rung under way
-        self._rung = self._done = 0
+        self._enter(0, [])
 
     @property
     def finished(self) -> bool:
@@ -83,7 +82,7 @@ class MiningSearch(SearchMethod):
         by_function: dict[str, Formula] = {}
         for formula in (*self.warm_start, *mined.formulas):
             by_function.setdefault(formula.fingerprint, formula)
-        self._entered = list(by_function.values())[:wanted]
+        self._enter(0, list(by_function.values())[:wanted])
         if not self._entered:
             raise ConfigError(f"of {mined.tested} formulas none is fit; widen the language or the screening")
 
@@ -107,15 +106,19 @@ class MiningSearch(SearchMethod):
         self._done += len(formulas)
         if self._done < len(self._entered):
             return
-        self._rung, self._done = self._rung + 1, 0
-        if not self.finished:
+        further = self.settings.rungs[self._rung + 1 :]
+        chosen: list[Formula] = []
+        if further:
             entered = {formula.fingerprint for formula in self._entered}
             best = (judged.formula for judged in judge.leaderboard(len(judge.known)))
-            chosen = [formula for formula in best if formula.fingerprint in entered]
-            self._entered = chosen[: self.settings.rungs[self._rung].functions]
-            if not self._entered:
+            chosen = [formula for formula in best if formula.fingerprint in entered][: further[0].functions]
+            if not chosen:
                 _LOGGER.warning("none of the functions of the rung has a score")
-                self._rung = len(self.settings.rungs)
+        self._enter(self._rung + 1 if chosen else len(self.settings.rungs), chosen)
+
+    def _enter(self, rung: int, formulas: list[Formula]) -> None:
+        self._rung, self._done, self._entered = rung, 0, formulas
+        self._texts = [str(formula) for formula in formulas]  # once a rung, since every checkpoint has them
 
     def scalars(self) -> dict[str, float]:
         """Returns the counts of screening, and the rung."""
@@ -123,11 +126,10 @@ class MiningSearch(SearchMethod):
 
     def state(self) -> dict[str, Any]:
         """Returns counts, rung and the functions that entered it: what screening found is not looked for again."""
-        entered = [str(formula) for formula in self._entered]
-        return {"counts": self._counts, "entered": entered, "rung": self._rung, "done": self._done}
+        return {"counts": self._counts, "entered": self._texts, "rung": self._rung, "done": self._done}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Puts back what :meth:`state` returned."""
         self._counts = dict(state["counts"])
-        self._entered = [Formula.parse(text) for text in state["entered"]]
-        self._rung, self._done = int(state["rung"]), int(state["done"])
+        self._enter(int(state["rung"]), [Formula.parse(text) for text in state["entered"]])
+        self._done = int(state["done"])
