@@ -47,7 +47,7 @@ class Progress:
         rounds_done: Whole rounds.
         candidates: Functions trained.
         fraction: Of the round under way, from 0 to 1.
-        budget: What was wanted: rounds, and candidates if they are limited.
+        budget: What there is to do: rounds, as far as they are known, and candidates if they are limited.
         best: The leader, if there is one.
         report: The round that has just ended, if one has.
         screened: Before the first round of mining: formulas screened, and how many there are to screen.
@@ -343,8 +343,9 @@ def _search(
 
     def tell(fraction: float, report: RoundReport | None = None) -> None:
         assert judge is not None
-        best = judge.leaderboard(1)
-        watch(Progress(judge.round, judge.candidates, fraction, config.search, best[0] if best else None, report))
+        best, left = judge.leaderboard(1), method.rounds_left
+        budget = config.search if left is None else config.search.model_copy(update={"rounds": judge.round + left})
+        watch(Progress(judge.round, judge.candidates, fraction, budget, best[0] if best else None, report))
 
     def on_screening(done: int, wanted: int) -> None:
         watch(Progress(0, 0, 0.0, config.search, None, screened=(done, wanted)))

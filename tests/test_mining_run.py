@@ -100,9 +100,13 @@ def test_counts_and_progress(mined):
 
 def test_fewer_functions_than_the_first_rung_takes(tmp_path):
     rungs = [{"functions": 500, "epochs": 0.5}, {"functions": 2}]
-    outcome = train(config(tmp_path, rungs), "few")
+    seen = []
+    outcome = train(config(tmp_path, rungs), "few", watch=seen.append)
     assert outcome.finished
     assert outcome.counts["trained"] == outcome.counts["fit"] < 500
+    rounds = -(-outcome.counts["fit"] // 5) + 1
+    assert {progress.budget.rounds for progress in seen if not progress.screened} == {rounds}
+    assert seen[-1].nearer_budget == ("round", rounds, rounds)
 
 
 def test_none_is_fit(tmp_path):

@@ -96,6 +96,11 @@ class SearchMethod:
         raise NotImplementedError
 
     @property
+    def rounds_left(self) -> int | None:
+        """Rounds to come, where the method knows them; None where only the settings say when to end."""
+        return None
+
+    @property
     def counts(self) -> dict[str, int]:
         """What the method counts besides what judging does, by name."""
         return {}

@@ -55,6 +55,13 @@ class MiningSearch(SearchMethod):
         return self._rung == len(self.settings.rungs)
 
     @property
+    def rounds_left(self) -> int:
+        """Rounds to come, if every function of a rung gets a score."""
+        here = len(self._entered)
+        sizes = [here - self._done, *(min(here, rung.functions) for rung in self.settings.rungs[self._rung + 1 :])]
+        return sum(-(-size // self.formulas_per_round) for size in sizes)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Formulas tested, functions among them, and how many of those are fit."""
         return self._counts

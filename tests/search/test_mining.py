@@ -98,3 +98,18 @@ def test_a_checkpoint_does_not_write_the_formulas_again(monkeypatch):
 def test_a_rung_without_a_score_is_the_last(caplog):
     assert [rung for rung, _ in run(prepared(make()), Judging(scored=False))] == [0] * 5
     assert "none of the functions of the rung has a score" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("template", "rounds"),
+    [(None, 5 + 2), (["binary", "unary", "x", "x"], 3 + 2), (["unary", "x"], 1 + 1)],
+    ids=["enough", "18 functions", "5 functions"],
+)
+def test_the_rounds_left_are_those_of_the_functions_found(template, rounds):
+    """Thirty are wanted on the first rung and eight on the second, seven in a round."""
+    method, judge, left = prepared(make(template)), Judging(), []
+    while not method.finished:
+        left.append(method.rounds_left)
+        method.run_round(judge)
+    assert left == list(range(rounds, 0, -1))
+    assert method.rounds_left == 0
