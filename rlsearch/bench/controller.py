@@ -1,7 +1,9 @@
 """The controller: formulas per second of the environment and of the whole search, and where a round's time goes."""
 
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,23 +14,31 @@ from rlsearch.bench.report import Report, Row, Spread, rate_rows, value_rows
 from rlsearch.bench.timing import PROCESS, Stopwatch, Times, in_turn
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
-from rlsearch.formula import Formula
+from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.judging import Judge
-from rlsearch.rewards.latency import machine
+from rlsearch.judging import Judge, RescoringSettings
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.base import Member
+from rlsearch.rewards.latency import LatencyCosts, machine
 from rlsearch.rewards.plain import PlainReward
 from rlsearch.rewards.protocol import RewardResult
+from rlsearch.rewards.proxy import ProxyReward
+from rlsearch.rewards.settings import RewardSettings
 from rlsearch.storage.archive import Archive
 from rlsearch.threads import one_thread
 from rlsearch.trainings import Watcher
 from rlsearch_envs.activation import ActivationEnv
 from rlsearch_envs.lockstep import LockstepVecEnv
 
-FORMULAS_PER_ROUND = (256, 1024)
+FORMULAS_PER_ROUND = (256, 2048)
+DEVICE_RATE = 10e6 / 3600
+"""Candidates per second of a device that is pretended: ten million an hour, which is this project's aim on a GPU."""
 
 _PIECE = 0.05  # seconds
 _PLAIN = "one by one"
 _SEARCH = "whole search"
+_OVERLAPPED, _IN_TURN = "overlapped", "in turn"
+_LATE = 2  # rounds before those that are timed; the first ones have less to learn from
 _PARTS = ("policy", "environment", "judging", "offspring", "PPO update", "other")
 
 
@@ -59,8 +69,11 @@ def bench_controller(
         speeds += rate_rows(_SEARCH, case, "formulas/s", {_SEARCH: search})
         for part in _PARTS:
             parts[part][case] = Spread.of(shares[part])
+        beside = {way: 3600e-6 * each for way, each in _beside_device(n, rounds).items()}
+        section = f"search beside a device that trains {3600e-6 * DEVICE_RATE:g} M an hour (wall time)"
+        speeds += rate_rows(section, case, "M candidates/h", beside, _IN_TURN, 3600e-6 * DEVICE_RATE)
         watch("sizes", done, len(sizes))
-    speeds.sort(key=lambda row: row.section)  # the search comes after the environment
+    speeds.sort(key=lambda row: row.section)  # the searches come after the environment
     rows = [row for part in _PARTS for row in value_rows("where a round's time goes", part, "%", parts[part])]
     return Report("controller", machine("cpu"), None, PROCESS.name, rounds, (), (*speeds, *rows))
 
@@ -111,6 +124,47 @@ def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwat
     for part, owner, name in timed:
         setattr(owner, name, watch.around(part, getattr(owner, name)))
     return watch.around("other", lambda: method.run_round(judge)), watch
+
+
+class _Device:
+    """Stands for a proxy on a device of which nothing is known but its rate: it begins at once and is never idle."""
+
+    def train(self, members: Sequence[Member]) -> Iterator[list[float | None]]:
+        """Yields the scores when it is time; the longer of two formulas is the better one."""
+        end = time.perf_counter() + len(members) / DEVICE_RATE
+
+        def results() -> Iterator[list[float | None]]:
+            time.sleep(max(0.0, end - time.perf_counter()))
+            yield [member.formula.size / 12 for member in members]
+
+        return results() if members else iter(())
+
+
+def _beside_device(n: int, rounds: int) -> dict[str, Times]:
+    """Returns candidates per second of searches whose rounds overlap or do not, one number per round."""
+    with TemporaryDirectory() as folder, ExitStack() as stack, one_thread():
+        searches = {}
+        for way in (_OVERLAPPED, _IN_TURN):
+            archive = stack.enter_context(Archive(Path(folder) / f"{way}.sqlite", create=True))
+            searches[way] = _device_search(n, way == _OVERLAPPED, archive)
+        rates = [{way: search() for way, search in searches.items()} for _ in range(_LATE + rounds)][_LATE:]
+    return {way: np.array([each[way] for each in rates]) for way in searches}
+
+
+def _device_search(n: int, overlap: bool, archive: Archive) -> Callable[[], float]:
+    """Returns a round of a search as a call, which says how many candidates a second it trained."""
+    costs = LatencyCosts("", 0.5, dict.fromkeys(OPERATORS, 0.5))
+    reward = ProxyReward(RewardSettings(), costs, TorchKernel(), "cpu")
+    reward.proxies = dict.fromkeys(reward.proxies, _Device())  # type: ignore[arg-type]
+    judge = Judge(reward, archive, lambda i: i, rescoring=RescoringSettings(every=0))
+    method = PPOSearch(ControllerSettings(overlap=overlap), LanguageSettings().grammar(), n, seed=0)
+
+    def search() -> float:
+        before, started = judge.candidates, time.perf_counter()
+        method.run_round(judge)
+        return (judge.candidates - before) / (time.perf_counter() - started)
+
+    return search
 
 
 def _lockstep(n: int) -> Callable[[], None]:

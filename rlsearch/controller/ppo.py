@@ -130,6 +130,8 @@ class PPOSearch(SearchMethod):
             if self._lesson:
                 self._learn(self._lesson)
             self._proposals = self._propose(judge.round + 1)
+            for formula in self._proposals:
+                formula.fingerprint  # noqa: B018 - which it keeps; workers would wait while judging asks for it
 
         results = judge(proposals, meanwhile=meanwhile)
         self._lesson = _Lesson(proposals, [result.value for result in results], self._take_in(judge, proposals))

@@ -8,7 +8,7 @@ import torch
 from helpers import DIGITS
 from torch import nn
 
-from rlsearch.bench import latency
+from rlsearch.bench import controller, latency
 from rlsearch.bench.controller import _measure, bench_controller
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import EagerKernel, available_kernels, bench_kernels
@@ -223,11 +223,22 @@ def test_controller():
     parts = ["policy", "environment", "judging", "offspring", "PPO update", "other"]
     assert cases(report) == {
         "environment": [(size, way) for size in sizes for way in ("lock-step", "one by one")],
+        "search beside a device that trains 10 M an hour (wall time)": [
+            (size, way) for size in sizes for way in ("overlapped", "in turn")
+        ],
         "whole search": [(size, "whole search") for size in sizes],
         "where a round's time goes": [(part, size) for part in parts for size in sizes],
     }
     assert told == [("sizes", 1, 2), ("sizes", 2, 2)]
     assert_sound(report)
+
+
+def test_a_pretended_device_takes_its_time(monkeypatch):
+    """No search trains more candidates a second than its device."""
+    monkeypatch.setattr(controller, "DEVICE_RATE", 50.0)
+    rates = controller._beside_device(8, 2)
+    assert [len(each) for each in rates.values()] == [2, 2]
+    assert all((each <= 50).all() for each in rates.values())
 
 
 def test_a_rounds_parts_are_all_of_it():
