@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlsearch.assembly import resolve, run_config
 from rlsearch.config import Config, TargetSettings
 from rlsearch.confirming import confirm_formulas
 from rlsearch.errors import ConfigError, InputError, RunError, StorageError, nearest
@@ -30,7 +31,7 @@ from rlsearch.results import read_judge
 from rlsearch.rewards.protocol import Status
 from rlsearch.search.settings import METHODS, SearchSettings
 from rlsearch.storage import Run
-from rlsearch.training import Watcher, resolve, resume, run_config, train
+from rlsearch.training import Watcher, resume, train
 from rlsearch.trainings import Options
 from rlsearch.trainings import Watcher as ConfirmWatcher
 

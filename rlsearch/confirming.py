@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rlsearch import __version__
+from rlsearch.assembly import resolve, run_config
 from rlsearch.config import Config, TargetSettings
 from rlsearch.errors import ConfigError, InputError, RunError, StorageError
 from rlsearch.evidence.figures import forest_figure, pareto_figure
@@ -31,7 +32,6 @@ from rlsearch.results import read_judge
 from rlsearch.rewards.latency import Latency, label, measure
 from rlsearch.storage import Archive, Run
 from rlsearch.threads import one_thread
-from rlsearch.training import resolve, run_config
 from rlsearch.trainings import Options, Trainings, Watcher, chosen_rates, final_scores
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from rlsearch.assembly import fidelities, make_judge, make_method, plain_reward, resolve, run_config
 from rlsearch.config import Config, TargetSettings
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.errors import ConfigError, InputError, RunError
@@ -29,7 +30,6 @@ from rlsearch.rewards.settings import RewardSettings
 from rlsearch.storage import Archive, Run
 from rlsearch.storage.checkpoint import load_checkpoint
 from rlsearch.threads import one_thread
-from rlsearch.training import fidelities, make_judge, make_method, plain_reward, resolve, run_config
 
 
 @dataclass(frozen=True, slots=True)

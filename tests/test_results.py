@@ -44,7 +44,7 @@ def test_samples_are_functions_and_their_counts_sum_to_what_was_asked(curve_run)
 
 
 def curve_run_grammar(run):
-    from rlsearch.training import run_config
+    from rlsearch.assembly import run_config
 
     return run_config(run).language.grammar()
 
@@ -154,7 +154,7 @@ def test_an_evaluation_is_on_fresh_seeds_and_the_test_part(real_run):
     assert means == sorted(means, reverse=True)
     assert all(0 < row.latency.low <= row.latency.ratio <= row.latency.high for row in rows)
 
-    from rlsearch.training import run_config
+    from rlsearch.assembly import run_config
 
     per_proxy = []
     for settings in run_config(real_run).reward.proxies:

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import rlsearch
 from rlsearch import Formula, Status
+from rlsearch.assembly import resolve
 from rlsearch.config import load_config
 from rlsearch.errors import ConfigError, RunError
 from rlsearch.judging import Judge
@@ -19,7 +20,7 @@ from rlsearch.rewards.proxy import RELU, search_seed
 from rlsearch.search.exhaustive import Enumeration
 from rlsearch.storage import Run
 from rlsearch.storage.checkpoint import load_checkpoint
-from rlsearch.training import resolve, train
+from rlsearch.training import train
 
 
 @pytest.fixture(autouse=True)

@@ -137,8 +137,8 @@ def latency(
 
 def _resolved(device: str | None, config: Path | None = None, overrides: list[str] | None = None) -> "Config":
     """Returns the config, or the default one, with its device decided."""
+    from rlsearch.assembly import resolve
     from rlsearch.config import Config, load_config
-    from rlsearch.training import resolve
 
     if config is None:
         return resolve(Config.check({"device": device} if device else {}))

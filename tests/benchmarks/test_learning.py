@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlsearch.assembly import make_method
 from rlsearch.config import load_config
 from rlsearch.judging import Judge, RescoringSettings
 from rlsearch.kernels import TorchKernel
@@ -19,7 +20,6 @@ from rlsearch.rewards.latency import cached_costs
 from rlsearch.rewards.protocol import Request, Status
 from rlsearch.rewards.proxy import RELU, ProxyReward, fresh_seed, search_seed
 from rlsearch.storage import Archive
-from rlsearch.training import make_method
 
 pytestmark = pytest.mark.benchmark
 
