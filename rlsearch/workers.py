@@ -1,14 +1,19 @@
 """Worker processes, which compute beside this one."""
 
+import gc
 import signal
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import as_completed
+from functools import cache
 from typing import Any
 
 from loky import get_reusable_executor
 
 _IDLE_SECONDS = 300  # after which a worker ends, and with it what it has loaded
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # see threads.py
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),  # see threads.py
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e12",  # bytes that a worker may grow by; a new one would begin with compiling
+}
 
 
 def beside(
@@ -32,9 +37,9 @@ def beside(
 def _results(
     workers: int, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], in_order: bool
 ) -> Generator[Any, None, None]:
-    executor = get_reusable_executor(workers, timeout=_IDLE_SECONDS, initializer=_leave_interrupts, env=_ONE_THREAD)
+    executor = get_reusable_executor(workers, timeout=_IDLE_SECONDS, initializer=_leave_interrupts, env=_ENVIRONMENT)
     try:
-        futures = [executor.submit(function, *arguments) for arguments in calls]
+        futures = [executor.submit(_call, function, *arguments) for arguments in calls]
         yield None  # all are under way
         for future in futures if in_order else as_completed(futures):
             yield future.result()
@@ -46,3 +51,15 @@ def _results(
 def _leave_interrupts() -> None:
     # A terminal's Ctrl-C goes to workers too; the process that feeds them decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    result = function(*arguments)
+    _settle()
+    return result
+
+
+@cache
+def _settle() -> None:
+    # Without psutil loky collects garbage every second: a tenth of it, unless what is loaded by now is let be.
+    gc.freeze()
