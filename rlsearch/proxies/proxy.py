@@ -19,6 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _VERSION = 3  # of all that decides a score besides the settings; scores of different ones are not compared
 _CPU_MEMBERS = 16  # of a population; more leave the processor's cache
+_NATIVE_MEMBERS = 4  # that a worker is given at a time where it trains one by one: so all workers end together
 _FEWEST_MEMBERS = 16  # of a population on a GPU: a graph is captured for every size, so sizes are powers of two
 _FILLING = 256  # members of which a GPU probably trains half as many in half of the time; not measured
 
@@ -80,6 +81,8 @@ class Proxy:
         size = self._size(len(members))
         if not self.leaves_caller_free and (self.workers == 1 or len(members) <= size):
             return self._train_here(members, part)
+        if _is_native(self.settings, self.kernel, self.device):
+            size = min(size, _NATIVE_MEMBERS)
         populations = (members[start : start + size] for start in range(0, len(members), size))
         calls = ((self.settings, type(self.kernel), self.device, population, part) for population in populations)
         return beside(self.workers, _train_in_worker, calls)
@@ -127,11 +130,16 @@ def _trainer(settings: TrainingSettings, kernel: Kernel, device: str, size: int)
     if isinstance(settings, OwnProxySettings):
         return OwnTrainer(settings, kernel, device, size)
     assert isinstance(settings, ProxySettings)
-    if kernel.name == "numba" and torch.device(device).type == "cpu":  # numba's kernel brings a trainer of its own
+    if _is_native(settings, kernel, device):
         from rlsearch.proxies.native import NativeTrainer  # numba is optional
 
         return NativeTrainer(settings)
     return PopulationTrainer(settings, kernel, device, size)
+
+
+def _is_native(settings: TrainingSettings, kernel: Kernel, device: str) -> bool:
+    """Returns whether numba's kernel is used, which brings a trainer of its own."""
+    return isinstance(settings, ProxySettings) and kernel.name == "numba" and torch.device(device).type == "cpu"
 
 
 def _train_in_worker(
