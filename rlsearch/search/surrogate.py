@@ -1,6 +1,7 @@
 """A surrogate: predicts the reward of a formula from its values on a grid, so that the hopeless are not trained."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from rlsearch.judging import Judged
 
 _REACH, _POINTS = 6.0, 49  # pre-activations rarely leave +-6; a step of 1/4 shows any bend that a network would feel
 _TREES = 100
-_MOST = 2000  # functions learned from, the newest: fitting takes about a second then
+_FEATURES = 0.5  # looked at for each split: neighbours on the grid say the same, and half of them predict as well
+_MOST = 2000  # functions learned from, the newest: fitting takes about a second of one core then
 _WORST = 0.05  # rewards below this quantile are as good as it: how bad the worst are says nothing of the best
 
 
@@ -32,7 +34,10 @@ class Surrogate:
         judged = list(known)[-_MOST:]
         self._curves = {j.formula: self._curve(j.formula) for j in judged}
         rewards = np.array([j.result.value for j in judged])
-        self._trees = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=seed)
+        # On all cores, which are idle now; every tree has random numbers of its own, whatever core it grows on.
+        self._trees = ExtraTreesRegressor(
+            _TREES, min_samples_leaf=2, max_features=_FEATURES, random_state=seed, n_jobs=-1
+        )
         self._trees.fit(self._of([j.formula for j in judged]), np.maximum(rewards, np.quantile(rewards, _WORST)))
 
     def predict(self, formulas: Sequence[Formula]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -61,9 +66,14 @@ def rank_correlation(predicted: Sequence[float], actual: Sequence[float]) -> flo
 
 def _curve(formula: Formula) -> NDArray[np.float32]:
     """Returns values and differences on the grid, compressed as a fingerprint is, with nothing infinite in it."""
-    line = np.linspace(-_REACH, _REACH, _POINTS)
-    orders = [np.random.default_rng(i).permutation(_POINTS) if i else np.arange(_POINTS) for i in range(26)]
     with np.errstate(all="ignore"):
-        values = formula(**{name: line[orders[i]] for i, name in enumerate(formula.inputs)})
+        values = formula(*(_line(i) for i in range(len(formula.inputs))))
         compressed = np.nan_to_num(np.arcsinh(values), nan=0.0, posinf=50.0, neginf=-50.0)
         return np.concatenate([compressed, np.diff(compressed)]).astype(np.float32)
+
+
+@cache
+def _line(index: int) -> NDArray[np.float64]:
+    """Returns the values of a formula's ``index``-th input."""
+    line = np.linspace(-_REACH, _REACH, _POINTS)
+    return np.random.default_rng(index).permutation(line) if index else line
