@@ -172,14 +172,15 @@ def _write(rows: Tensor, buffer: Tensor) -> None:
 def _rows(programs: Sequence[Program]) -> tuple[Tensor, int]:
     """Returns the members' words, shape ``[K, at most ROW]``, and the depth of the stack that they need."""
     packed = [_pack(program) for program in programs]
-    longest = max((len(rows) for rows, _ in packed), default=0)
+    lengths = np.array([len(rows) for rows, _ in packed], np.int32)
+    longest = int(lengths.max(initial=0))
     words = np.zeros((len(packed), 1 + longest, 2), np.int32)
-    for member, (rows, _) in zip(words, packed, strict=True):
-        member[0, 0] = len(rows)
-        member[1 : 1 + len(rows), 0] = [word for word, _ in rows]
-        with np.errstate(over="ignore"):
-            constants = np.array([constant for _, constant in rows]).astype(np.float32)
-        member[1 : 1 + len(rows), 1] = constants.view(np.int32)
+    words[:, 0, 0] = lengths
+    is_word = np.arange(longest) < lengths[:, None]
+    words[:, 1:, 0][is_word] = [word for rows, _ in packed for word, _ in rows]
+    with np.errstate(over="ignore"):
+        constants = np.array([constant for rows, _ in packed for _, constant in rows], np.float64).astype(np.float32)
+    words[:, 1:, 1][is_word] = constants.view(np.int32)
     return torch.from_numpy(words.reshape(len(packed), -1)), max((depth for _, depth in packed), default=0)
 
 
