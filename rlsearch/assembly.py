@@ -84,6 +84,11 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
             return reward, None
         if not callable(reward):
             raise ConfigError(f"{config.reward.target} made a {type(reward).__name__}, which is not callable")
+        if config.search.method == "ppo" and config.controller.overlap:
+            raise ConfigError(
+                f"controller.overlap does not go with {config.reward.target}: a reward that is called once for a round "
+                "leaves nothing to be done beside it"
+            )
         return plain_reward(config.reward, reward), None
     kernel = kernel_named(config.kernel, config.device)
     if run is not None:

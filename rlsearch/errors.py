@@ -39,6 +39,10 @@ class RewardError(RlsearchError):
     """A reward cannot be built or broke its contract."""
 
 
+class WorkerError(RlsearchError):
+    """A worker process has died."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns ``"; did you mean 'gelu'?"`` for the closest of ``choices``, or an empty text when none is close."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from rlsearch.errors import RlsearchError
+from rlsearch.errors import RlsearchError, WorkerError
 
 
 @contextmanager
@@ -37,10 +37,9 @@ def stop_requests() -> Iterator[Callable[[], None]]:
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield check
-    except RlsearchError:
-        raise
-    except Exception:  # such as that of worker processes that died of the same Ctrl-C while starting
-        check()
+    except Exception as error:
+        if isinstance(error, WorkerError) or not isinstance(error, RlsearchError):
+            check()  # workers that are starting die of the same Ctrl-C
         raise
     finally:
         for number, handler in before.items():

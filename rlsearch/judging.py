@@ -5,9 +5,9 @@ Common to every reward, so that a user's own gets archive, resume and de-duplica
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 
 from pydantic import Field
 
@@ -85,7 +85,7 @@ class RoundReport:
         results: What the controller was told, in the same order.
         fresh: Which slots had a function that was not known.
         evaluations: Trainings done, rescoring included.
-        seconds: Time that judging took.
+        seconds: Time that judging took, and what was done meanwhile.
         rescored: Functions that were trained again because they lead, by fingerprint.
     """
 
@@ -289,14 +289,22 @@ class Judge:
         """Returns one evaluation per request, stored population by population; those stored before are taken."""
         done = {_key(r): self._done_before[_key(r)] for r in requests if _key(r) in self._done_before}
         wanted = [request for request in requests if _key(request) not in done]
-        populations = iter(self.reward.evaluate(wanted) if wanted else ())
-        first = next(populations, ())
-        meanwhile()
-        for population in chain([first], populations):
+
+        def store(population: Sequence[Evaluation]) -> None:
             if population:
                 self.archive.add_evaluations(round_number, population)
-                done |= {_key(evaluation.request): evaluation for evaluation in population}
+                done.update((_key(evaluation.request), evaluation) for evaluation in population)
                 on_progress(len(done), len(requests))
+
+        populations = iter(self.reward.evaluate(wanted) if wanted else ())
+        try:
+            store(next(populations, ()))
+            meanwhile()
+            for population in populations:
+                store(population)
+        finally:
+            if isinstance(populations, Generator):
+                populations.close()  # ends what workers do for it
         self._trained += sum(done[_key(r)].status in (Status.OK, Status.DIVERGED) for r in requests)
         return [done[_key(request)] for request in requests]
 

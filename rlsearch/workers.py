@@ -4,10 +4,13 @@ import gc
 import signal
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from typing import Any
 
 from loky import get_reusable_executor
+
+from rlsearch.errors import WorkerError
 
 _IDLE_SECONDS = 300  # after which a worker ends, and with it what it has loaded
 _ENVIRONMENT = {
@@ -21,13 +24,16 @@ def beside(
 ) -> Generator[Any, None, None]:
     """Begins ``function(*arguments)`` for all ``calls`` now, and yields the results as they come.
 
-    Whoever stops early ends the workers, whatever they are doing.
+    Whoever stops early ends the workers, whatever they are doing and for whom.
 
     Args:
         workers: Processes; they stay for the next call.
         function: What a worker calls; it and its arguments are pickled.
         calls: The arguments of each call.
         in_order: Whether the results come in the order of the calls rather than in that of their completion.
+
+    Raises:
+        WorkerError: If a worker dies.
     """
     results = _results(workers, function, calls, in_order)
     next(results)
@@ -43,6 +49,11 @@ def _results(
         yield None  # all are under way
         for future in futures if in_order else as_completed(futures):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "a worker process has died, perhaps for want of memory. What was trained is stored: go on as after an "
+            "interrupt, and if it happens again, with fewer workers"
+        ) from error
     except BaseException:
         executor.shutdown(kill_workers=True)
         raise
@@ -61,5 +72,5 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @cache
 def _settle() -> None:
-    # Without psutil loky collects garbage every second: a tenth of it, unless what is loaded by now is let be.
+    # Without psutil, loky collects garbage every second, which takes a tenth of it if all that is loaded is looked at.
     gc.freeze()

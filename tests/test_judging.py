@@ -244,6 +244,29 @@ class TestARound:
         judge([X], meanwhile=meanwhile)  # nothing is new, and nothing is trained
         assert happened == [(1, [f.fingerprint for f in (RELU, X, TANH)])]
 
+    def test_what_it_does_not_wait_for_is_ended(self, archive):
+        """Workers must not go on for a round that was given up."""
+        ended = []
+
+        class Training(FakeReward):
+            def evaluate(self, requests):
+                try:
+                    yield from super().evaluate(requests)
+                finally:
+                    ended.append(len(requests))
+
+        judge = make_judge(Training(), archive, rescoring=NEVER)
+        ended.clear()
+
+        def meanwhile():
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt) as caught:
+            judge([X, TANH], meanwhile=meanwhile)
+        assert ended == [8]
+        del caught
+        assert archive._connection.execute("SELECT COUNT(*) FROM evaluations WHERE round = 0").fetchone()[0] == 2
+
     def test_known_functions_are_not_asked_for_again(self, archive):
         calls = []
 

@@ -135,6 +135,14 @@ def test_runs_are_numbered_after_their_config_file(tmp_path):
     assert train(make_config(rounds=1), runs="elsewhere").run.name == "run"
 
 
+def test_a_reward_that_is_called_once_a_round_has_nothing_beside_it(tmp_path):
+    with pytest.raises(ConfigError, match="overlap does not go with rlsearch_envs:CurveReward"):
+        train(make_config(controller={"overlap": True}), "a", runs=tmp_path)
+    assert not (tmp_path / "a").exists()
+    staged = make_config({"target": "helpers_rewards:Staged"}, controller={"overlap": True})
+    assert train(staged, "b", runs=tmp_path).finished
+
+
 def test_a_wrong_config_leaves_no_run_behind(tmp_path):
     for reward, message in (
         ({"target": "rlsearch_envs:CurveRewrd"}, "no 'CurveRewrd'; did you mean 'CurveReward'"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rlsearch.errors import WorkerError
 from rlsearch.workers import beside
 
 
@@ -21,6 +22,10 @@ def wait(seconds):
 
 def fail(number):
     raise ValueError(f"no {number}")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def state():
@@ -83,3 +88,9 @@ def test_who_stops_early_ends_the_workers(tmp_path):
 def test_an_error_is_raised_where_its_result_would_have_come():
     with pytest.raises(ValueError, match="no 7"):
         list(beside(1, fail, [(7,)]))
+
+
+def test_a_worker_that_dies_is_said_to_and_the_next_one_works():
+    with pytest.raises(WorkerError, match="a worker process has died, perhaps for want of memory"):
+        list(beside(1, die, [()]))
+    assert list(beside(1, wait, [(0.0,)])) == [0.0]

@@ -38,7 +38,7 @@ _PIECE = 0.05  # seconds
 _PLAIN = "one by one"
 _SEARCH = "whole search"
 _OVERLAPPED, _IN_TURN = "overlapped", "in turn"
-_LATE = 2  # rounds before those that are timed; the first ones have less to learn from
+_UNTIMED = 2  # rounds before those that are timed; the first ones have less to learn from
 _PARTS = ("policy", "environment", "judging", "offspring", "PPO update", "other")
 
 
@@ -127,7 +127,7 @@ def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwat
 
 
 class _Device:
-    """Stands for a proxy on a device of which nothing is known but its rate: it begins at once and is never idle."""
+    """Stands for a proxy on a device of which nothing is known but its rate, at which it begins at once."""
 
     def train(self, members: Sequence[Member]) -> Iterator[list[float | None]]:
         """Yields the scores when it is time; the longer of two formulas is the better one."""
@@ -147,7 +147,7 @@ def _beside_device(n: int, rounds: int) -> dict[str, Times]:
         for way in (_OVERLAPPED, _IN_TURN):
             archive = stack.enter_context(Archive(Path(folder) / f"{way}.sqlite", create=True))
             searches[way] = _device_search(n, way == _OVERLAPPED, archive)
-        rates = [{way: search() for way, search in searches.items()} for _ in range(_LATE + rounds)][_LATE:]
+        rates = [{way: search() for way, search in searches.items()} for _ in range(_UNTIMED + rounds)][_UNTIMED:]
     return {way: np.array([each[way] for each in rates]) for way in searches}
 
 

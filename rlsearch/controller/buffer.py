@@ -53,7 +53,8 @@ class EpisodeBuffer(RolloutBuffer):
             spelling, the policy learns to pad formulas, and told by round, it settles on one function.
         others: Episodes to learn from besides the rollout's.
         elite_threshold: The return that made an episode elite in the last round; NaN without an elite.
-        entropy: Of the policy in the last round, in nats per token.
+        entropy: Of the policy in the last round, in nats per token; of a round that it wrote before its last update,
+            its cross-entropy with what it was.
     """
 
     def __init__(self, *args: Any, pad_index: int, elite_fraction: float | None, **kwargs: Any) -> None:

@@ -48,7 +48,6 @@ def make_ppo(settings: ControllerSettings, env: LockstepVecEnv, seed: int) -> PP
             "arities": env.grammar.arities.tolist(),
             "net_arch": {"pi": list(ppo.net_arch), "vf": list(ppo.net_arch)},
         },
-        stats_window_size=env.num_envs,
         seed=seed,
         device="cpu",
     )

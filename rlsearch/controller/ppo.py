@@ -131,7 +131,7 @@ class PPOSearch(SearchMethod):
                 self._learn(self._lesson)
             self._proposals = self._propose(judge.round + 1)
             for formula in self._proposals:
-                formula.fingerprint  # noqa: B018 - which it keeps; workers would wait while judging asks for it
+                formula.fingerprint  # noqa: B018 - cached now, so that workers need not wait for it later
 
         results = judge(proposals, meanwhile=meanwhile)
         self._lesson = _Lesson(proposals, [result.value for result in results], self._take_in(judge, proposals))
@@ -330,6 +330,7 @@ class PPOSearch(SearchMethod):
         """
         restore_ppo(self.ppo, state)
         self._since_restart = None
+        self._proposals = self._lesson = None
         if "proposals" in state:
             self._proposals = self._formulas(state["proposals"])
         if "lesson" in state:

@@ -53,7 +53,10 @@ class ControllerSettings(Settings):
     parents: int = Field(32, ge=1, description="the best functions so far that have children")
     tournament: int = Field(2, ge=1, description="of the parents that compete for each child; more is greedier")
     written_per_judged: int = Field(
-        1, ge=1, le=100, description="formulas written for each that is judged; a surrogate drops the others"
+        1,
+        ge=1,
+        le=100,
+        description="formulas written for each that is judged; a surrogate, which uses all cores, drops the others",
     )
     restart_every: int | None = Field(
         None, ge=1, description="rounds after which policy and parents begin anew; the archive keeps everything"

@@ -55,7 +55,7 @@ class Operator:
         latex: How LaTeX writes it.
         inverse: Name of the operator that undoes it, if any (for the grammar's optional rule).
         periodic: Whether it is periodic (for the grammar's optional rule).
-        commutative: Whether the order of its operands does not matter, to the last bit.
+        commutative: Whether the order of its operands does not matter, to the last bit but for the sign of 0.
     """
 
     name: str

@@ -12,7 +12,7 @@ accuracy, 1 to 4 units in the last place.
 
 Sources: exp, log, sin, cos, atan, asinh and sinh have the polynomials of Moshier's Cephes 2.2, single precision
 (netlib.org/cephes). erf is N. Juffa's up to 475/512 (stackoverflow.com/questions/35148198); the polynomial beyond was
-fitted to scipy's erfcx on [475/512, 4] by reweighted least squares, with an error below 0.04 units in the last place.
+fitted to scipy's erfcx on [475/512, 4] by reweighted least squares, with an error below 0.1 units in the last place.
 """
 
 import math

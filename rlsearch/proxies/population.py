@@ -22,6 +22,7 @@ _T = TypeVar("_T")
 
 _PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
 _SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
+_MOST_STEPS = 64  # in one CUDA graph, whose nodes take memory and time to make
 _MOST_MEMBERS = 2048  # on a GPU; more fill no multiprocessor that these leave idle
 
 
@@ -29,8 +30,8 @@ class PopulationTrainer:
     """Trains K members at once, in buffers that are made once.
 
     Programs, weights, optimiser state and the order of the examples are written into the buffers of the population
-    before. So two CUDA graphs, one of an epoch and one of scoring, captured at the first population, serve all of them:
-    between the copies to the device and the scores the host has as many calls to make as there are epochs.
+    before. So two CUDA graphs, one of some dozens of steps and one of scoring, captured at the first population, serve
+    all of them: between the copies to the device and the scores the host has a handful of calls to make.
 
     Args:
         settings: The proxy.
@@ -52,6 +53,7 @@ class PopulationTrainer:
         self._optimiser = make_optimiser(settings, self._network.parameters(), self._device)
         steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
         self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
+        self._stretch = max(n for n in range(1, _MOST_STEPS + 1) if steps % n == 0)  # steps of one graph
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
         self._replays: dict[str, Callable[[], object]] = {}
 
@@ -61,11 +63,11 @@ class PopulationTrainer:
         members = [*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))]
         with one_thread(), no_denormals(), current_device(self._device):
             self._load_formulas([member.formula for member in members])
-            epoch = self._ready("epoch", self._epoch, self._first_step)
+            stretch = self._ready("stretch", self._take_steps, self._first_steps)
             scoring = self._ready(part, lambda: count_right(self._network, getattr(self._data, part), self.size))
             self._load_start([member.seed for member in members])
-            for _ in range(self.settings.epochs):
-                epoch()
+            for _ in range(len(self._orders) // self._stretch):
+                stretch()
             return accuracies(scoring(), getattr(self._data, part))[:wanted]
 
     def _load_formulas(self, formulas: Sequence[Formula]) -> None:
@@ -106,12 +108,13 @@ class PopulationTrainer:
         self._optimiser.step()
         self._at += 1
 
-    def _first_step(self) -> None:
-        self._at.zero_()
-        self._step()
+    def _first_steps(self) -> None:
+        for _ in range(3):
+            self._at.zero_()
+            self._step()
 
-    def _epoch(self) -> None:
-        for _ in range(len(self._orders) // self.settings.epochs):
+    def _take_steps(self) -> None:
+        for _ in range(self._stretch):
             self._step()
 
     def _ready(
@@ -134,8 +137,7 @@ class PopulationTrainer:
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # capture wants a warm-up beside the default stream
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
-            for _ in range(3):
-                warm_up()
+            warm_up()
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):  # one of its own: graphs of a stream share the products' workspace

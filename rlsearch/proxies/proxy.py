@@ -146,7 +146,7 @@ def _train_in_worker(
     settings: TrainingSettings, kernel: type[Kernel], device: str, population: Sequence[Member], part: str
 ) -> list[float | None]:
     proxy = _worker_proxy(settings, kernel, device)
-    return [score for scores in proxy.train(population, part) for score in scores]  # in parts, if memory is short
+    return [score for scores in proxy.train(population, part) for score in scores]  # a GPU may take it in parts
 
 
 @lru_cache(maxsize=16)

@@ -92,7 +92,7 @@ class Evaluation:
         status: How it ended.
         score: Validation accuracy; None unless the status is ok.
         latency: The formula's latency ratio, where the reward knows one.
-        wall_seconds: Its share of the time its population took.
+        wall_seconds: Its share of the time that went by until its population was there, others being there already.
         value: The reward as returned, for a plain reward, which has no other parts.
         message: Why the status is not ok, in words.
     """

@@ -102,7 +102,7 @@ class ProxyReward:
         for protocol, proxy in self.proxies.items():
             wanted = [r for r in requests if r.protocol == protocol and not reasons[r.formula]]
             trainings.append((wanted, proxy.train([Member(r.formula, r.seed) for r in wanted])))
-        yield unfit  # workers train by now
+        yield unfit  # what workers train is under way
         for wanted, populations in trainings:
             done, started = 0, time.perf_counter()
             for scores in populations:

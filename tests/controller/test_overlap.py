@@ -44,18 +44,23 @@ def test_what_is_proposed_knows_of_all_rounds_but_the_last(overlap, unaware, off
 
 def test_it_is_learned_and_written_while_a_round_is_judged():
     """The policy is another when the first evaluation has come, and stays so until the next round."""
-    method, seen = make(32, overlap=True), []
+    method, seen, written = make(32, overlap=True), [], []
     judge = make_judge(count_tanh)
     whole = judge.reward.evaluate
 
     def evaluate(requests):
         seen.append(parameters(method))
+        written.append(method._proposals)
         yield []
         seen.append(parameters(method))
+        written.append(method._proposals)
         yield from whole(requests)
 
     judge.reward.evaluate = evaluate
-    rounds_of(method, judge, 3)
+    reports = rounds_of(method, judge, 3)
+    assert [round_of and list(round_of) for round_of in written[1:5]] == [
+        list(report.formulas) for report in reports[1:] for _ in range(2)
+    ]
     assert len(seen) == 6
     changed = [not equal(seen[i], seen[i + 1]) for i in (0, 2, 4)]
     assert changed == [False, True, True]  # in the first round there is nothing to learn from
@@ -63,7 +68,7 @@ def test_it_is_learned_and_written_while_a_round_is_judged():
     assert equal(seen[3], seen[4])
 
 
-def test_others_learn_as_the_policy_s_own_do(monkeypatch):
+def test_a_round_is_learned_from_as_it_was_written(monkeypatch):
     """What is learned of a round is what the buffer gets of one that the same policy has just written."""
     method, judge, learned = make(32, overlap=True), make_judge(count_tanh), []
     update = method.ppo.train

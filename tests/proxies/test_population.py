@@ -367,7 +367,7 @@ def test_the_protocol_is_readable_and_the_same_in_every_process():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", ["torch", "triton"])
 def test_cuda_trains_like_the_cpu(name):
-    """With triton's kernel an epoch is a CUDA graph, which a second population replays with its own formulas."""
+    """With triton's kernel training is a CUDA graph, which a second population replays with its own formulas."""
     kernel, values = kernel_named(name, "cuda"), {"validation_size": 1000, "train_size": 400, "epochs": 2}
     on_cuda = Proxy(settings(**values), kernel, "cuda")
     for formulas in (SMOOTH[:4], SMOOTH[3::-1]):
@@ -426,7 +426,7 @@ def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, mon
     monkeypatch.setattr(trainer, "_load_start", lambda seeds: trainer._at.zero_())
     for part in ("validation", "validation", "test"):
         trainer.train([Member(f, 0) for f in FORMULAS[:4]], part)
-    assert len(captured) == 3 * programs_are_data  # an epoch, and scoring on either part
+    assert len(captured) == 3 * programs_are_data  # some steps, and scoring on either part
 
 
 def test_what_capture_does_is_undone(monkeypatch):
@@ -443,4 +443,4 @@ def test_what_capture_does_is_undone(monkeypatch):
     members = [Member(formula, seed) for formula in FORMULAS[:2] for seed in (0, 1)]
     for part in ("validation", "test", "validation"):
         assert trainer.train(members, part) == scores(proxy(population=4), members, part)
-    assert warm_ups == ["epoch", "validation", "test"]
+    assert warm_ups == ["stretch", "validation", "test"]
