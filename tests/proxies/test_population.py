@@ -429,6 +429,43 @@ def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, mon
     assert len(captured) == 3 * programs_are_data  # some steps, and scoring on either part
 
 
+def test_capture_warms_up_beside_the_default_stream(monkeypatch):
+    """The order of events on a GPU, which is only pretended here."""
+    events = []
+
+    class Stream:
+        def __init__(self, name):
+            self.name = name
+
+        def wait_stream(self, other):
+            events.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def replay(self):
+            events.append("replay")
+
+    @contextlib.contextmanager
+    def within(name):
+        events.append(f"begin {name}")
+        yield
+        events.append(f"end {name}")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("default"))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: within(stream.name))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: within(f"capture on {stream.name}"))
+    trainer = PopulationTrainer(settings(), TorchKernel(), "cpu", 4)
+    replay = trainer._captured(lambda: events.append("work") or "results", lambda: events.append("warm-up"))
+    assert events == [
+        "side waits for default", "begin side", "warm-up", "end side", "default waits for side",
+        "begin capture on side", "work", "end capture on side",
+    ]  # fmt: skip
+    events.clear()
+    assert replay() == "results"
+    assert events == ["replay"]
+
+
 def test_what_capture_does_is_undone(monkeypatch):
     """Capture trains for some steps; members of the first population and of later ones begin anew all the same."""
     trainer, warm_ups = PopulationTrainer(settings(), TorchKernel(), "cpu", 4), []
