@@ -216,10 +216,12 @@ def test_nothing_that_was_scored_is_asked_for_again(tmp_path):
     assert len(asked) == len(set(asked)) == outcome.functions
 
 
-@pytest.mark.parametrize("real", [False, True], ids=["free reward", "real proxies"])
-def test_more_rounds_equal_a_run_that_had_them_from_the_start(tmp_path, real):
+@pytest.mark.parametrize(
+    ("real", "overlap"), [(False, False), (True, False), (True, True)], ids=["free reward", "real proxies", "overlap"]
+)
+def test_more_rounds_equal_a_run_that_had_them_from_the_start(tmp_path, real, overlap):
     reward = {"reward": proxies(tmp_path)} if real else {}
-    more = {"rescoring": {"every": 2, "best": 3}, **reward}
+    more = {"rescoring": {"every": 2, "best": 3}, "controller": {"overlap": overlap}, **reward}
     whole = train(make_config(rounds=5, **more), "whole")
     part = train(make_config(rounds=2, **more), "part")
     longer = resume("runs/part", 5)
