@@ -33,12 +33,12 @@ class _Lesson:
     """A round that was judged and is not learned yet.
 
     Attributes:
-        formulas: Those of the policy first.
+        ids: Token ids of its formulas, the policy's first, shape ``[formulas, max_length]``.
         values: Their rewards.
         new: Which were new to the search.
     """
 
-    formulas: list[Formula]
+    ids: NDArray[np.int64]
     values: list[float]
     new: NDArray[np.bool_]
 
@@ -91,7 +91,7 @@ class PPOSearch(SearchMethod):
         self._since_restart: dict[str, Judged] | None = None
         self._board = Leaderboard(lambda fingerprint: (fingerprint,))
         self._tokens = set(grammar.vocabulary.tokens)
-        self._proposals: list[Formula] | None = None  # of the next round, where rounds overlap
+        self._proposals: tuple[list[Formula], NDArray[np.int64]] | None = None  # where rounds overlap, and their ids
         self._lesson: _Lesson | None = None
 
     @property
@@ -124,30 +124,31 @@ class PPOSearch(SearchMethod):
 
     def _overlapped_round(self, judge: Judging) -> None:
         """Has judged what is written; meanwhile learns from the round before, and writes the next one."""
-        proposals = self._proposals or self._propose(judge.round)
+        formulas, ids = self._proposals or self._propose(judge.round)
 
         def meanwhile() -> None:
             if self._lesson:
                 self._learn(self._lesson)
             self._proposals = self._propose(judge.round + 1)
-            for formula in self._proposals:
-                formula.fingerprint  # noqa: B018 - cached now, so that workers need not wait for it later
 
-        results = judge(proposals, meanwhile=meanwhile)
-        self._lesson = _Lesson(proposals, [result.value for result in results], self._take_in(judge, proposals))
-        self._note_written(proposals, results)
+        results = judge(formulas, meanwhile=meanwhile)
+        self._lesson = _Lesson(ids, [result.value for result in results], self._take_in(judge, formulas))
+        self._note_written(formulas, results)
 
-    def _propose(self, round_number: int) -> list[Formula]:
-        return [*self._write(self.env.num_envs), *self._others(round_number, self._rng(round_number))]
+    def _propose(self, round_number: int) -> tuple[list[Formula], NDArray[np.int64]]:
+        formulas = [*self._write(self.env.num_envs), *self._others(round_number, self._rng(round_number))]
+        for formula in formulas:
+            formula.fingerprint  # noqa: B018 - cached now, so that workers need not wait for it later
+        return formulas, self._ids(formulas)
 
     def _learn(self, lesson: _Lesson) -> None:
         """One update of PPO by a round that it has not just written."""
         own = self.env.num_envs
-        self.buffer.hold(self._replay(lesson.formulas[:own], lesson.values[:own]))
+        self.buffer.hold(self._replay(lesson.ids[:own], lesson.values[:own]))
         self.buffer.is_new = lesson.new[:own]
-        if self.settings.learn_from == "elite" and len(lesson.formulas) > own:
+        if self.settings.learn_from == "elite" and len(lesson.ids) > own:
             self.buffer.is_new = lesson.new
-            self.buffer.others = self._replay(lesson.formulas[own:], lesson.values[own:])
+            self.buffer.others = self._replay(lesson.ids[own:], lesson.values[own:])
         self.buffer.compute_returns_and_advantage(torch.zeros(own), np.ones(own, dtype=np.bool_))
         self.ppo.num_timesteps += self._steps
         self.ppo.train()
@@ -170,7 +171,8 @@ class PPOSearch(SearchMethod):
         learned = [i for i in chosen if i >= len(written)] if self.settings.learn_from == "elite" else []
         self.buffer.is_new = new[[*range(len(written)), *learned]]
         if learned:
-            self.buffer.others = self._replay([proposals[i] for i in learned], [results[i].value for i in learned])
+            ids = self._ids([proposals[i] for i in learned])
+            self.buffer.others = self._replay(ids, [results[i].value for i in learned])
         return results[: len(written)]
 
     def _take_in(self, judge: Judging, formulas: Sequence[Formula]) -> NDArray[np.bool_]:
@@ -264,11 +266,10 @@ class PPOSearch(SearchMethod):
             correlation = rank_correlation(*zip(*actual, strict=True)) if actual else math.nan
             self._scalars |= {"surrogate/rank_correlation": correlation, "surrogate/skipped": self._skipped}
 
-    def _replay(self, formulas: Sequence[Formula], values: Sequence[float]) -> Episodes:
-        """Returns the episodes in which the policy would have written ``formulas``, with its probabilities."""
-        ids = self._ids(formulas)
+    def _replay(self, ids: NDArray[np.int64], values: Sequence[float]) -> Episodes:
+        """Returns the episodes in which the policy would have written formulas, with its probabilities."""
         layout = self.env.layout
-        builder = FormulaBuilder(self.grammar, len(formulas))
+        builder = FormulaBuilder(self.grammar, len(ids))
         observations = np.stack([layout.observe(state, mask) for state, mask, _ in builder.follow(ids)])
         with torch.no_grad():
             value, log_prob, _ = self.ppo.policy.evaluate_actions(
@@ -316,10 +317,10 @@ class PPOSearch(SearchMethod):
         """Returns the state of PPO, and what is under way; parents and restarts follow from the archive."""
         state = ppo_state(self.ppo)
         if self._proposals:
-            state["proposals"] = torch.from_numpy(self._ids(self._proposals))
+            state["proposals"] = torch.from_numpy(self._proposals[1])
         if self._lesson:
-            formulas, values, new = self._lesson.formulas, self._lesson.values, self._lesson.new
-            state["lesson"] = [torch.from_numpy(self._ids(formulas)), values, torch.from_numpy(new)]
+            ids, new = (torch.from_numpy(array) for array in (self._lesson.ids, self._lesson.new))
+            state["lesson"] = [ids, self._lesson.values, new]
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -332,10 +333,11 @@ class PPOSearch(SearchMethod):
         self._since_restart = None
         self._proposals = self._lesson = None
         if "proposals" in state:
-            self._proposals = self._formulas(state["proposals"])
+            written = state["proposals"].numpy()
+            self._proposals = [self.grammar.vocabulary.decode(row) for row in written], written
         if "lesson" in state:
             ids, values, new = state["lesson"]
-            self._lesson = _Lesson(self._formulas(ids), values, new.numpy())
+            self._lesson = _Lesson(ids.numpy(), values, new.numpy())
 
     def _ids(self, formulas: Sequence[Formula]) -> NDArray[np.int64]:
         """Returns the token ids of formulas, shape ``[formulas, max_length]``, filled up with 0."""
@@ -343,9 +345,6 @@ class PPOSearch(SearchMethod):
         for row, formula in enumerate(formulas):
             ids[row, : formula.size] = self.grammar.vocabulary.encode(formula)
         return ids
-
-    def _formulas(self, ids: torch.Tensor) -> list[Formula]:
-        return [self.grammar.vocabulary.decode(row) for row in ids.numpy()]
 
     def restore_policy(self, state: dict[str, Any]) -> None:
         """Puts the policy's weights back, and nothing else.

@@ -61,9 +61,7 @@ class ControllerSettings(Settings):
     restart_every: int | None = Field(
         None, ge=1, description="rounds after which policy and parents begin anew; the archive keeps everything"
     )
-    overlap: bool = Field(
-        False, description="learn and write beside the training of the round before, and so one round later"
-    )
+    overlap: bool = Field(False, description="learn and write while a round is being trained, and so one round late")
     ppo: PPOSettings = PPOSettings()
 
     @model_validator(mode="after")

@@ -58,7 +58,7 @@ def test_it_is_learned_and_written_while_a_round_is_judged():
 
     judge.reward.evaluate = evaluate
     reports = rounds_of(method, judge, 3)
-    assert [round_of and list(round_of) for round_of in written[1:5]] == [
+    assert [formulas for formulas, _ in written[1:5]] == [
         list(report.formulas) for report in reports[1:] for _ in range(2)
     ]
     assert len(seen) == 6

@@ -241,7 +241,7 @@ def test_the_mean_learns_from_the_policy_s_own_alone(monkeypatch):
 
 def log_probability(method, formula):
     """Of the policy writing the formula."""
-    return float(method._replay([formula], [0.0]).log_probs.sum())
+    return float(method._replay(method._ids([formula]), [0.0]).log_probs.sum())
 
 
 RARE = Formula.parse("tanh(tanh(tanh(tanh(tanh(tanh(tanh(tanh(x))))))))")
