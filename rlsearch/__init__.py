@@ -8,40 +8,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlsearch.config import Config as Config
-    from rlsearch.config import load_config as load_config
     from rlsearch.errors import RlsearchError as RlsearchError
     from rlsearch.formula import Formula as Formula
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
     from rlsearch.formula.module import replace_activations as replace_activations
-    from rlsearch.results import evaluate as evaluate
-    from rlsearch.results import export as export
-    from rlsearch.results import sample as sample
-    from rlsearch.results import top as top
-    from rlsearch.rewards.protocol import RewardResult as RewardResult
-    from rlsearch.rewards.protocol import Status as Status
-    from rlsearch.training import resume as resume
-    from rlsearch.training import train as train
+    from rlsearch.rewards.base import RewardResult as RewardResult
+    from rlsearch.rewards.base import Status as Status
+    from rlsearch.runs.config import Config as Config
+    from rlsearch.runs.config import load_config as load_config
+    from rlsearch.runs.read import export as export
+    from rlsearch.runs.read import sample as sample
+    from rlsearch.runs.read import top as top
+    from rlsearch.runs.train import resume as resume
+    from rlsearch.runs.train import train as train
+    from rlsearch.studies.evaluate import evaluate as evaluate
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Config": "rlsearch.config",
-    "load_config": "rlsearch.config",
+    "Config": "rlsearch.runs.config",
+    "load_config": "rlsearch.runs.config",
     "RlsearchError": "rlsearch.errors",
     "Formula": "rlsearch.formula",
     "Grammar": "rlsearch.formula",
     "Vocabulary": "rlsearch.formula",
     "replace_activations": "rlsearch.formula.module",
-    "evaluate": "rlsearch.results",
-    "export": "rlsearch.results",
-    "sample": "rlsearch.results",
-    "top": "rlsearch.results",
-    "RewardResult": "rlsearch.rewards.protocol",
-    "Status": "rlsearch.rewards.protocol",
-    "resume": "rlsearch.training",
-    "train": "rlsearch.training",
+    "evaluate": "rlsearch.studies.evaluate",
+    "export": "rlsearch.runs.read",
+    "sample": "rlsearch.runs.read",
+    "top": "rlsearch.runs.read",
+    "RewardResult": "rlsearch.rewards.base",
+    "Status": "rlsearch.rewards.base",
+    "resume": "rlsearch.runs.train",
+    "train": "rlsearch.runs.train",
 }
 __all__ = ["__version__", *_HOMES]
 

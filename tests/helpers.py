@@ -7,11 +7,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from rlsearch.config import Config
 from rlsearch.formula import OPERATORS
-from rlsearch.judging import Judge
-from rlsearch.rewards.latency import LatencyCosts
-from rlsearch.rewards.plain import PlainReward
+from rlsearch.judging.judge import Judge
+from rlsearch.kernels.latency import LatencyCosts
+from rlsearch.rewards.own import PlainReward
+from rlsearch.runs.config import Config
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 SCRIPT = Path(sysconfig.get_path("scripts")) / "rlsearch"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlsearch.evidence.findings import Finding, Findings
+from rlsearch.studies.findings import Finding, Findings
 
 TITLES = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"}
 

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from rlsearch.rewards.protocol import Evaluation, RewardResult, Status
+from rlsearch.rewards.base import Evaluation, RewardResult, Status
 
 
 class Size:

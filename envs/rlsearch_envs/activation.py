@@ -9,11 +9,11 @@ from gymnasium import spaces
 from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
+from rlsearch.common.targets import build_target
 from rlsearch.errors import ConfigError, RewardError
 from rlsearch.formula import PAD, FormulaBuilder, Grammar
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.rewards.protocol import Reward
-from rlsearch.targets import build_target
+from rlsearch.rewards.base import Reward
 from rlsearch_envs.curve import CurveReward
 from rlsearch_envs.observation import ObservationLayout
 

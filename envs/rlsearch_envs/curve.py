@@ -6,7 +6,7 @@ import numpy as np
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula
-from rlsearch.rewards.protocol import RewardResult, Status
+from rlsearch.rewards.base import RewardResult, Status
 
 
 class CurveReward:

@@ -1,20 +1,12 @@
 """The picture of a formula: its curve, or its text while it is incomplete."""
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rlsearch.formula import Formula, FormulaBuilder
-
-
-def plot_curve(axes: Axes, formula: Formula, reach: float = 5.0, label: str | None = None) -> None:
-    """Draws the curve of ``formula`` over its first input; further inputs are held at 1."""
-    x = np.linspace(-reach, reach, 401)
-    values = formula(**{name: x if name == formula.inputs[0] else np.ones_like(x) for name in formula.inputs})
-    values = np.where(np.isfinite(values), np.clip(values, -1e3, 1e3), np.nan)
-    axes.plot(x, values, label=label)
+from rlsearch.formula import FormulaBuilder
+from rlsearch.formula.drawing import plot_curve
 
 
 def draw_curve(builder: FormulaBuilder) -> NDArray[np.uint8]:

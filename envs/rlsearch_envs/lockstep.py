@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from rlsearch.errors import RewardError
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
-from rlsearch.rewards.protocol import Reward, RewardResult
+from rlsearch.rewards.base import Reward, RewardResult
 from rlsearch_envs.activation import illegal_action_message
 from rlsearch_envs.observation import ObservationLayout
 

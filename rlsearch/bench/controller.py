@@ -12,21 +12,22 @@ import numpy as np
 
 from rlsearch.bench.report import Report, Row, Spread, rate_rows, value_rows
 from rlsearch.bench.timing import PROCESS, Stopwatch, Times, in_turn
+from rlsearch.common.progress import Watcher
+from rlsearch.common.threads import one_thread
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.judging import Judge, RescoringSettings
+from rlsearch.judging.archive import Archive
+from rlsearch.judging.judge import Judge
+from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
+from rlsearch.kernels.latency import LatencyCosts, machine
 from rlsearch.proxies.base import Member
-from rlsearch.rewards.latency import LatencyCosts, machine
-from rlsearch.rewards.plain import PlainReward
-from rlsearch.rewards.protocol import RewardResult
-from rlsearch.rewards.proxy import ProxyReward
+from rlsearch.rewards.accuracy import ProxyReward
+from rlsearch.rewards.base import RewardResult
+from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.settings import RewardSettings
-from rlsearch.storage.archive import Archive
-from rlsearch.threads import one_thread
-from rlsearch.trainings import Watcher
 from rlsearch_envs.activation import ActivationEnv
 from rlsearch_envs.lockstep import LockstepVecEnv
 

@@ -8,7 +8,7 @@ from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
-from rlsearch.search.walks import random_ids
+from rlsearch.search.random import random_ids
 
 _DRAWN = 1024  # at a time
 

@@ -9,12 +9,12 @@ from torch import Tensor
 from rlsearch.bench.limits import copying
 from rlsearch.bench.report import Limit, Report, Row, cost_rows
 from rlsearch.bench.timing import clock_of, in_turn
+from rlsearch.common.progress import Watcher
+from rlsearch.common.threads import one_thread
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel, TorchKernel, default_kernel
 from rlsearch.kernels.base import Activation
-from rlsearch.rewards.latency import machine
-from rlsearch.threads import one_thread
-from rlsearch.trainings import Watcher
+from rlsearch.kernels.latency import machine
 
 FORMULAS: Mapping[str, Formula] = {
     text: Formula.parse(text)

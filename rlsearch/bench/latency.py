@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import available_kernels
 from rlsearch.bench.report import Report, Row, Spread, value_rows
+from rlsearch.common.progress import Watcher
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.rewards.latency import Latency, calibrate, machine, measure
+from rlsearch.kernels.latency import Latency, calibrate, machine, measure
 from rlsearch.search.surrogate import rank_correlation
-from rlsearch.trainings import Watcher
 
 CLOCK = {"cpu": "wall time", "cuda": "CUDA events"}
 """How latency is timed, by device type."""

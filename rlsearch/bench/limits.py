@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from rlsearch.bench.timing import Clock, in_turn
-from rlsearch.proxies.data import N_CLASSES
+from rlsearch.proxies.data.base import N_CLASSES
 from rlsearch.proxies.settings import ProxySettings
 
 _PIECE = 0.02  # seconds

@@ -1,4 +1,4 @@
-"""The products of the native trainer's steps without all that stands between them; see ``rlsearch.proxies.native``."""
+"""The products of the native trainer's steps without all that stands between them."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numba.extending import get_cython_function_address
 
-from rlsearch.proxies.native_product import add_product
+from rlsearch.proxies.trainers.native_product import add_product
 
 
 def native_products(layers: Sequence[tuple[int, int, int]], batch: int) -> list[tuple[bool, bool, int, int, int]]:
@@ -18,8 +18,8 @@ def native_products(layers: Sequence[tuple[int, int, int]], batch: int) -> list[
         batch: Examples.
 
     Returns:
-        Whether the operands are turned, and the sizes, as :func:`~rlsearch.proxies.native_product.add_product` takes
-        them.
+        Whether the operands are turned, and the sizes, as
+        :func:`~rlsearch.proxies.trainers.native_product.add_product` takes them.
     """
     products = []
     for i, (positions, a, b) in enumerate(layers):

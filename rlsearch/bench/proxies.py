@@ -11,16 +11,17 @@ from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.limits import operations_per_candidate, product_rate
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
 from rlsearch.bench.timing import WALL, Clock, clock_of, in_turn
+from rlsearch.common.progress import Watcher
+from rlsearch.common.threads import one_thread
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import Kernel, TorchKernel
+from rlsearch.kernels.latency import machine
 from rlsearch.proxies.base import Member
-from rlsearch.proxies.data import N_CLASSES, Dataset, load_dataset
+from rlsearch.proxies.data.base import N_CLASSES, Dataset
+from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.rewards.latency import machine
-from rlsearch.threads import one_thread
-from rlsearch.trainings import Watcher
 
 PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
 """The quickstart's, and a convolutional one, trained for less long than a search would, or it would take minutes."""

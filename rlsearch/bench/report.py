@@ -5,11 +5,11 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.metadata import version
 from typing import Any, Self
 
 import numpy as np
 
-from rlsearch import __version__
 from rlsearch.bench.timing import Times
 
 _FORMAT = 1
@@ -89,7 +89,7 @@ class Report:
     @property
     def versions(self) -> dict[str, str]:
         """What was measured with: Python, rlsearch, torch, numpy, and numba where it is installed."""
-        found = {"python": platform.python_version(), "rlsearch": __version__}
+        found = {"python": platform.python_version(), "rlsearch": version("rlsearch")}
         for name in ("torch", "numpy", "numba"):
             try:
                 found[name] = metadata.version(name)

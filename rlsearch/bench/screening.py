@@ -11,15 +11,15 @@ from rlsearch.bench.formulas import random_formulas
 from rlsearch.bench.limits import multiplication_rate
 from rlsearch.bench.report import Limit, Report, rate_rows
 from rlsearch.bench.timing import PROCESS, in_turn
+from rlsearch.common.threads import one_thread
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import compile_program, run
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.mining import mine
-from rlsearch.rewards.latency import LatencyCosts, machine
+from rlsearch.kernels.latency import LatencyCosts, machine
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
-from rlsearch.threads import one_thread
+from rlsearch.search.mining import mine
 
 POINTS = 256
 """Of the grid."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rlsearch.bench.report import Report, Row, Spread
-    from rlsearch.config import Config
     from rlsearch.formula import Formula
+    from rlsearch.runs.config import Config
 
 bench_app = typer.Typer(
     help="Measure this machine, beside the plain way and its limits.",
@@ -50,8 +50,8 @@ def proxies(
     Without a config that is the quickstart's proxy and a convolutional one.
     """
     from rlsearch.bench.proxies import PROXIES, bench_proxies
+    from rlsearch.cli.progress import counting
     from rlsearch.kernels import kernel_named
-    from rlsearch.progress import counting
     from rlsearch.proxies.settings import ProxySettings
     from rlsearch.rewards.settings import RewardSettings
 
@@ -82,7 +82,7 @@ def kernels(
 ) -> None:
     """Time of activations by kernel, beside plain autograd."""
     from rlsearch.bench.kernels import FORMULAS, bench_kernels
-    from rlsearch.progress import counting
+    from rlsearch.cli.progress import counting
 
     _check_new(output)
     sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x", "g")), _resolved(device).device
@@ -104,7 +104,7 @@ def screening(rounds: RoundsOption = 15, output: OutputOption = None, as_json: J
 def controller(rounds: RoundsOption = 7, output: OutputOption = None, as_json: JsonOption = False) -> None:
     """Formulas written per second, if training cost nothing."""
     from rlsearch.bench.controller import bench_controller
-    from rlsearch.progress import counting
+    from rlsearch.cli.progress import counting
 
     _check_new(output)
     with counting() as watch:
@@ -126,7 +126,7 @@ def latency(
     """
     from rlsearch.bench.formulas import KNOWN
     from rlsearch.bench.latency import bench_latency
-    from rlsearch.progress import counting
+    from rlsearch.cli.progress import counting
 
     _check_new(output)
     chosen, on = _parsed(formulas, ("x",)) or KNOWN, _resolved(device).device
@@ -137,8 +137,8 @@ def latency(
 
 def _resolved(device: str | None, config: Path | None = None, overrides: list[str] | None = None) -> "Config":
     """Returns the config, or the default one, with its device decided."""
-    from rlsearch.assembly import resolve
-    from rlsearch.config import Config, load_config
+    from rlsearch.runs.build import resolve
+    from rlsearch.runs.config import Config, load_config
 
     if config is None:
         return resolve(Config.check({"device": device} if device else {}))

@@ -12,8 +12,8 @@ from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from rlsearch.comparing import MethodComparison
-    from rlsearch.evidence.methods import Estimate
+    from rlsearch.studies.compare import MethodComparison
+    from rlsearch.studies.methods import Estimate
 
 
 def compare(
@@ -31,10 +31,10 @@ def compare(
 
     The same command goes on where it was stopped; more seeds, methods or candidates only add to what is there.
     """
-    from rlsearch import comparing
-    from rlsearch.config import load_config
-    from rlsearch.progress import counting, watching
-    from rlsearch.trainings import Options
+    from rlsearch.cli.progress import counting, watching
+    from rlsearch.runs.config import load_config
+    from rlsearch.studies import compare as comparing
+    from rlsearch.studies.retrain import Options
 
     wanted = _numbers(rewards)
     options = Options(seeds=confirm_seeds) if confirm_seeds else None

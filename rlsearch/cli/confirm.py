@@ -12,8 +12,8 @@ from rlsearch.cli.tables import print_findings, print_list, print_out
 from rlsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from rlsearch.confirming import Outcome as Confirmation
-    from rlsearch.trainings import Options
+    from rlsearch.studies.confirm import Outcome as Confirmation
+    from rlsearch.studies.retrain import Options
 
 BestOption = Annotated[int, typer.Option(help="How many of the run's best functions.")]
 SeedsOption = Annotated[int, typer.Option(help="Fresh seeds per function, each with its own data.")]
@@ -42,10 +42,10 @@ def confirm(
     They and seven baselines are trained on fresh seeds and data, each at its best learning rate of several, and
     compared in pairs. Nothing is trained twice: more seeds only add to those that are there.
     """
-    from rlsearch import confirming
-    from rlsearch.config import load_config
+    from rlsearch.cli.progress import counting
     from rlsearch.formula import Formula
-    from rlsearch.progress import counting
+    from rlsearch.runs.config import load_config
+    from rlsearch.studies import confirm as confirming
 
     options = _confirm_options(seeds, rates, selection_seeds)
     given = [*(what or []), *(formulas or [])]  # what follows the first of --formulas comes as an argument
@@ -79,10 +79,10 @@ def transfer(
     selection_seeds: SelectionOption = 3,
 ) -> None:
     """Confirm a run's best formulas on the proxies of other configs."""
-    from rlsearch import confirming
-    from rlsearch.config import load_config
-    from rlsearch.evidence.findings import where_they_hold
-    from rlsearch.progress import counting
+    from rlsearch.cli.progress import counting
+    from rlsearch.runs.config import load_config
+    from rlsearch.studies import confirm as confirming
+    from rlsearch.studies.findings import where_they_hold
 
     options = _confirm_options(seeds, rates, selection_seeds)
     paths = [*(to or []), *(more or [])]  # what follows the first config comes as an argument
@@ -105,7 +105,7 @@ def transfer(
 
 
 def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
-    from rlsearch.trainings import Options
+    from rlsearch.studies.retrain import Options
 
     try:
         factors = tuple(float(Fraction(text)) for text in rates.split(","))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rlsearch.evidence.findings import Finding, Findings
-    from rlsearch.judging import Judged
-    from rlsearch.results import Comparison, Score
-    from rlsearch.training import Outcome
+    from rlsearch.judging.judge import Judged
+    from rlsearch.runs.train import Outcome
+    from rlsearch.studies.evaluate import Comparison, Score
+    from rlsearch.studies.findings import Finding, Findings
 
 
 def print_outcome(outcome: "Outcome") -> None:

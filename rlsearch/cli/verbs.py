@@ -65,12 +65,12 @@ def train(
     rounds: Annotated[int | None, typer.Option(help="With --resume: a new number of rounds in all.")] = None,
 ) -> None:
     """Train the controller from a config, or go on with a run."""
-    from rlsearch.progress import watching
+    from rlsearch.cli.progress import watching
 
     if resume is not None:
         if config is not None or overrides or name or seed is not None or device or overwrite:
             raise InputError("--resume takes the config of the run; only --rounds can be given with it")
-        from rlsearch.training import resume as resume_run
+        from rlsearch.runs.train import resume as resume_run
 
         with watching() as watch:
             outcome = resume_run(resume, rounds, watch=watch)
@@ -81,8 +81,8 @@ def train(
             raise InputError("--rounds goes with --resume; for a new run use --set search.rounds=...")
         if name is not None:
             check_folder_name(name)
-        from rlsearch.config import load_config
-        from rlsearch.training import train as train_run
+        from rlsearch.runs.config import load_config
+        from rlsearch.runs.train import train as train_run
 
         more = [f"seed={seed}"] if seed is not None else []
         more += [f"device={device}"] if device is not None else []
@@ -106,9 +106,9 @@ def mine(
 
     The same as "train" with search.method=mining; a run that was stopped goes on with "train --resume".
     """
-    from rlsearch.config import load_config
-    from rlsearch.progress import watching
-    from rlsearch.training import train as train_run
+    from rlsearch.cli.progress import watching
+    from rlsearch.runs.config import load_config
+    from rlsearch.runs.train import train as train_run
 
     if name is not None:
         check_folder_name(name)
@@ -127,7 +127,7 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged."""
-    from rlsearch import results
+    from rlsearch.runs import read as results
 
     samples = results.sample(run, count, greedy=greedy, seed=seed)
     if as_json:
@@ -150,7 +150,7 @@ def top(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show the best functions of a run; it may still be going on."""
-    from rlsearch import results
+    from rlsearch.runs import read as results
 
     board = results.top(run, count)
     if as_csv:
@@ -185,18 +185,18 @@ def evaluate(
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
     formulas = [Formula.parse(text) for text in what if text not in runs]
-    from rlsearch import results
-    from rlsearch.config import load_config
+    from rlsearch.runs.config import load_config
+    from rlsearch.studies import evaluate as evaluation
 
     if overrides and config is None:
         raise InputError("--set goes with --config")
     loaded = load_config(config, overrides or []) if config else None
-    rows = results.evaluate(formulas, loaded, run=runs[0] if runs else None, best=best, seeds=seeds)
+    rows = evaluation.evaluate(formulas, loaded, run=runs[0] if runs else None, best=best, seeds=seeds)
     if as_json:
         print_json(comparison_fields(row) for row in rows)
         return
     print_out(comparison_table(rows, seeds, bool(runs)))
-    label = results.latency_label(loaded, runs[0] if runs else None)
+    label = evaluation.latency_label(loaded, runs[0] if runs else None)
     print_out(
         f"Accuracy: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
     )
@@ -222,7 +222,7 @@ def export(
     from rlsearch.formula import Formula
 
     if _is_run(what):
-        from rlsearch.results import best_formula
+        from rlsearch.runs.read import best_formula
 
         formula = best_formula(what)
     else:
@@ -243,7 +243,7 @@ def export(
 @config_app.command("check")
 def config_check(config: Path, overrides: SetOption = None) -> None:
     """Check a config file; print nothing but the verdict."""
-    from rlsearch.config import load_config
+    from rlsearch.runs.config import load_config
 
     loaded = load_config(config, overrides or [])
     search = loaded.search
@@ -258,7 +258,7 @@ def config_check(config: Path, overrides: SetOption = None) -> None:
 @config_app.command("show")
 def config_show(config: Path, overrides: SetOption = None) -> None:
     """Print a config with every default spelled out."""
-    from rlsearch.config import dump_config, load_config
+    from rlsearch.runs.config import dump_config, load_config
 
     sys.stdout.write(dump_config(load_config(config, overrides or [])))
 

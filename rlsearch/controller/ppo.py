@@ -13,13 +13,13 @@ from rlsearch.controller.buffer import EpisodeBuffer, Episodes
 from rlsearch.controller.model import make_ppo, ppo_state, restore_policy, restore_ppo
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
-from rlsearch.judging import Judged
-from rlsearch.leaderboard import Leaderboard
-from rlsearch.rewards.protocol import RewardResult, Status
+from rlsearch.judging.judge import Judged
+from rlsearch.judging.leaderboard import Leaderboard
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.search.random import random_ids
 from rlsearch.search.surrogate import Surrogate, rank_correlation
 from rlsearch.search.variation import Variation, tournament
-from rlsearch.search.walks import random_ids
 from rlsearch_envs.lockstep import LockstepVecEnv
 
 _ENOUGH = 64  # functions from which the surrogate orders new ones with a rank correlation of about 0.6

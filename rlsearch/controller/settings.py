@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from rlsearch.settings import Settings
+from rlsearch.common.settings import Settings
 
 _DERIVED = {
     "n_envs": "it is search.formulas_per_round, without the offspring",

@@ -4,10 +4,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from rlsearch.common.settings import Settings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.grammar import Grammar
 from rlsearch.formula.vocabulary import Vocabulary
-from rlsearch.settings import Settings
 
 
 class LanguageSettings(Settings):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from rlsearch.cache import cache_folder
+from rlsearch.common.cache import cache_folder
 from rlsearch.formula.backends import SourceText
 from rlsearch.formula.operators import OPERATORS, Operator
 from rlsearch.kernels import numba_functions

@@ -17,7 +17,7 @@ from types import ModuleType
 
 import triton
 
-from rlsearch.cache import cache_folder
+from rlsearch.common.cache import cache_folder
 from rlsearch.formula.backends import SourceText
 from rlsearch.formula.operators import OPERATORS, Operator
 from rlsearch.formula.tokens import MAX_SIZE

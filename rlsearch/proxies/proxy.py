@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import torch
 
+from rlsearch.common.pool import beside
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Member, Trainer
-from rlsearch.proxies.own_choice import decided
-from rlsearch.proxies.own_training import OwnTrainer
-from rlsearch.proxies.population import PopulationTrainer, most_members
+from rlsearch.proxies.own.batching import decided
+from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings
-from rlsearch.workers import beside
+from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def _trainer(settings: TrainingSettings, kernel: Kernel, device: str, size: int)
         return OwnTrainer(settings, kernel, device, size)
     assert isinstance(settings, ProxySettings)
     if _is_native(settings, kernel, device):
-        from rlsearch.proxies.native import NativeTrainer  # numba is optional
+        from rlsearch.proxies.trainers.native import NativeTrainer  # numba is optional
 
         return NativeTrainer(settings)
     return PopulationTrainer(settings, kernel, device, size)

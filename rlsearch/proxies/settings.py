@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from rlsearch.settings import Settings, TargetSettings
-from rlsearch.targets import takes_argument
+from rlsearch.common.settings import Settings, TargetSettings
+from rlsearch.common.targets import takes_argument
 
 DEFAULT_SIZES = {
     "mnist1d": (4000, 10_000, 10_000),

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from rlsearch.kernels.base import Activation
-from rlsearch.proxies.data import load_dataset
-from rlsearch.proxies.networks import NETWORKS, PopulationConv1d, PopulationMLP
+from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.networks.conv1d import PopulationConv1d
+from rlsearch.proxies.networks.mlp import PopulationMLP
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, Tag
 
+from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
-from rlsearch.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
 
 _AnyProxy = Annotated[
     Annotated[ProxySettings, Tag(DEFAULT_KIND)] | Annotated[OwnProxySettings, Tag(TARGET_KIND)], BY_TARGET

@@ -7,8 +7,8 @@ import numpy as np
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
-from rlsearch.judging import Judged, RoundReport
-from rlsearch.rewards.protocol import RewardResult
+from rlsearch.judging.judge import Judged, RoundReport
+from rlsearch.rewards.base import RewardResult
 
 
 class Judging(Protocol):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rlsearch.formula import Formula, Grammar
 from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.search.random import random_ids
 from rlsearch.search.settings import EvolutionSettings
 from rlsearch.search.variation import Variation, tournament
-from rlsearch.search.walks import random_ids
 
 
 class EvolutionSearch(SearchMethod):

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from rlsearch.common.settings import Settings
 from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
-from rlsearch.settings import Settings
 
 
 def _is_formula(text: str) -> str:

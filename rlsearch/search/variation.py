@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rlsearch.formula import Formula, Grammar
-from rlsearch.search.walks import random_ids
+from rlsearch.search.random import random_ids
 
 Ids = list[int]
 _ATTEMPTS = 10  # most children are legal at once; a parent that has no legal child in ten is rare

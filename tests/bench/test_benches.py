@@ -19,10 +19,12 @@ from rlsearch.bench.screening import bench_screening, screen_by_autograd
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.data import N_CLASSES, load_dataset
-from rlsearch.proxies.networks import NETWORKS, PopulationLayerNorm, PopulationLinear
+from rlsearch.kernels.latency import Latency, LatencyCosts
+from rlsearch.proxies.data.base import N_CLASSES
+from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.networks.layers import PopulationLayerNorm, PopulationLinear
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.rewards.latency import Latency, LatencyCosts
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
 

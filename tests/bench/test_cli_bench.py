@@ -7,7 +7,7 @@ from rlsearch.bench import screening
 from rlsearch.bench.kernels import FORMULAS
 from rlsearch.bench.report import Limit, Report, Row, Spread
 from rlsearch.cli.bench import print_report
-from rlsearch.config import dump_config
+from rlsearch.runs.config import dump_config
 
 
 @pytest.fixture(autouse=True)

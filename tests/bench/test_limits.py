@@ -13,8 +13,9 @@ from rlsearch.bench.limits import (
     step_products,
 )
 from rlsearch.bench.timing import PROCESS
-from rlsearch.proxies.data import N_CLASSES
-from rlsearch.proxies.networks import NETWORKS, PopulationLinear
+from rlsearch.proxies.data.base import N_CLASSES
+from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.networks.layers import PopulationLinear
 from rlsearch.proxies.settings import ProxySettings
 
 CONV = ProxySettings(network="conv1d", widths=(16, 8))
@@ -90,7 +91,9 @@ def test_without_numba_the_limit_is_torchs(monkeypatch):
 
 @pytest.mark.parametrize("settings", [ProxySettings(), CONV])
 def test_native_products_are_those_of_the_native_trainer(settings):
-    native = pytest.importorskip("rlsearch.proxies.native", reason="numba is not installed", exc_type=ImportError)
+    native = pytest.importorskip(
+        "rlsearch.proxies.trainers.native", reason="numba is not installed", exc_type=ImportError
+    )
     from rlsearch.bench.native_products import native_products
 
     trainer = native.NativeTrainer(settings)

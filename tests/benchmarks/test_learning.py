@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from rlsearch.assembly import make_method
-from rlsearch.config import load_config
-from rlsearch.judging import Judge, RescoringSettings
+from rlsearch.common.seeds import fresh_seed, search_seed
+from rlsearch.judging.archive import Archive
+from rlsearch.judging.judge import Judge
+from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
-from rlsearch.rewards.latency import cached_costs
-from rlsearch.rewards.protocol import Request, Status
-from rlsearch.rewards.proxy import RELU, ProxyReward, fresh_seed, search_seed
-from rlsearch.storage import Archive
+from rlsearch.kernels.latency import cached_costs
+from rlsearch.rewards.accuracy import RELU, ProxyReward
+from rlsearch.rewards.base import Request, Status
+from rlsearch.runs.build import make_method
+from rlsearch.runs.config import load_config
 
 pytestmark = pytest.mark.benchmark
 

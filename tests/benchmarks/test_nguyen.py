@@ -12,12 +12,12 @@ import torch
 from nguyen import PROBLEMS, NguyenReward, language
 
 from rlsearch import Formula
-from rlsearch.config import load_config
+from rlsearch.common.targets import build_target
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
-from rlsearch.judging import Judged, RoundReport
+from rlsearch.judging.judge import Judged, RoundReport
 from rlsearch.rewards import Status
-from rlsearch.targets import build_target
+from rlsearch.runs.config import load_config
 
 EASY = (1, 2, 3, 6, 7, 9)
 SEEDS = range(3)

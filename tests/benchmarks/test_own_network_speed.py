@@ -11,12 +11,12 @@ import torch
 from torch.nn import functional
 
 from rlsearch import Formula
+from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.kernels import default_kernel
 from rlsearch.proxies.base import Member
-from rlsearch.proxies.own import SharedActivation, build_network
-from rlsearch.proxies.own_training import OwnTrainer
+from rlsearch.proxies.own.factories import SharedActivation, build_network
+from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.settings import OwnProxySettings
-from rlsearch.threads import no_denormals, one_thread
 
 pytestmark = pytest.mark.benchmark
 

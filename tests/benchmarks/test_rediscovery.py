@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rlsearch import Formula, train
-from rlsearch.config import load_config
-from rlsearch.results import read_judge
-from rlsearch.rewards.protocol import Status
+from rlsearch.rewards.base import Status
+from rlsearch.runs.config import load_config
+from rlsearch.runs.read import read_judge
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SEEDS = range(5)

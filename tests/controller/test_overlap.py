@@ -7,7 +7,7 @@ from helpers import make_judge
 from test_ppo import GRAMMAR, count_tanh, equal, make, parameters
 
 from rlsearch.formula import Formula
-from rlsearch.rewards.protocol import RewardResult
+from rlsearch.rewards.base import RewardResult
 
 torch.set_num_threads(1)
 

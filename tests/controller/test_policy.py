@@ -8,7 +8,7 @@ from rlsearch.controller.model import make_ppo
 from rlsearch.controller.policy import MaskedPolicy
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Grammar, Vocabulary
-from rlsearch.rewards.protocol import RewardResult
+from rlsearch.rewards.base import RewardResult
 from rlsearch_envs.lockstep import LockstepVecEnv
 
 torch.set_num_threads(1)

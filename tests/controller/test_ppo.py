@@ -9,9 +9,9 @@ from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar, Vocabulary
-from rlsearch.rewards.protocol import RewardResult, Status
+from rlsearch.rewards.base import RewardResult, Status
+from rlsearch.search.random import random_ids
 from rlsearch.search.variation import Variation
-from rlsearch.search.walks import random_ids
 from rlsearch_envs import CurveReward
 from rlsearch_envs.lockstep import LockstepVecEnv
 

@@ -9,7 +9,7 @@ from rlsearch.controller import ppo as module
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar, Vocabulary
-from rlsearch.rewards.protocol import RewardResult, Status
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.variation import Variation
 from rlsearch_envs import CurveReward
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 from rlsearch.errors import ConfigError, RewardError, RlsearchError
 from rlsearch.formula import Formula, Grammar, Vocabulary
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.rewards.protocol import RewardResult, Status
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch_envs import ActivationEnv, CurveReward
 
 ID = "rlsearch_envs:rlsearch/Activation-v0"
@@ -87,7 +87,7 @@ def test_make_in_a_fresh_interpreter_is_light():
     (expected,) = CurveReward()([Formula.parse(formula)])
     assert float(reward) == expected.value
     assert "gymnasium" in output[1].split()
-    assert not {"torch", "stable_baselines3", "rlsearch.config"} & set(output[1].split())
+    assert not {"torch", "stable_baselines3", "rlsearch.runs.config"} & set(output[1].split())
 
 
 def test_importing_the_package_is_light():
@@ -275,7 +275,7 @@ def test_render_rgb_array():
 def test_any_formula_can_be_drawn(text):
     from matplotlib.figure import Figure
 
-    from rlsearch_envs.drawing import plot_curve
+    from rlsearch.formula.drawing import plot_curve
 
     axes = Figure().add_subplot()
     plot_curve(axes, Formula.parse(text), label="a")

@@ -14,7 +14,7 @@ from rlsearch.controller.model import make_ppo
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import RewardError
 from rlsearch.formula import Formula, FormulaBuilder, Grammar, Vocabulary
-from rlsearch.rewards.protocol import RewardResult, Status
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch_envs import ActivationEnv, CurveReward
 from rlsearch_envs.lockstep import LockstepVecEnv
 

@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from rlsearch.config import Config
 from rlsearch.errors import ConfigError
 from rlsearch.kernels import choice, default_kernel, kernel_named
+from rlsearch.runs.config import Config
 
 
 @pytest.fixture
@@ -56,5 +56,5 @@ def test_unknown_names_are_refused():
 
 
 def test_compilers_are_imported_where_they_are_used():
-    code = "import sys, rlsearch.kernels, rlsearch.training; assert not {'numba', 'triton'} & set(sys.modules)"
+    code = "import sys, rlsearch.kernels, rlsearch.runs.train; assert not {'numba', 'triton'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

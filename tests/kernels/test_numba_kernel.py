@@ -369,7 +369,7 @@ def test_pickles_and_rebuilds():
 
 def test_another_process_imports_numba_late_and_loads_what_this_one_compiled():
     code = (
-        "import sys, time, rlsearch.kernels, rlsearch.proxies.population\n"
+        "import sys, time, rlsearch.kernels, rlsearch.proxies.trainers.population\n"
         "assert 'numba' not in sys.modules\n"
         "started = time.process_time()\n"
         "rlsearch.kernels.kernel_named('numba', 'cpu')\n"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from mnist1d.data import get_dataset_args, make_dataset
 
-from rlsearch.cache import cache_folder
+from rlsearch.common.cache import cache_folder
 from rlsearch.proxies import data
-from rlsearch.proxies.data import load_dataset
+from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.settings import ProxySettings
 
 torch.set_num_threads(1)

@@ -7,7 +7,10 @@ from torch.nn import functional
 
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.networks import NETWORKS, PopulationConv1d, PopulationLinear, PopulationMLP
+from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.networks.conv1d import PopulationConv1d
+from rlsearch.proxies.networks.layers import PopulationLinear
+from rlsearch.proxies.networks.mlp import PopulationMLP
 from rlsearch.proxies.settings import ProxySettings
 
 torch.set_num_threads(1)

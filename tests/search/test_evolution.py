@@ -4,12 +4,12 @@ from helpers import make_judge
 
 from rlsearch.formula import Formula, Grammar, Vocabulary
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.rewards.protocol import RewardResult, Status
+from rlsearch.judging.archive import Archive
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.evolution import EvolutionSearch
+from rlsearch.search.random import RandomSearch, random_ids
 from rlsearch.search.settings import EvolutionSettings
 from rlsearch.search.variation import Variation
-from rlsearch.search.walks import RandomSearch, random_ids
-from rlsearch.storage import Archive
 from rlsearch_envs import CurveReward
 
 GRAMMAR = Grammar(Vocabulary(("add", "mul", "sin", "tanh", "neg"), ("x",), (1.0,)), 1, 10)

@@ -13,8 +13,9 @@ from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar, Vocabulary
 from rlsearch.formula.formula import fingerprint_grid, fingerprint_of
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.rewards.protocol import RewardResult
-from rlsearch.search.exhaustive import Enumeration, ExhaustiveSearch
+from rlsearch.rewards.base import RewardResult
+from rlsearch.search.enumeration import Enumeration
+from rlsearch.search.exhaustive import ExhaustiveSearch
 from rlsearch.search.settings import ExhaustiveSettings
 
 # Vocabularies in which no function is split by rounding, up to the lengths below; sin, exp, log and sub split one.

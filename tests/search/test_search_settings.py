@@ -1,7 +1,7 @@
 import pytest
 
-from rlsearch.config import Config
 from rlsearch.errors import ConfigError
+from rlsearch.runs.config import Config
 
 
 def test_the_defaults():

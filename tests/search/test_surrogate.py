@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from rlsearch.formula import Formula, Grammar, Vocabulary
-from rlsearch.judging import Judged
-from rlsearch.rewards.protocol import RewardResult
+from rlsearch.judging.judge import Judged
+from rlsearch.rewards.base import RewardResult
+from rlsearch.search.random import random_ids
 from rlsearch.search.surrogate import Surrogate, rank_correlation
-from rlsearch.search.walks import random_ids
 
 GRAMMAR = Grammar(Vocabulary(("add", "mul", "sub", "tanh", "sigmoid", "sin", "relu"), ("x",), (1.0,)), 3, 10)
 SILU = Formula.parse("silu(x)")

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from strategies import FIXED
 
 from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.search.random import random_ids
 from rlsearch.search.variation import Variation, tournament
-from rlsearch.search.walks import random_ids
 
 # ids: neg 1, sin 2, add 3, x 4, 1.0 5
 TINY = Vocabulary(("neg", "sin", "add"), ("x",), (1.0,))

@@ -1,0 +1,1 @@
+"""Data sets without a download: generated or bundled, one file each."""

@@ -1,0 +1,195 @@
+"""A user's own network and data: found by their import paths, called, and checked."""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rlsearch.common.settings import TargetSettings
+from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
+from rlsearch.errors import ConfigError, RlsearchError
+from rlsearch.proxies.data.base import Dataset, Part
+from rlsearch.proxies.settings import OwnProxySettings
+
+_PARTS = ("training", "validation", "test")
+
+
+class SharedActivation(nn.Module):
+    """The activation that a factory is handed: elementwise, without parameters, the same in every place and copy.
+
+    Attributes:
+        compute: What it does, set anew for every member or population.
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.compute = compute
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the values, of the shape of ``x``."""
+        return self.compute(x)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+@contextmanager
+def random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
+    """Draws all global random numbers from ``seed`` meanwhile, and gives the caller's back."""
+    states = random.getstate(), np.random.get_state()
+    gpus = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
+            for gpu in gpus:
+                with torch.cuda.device(gpu):
+                    torch.cuda.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+def source_digest(settings: OwnProxySettings) -> str:
+    """Returns a digest of the modules in which the factories are named and defined; not of what these import.
+
+    Raises:
+        ConfigError: If a factory or its source is not found, or is another than when the run began.
+    """
+    text = "\0".join(source_of(target) for target in (settings.target, settings.data.target))
+    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    if settings.source not in (None, digest):
+        raise ConfigError(
+            f"the source of {settings.target} or {settings.data.target} was edited since its digest "
+            f"{settings.source} was taken, and is {digest} now: scores would not be comparable; begin a new run"
+        )
+    return digest
+
+
+def build_network(settings: OwnProxySettings, seed: int, activation: SharedActivation) -> nn.Module:
+    """Returns the network with its initial weights from ``seed``, on the CPU.
+
+    Raises:
+        ConfigError: If the factory cannot be found, raises, or makes something else.
+    """
+    build = find_target(settings.target)
+    try:
+        with random_numbers_of(seed, torch.device("cpu")):
+            network = build(activation, **settings.arguments)
+    except RlsearchError:
+        raise
+    except Exception as error:  # whatever a user's factory raises
+        called = f"{settings.target} called with the activation and {settings.arguments}"
+        raise ConfigError(f"{called} raised {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"{settings.target} made a {type(network).__name__}; expected a torch.nn.Module")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigError(f"the network of {settings.target} has no parameters to train")
+    return network.train()
+
+
+def check_network(settings: OwnProxySettings) -> None:
+    """Runs the network once on its data, on the CPU, where errors are plain.
+
+    Raises:
+        ConfigError: If anything about it or its data is wrong.
+    """
+    data = load_own_dataset(settings)
+    calls = []
+
+    def counting(x: Tensor) -> Tensor:
+        calls.append(x.shape)
+        return functional.silu(x)
+
+    network = build_network(settings, 0, SharedActivation(counting))
+    labels = data.train.labels[: settings.batch_size]
+    try:
+        with random_numbers_of(0, torch.device("cpu")):
+            logits = network(data.train.inputs[: settings.batch_size])
+    except Exception as error:  # whatever a user's network raises
+        raise ConfigError(f"the network of {settings.target} raised {type(error).__name__}: {error}") from error
+    if not isinstance(logits, Tensor) or logits.dtype != torch.float32 or logits.shape[:-1] != labels.shape:
+        got = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        expected = f"torch.float32 {[*labels.shape, 'classes']}"
+        raise ConfigError(f"the network of {settings.target} returned {got}; expected logits {expected}")
+    highest = max(int(part.labels.max()) for part in (data.train, data.validation, data.test))
+    if highest >= logits.shape[-1]:
+        raise ConfigError(
+            f"the network of {settings.target} has {logits.shape[-1]} classes; the highest label is {highest}"
+        )
+    if not calls:
+        raise ConfigError(f"the network of {settings.target} does not use the activation that it was given")
+
+
+def load_own_dataset(settings: OwnProxySettings) -> Dataset:
+    """Returns the data that the user's factory makes, on the CPU; once per process.
+
+    Raises:
+        ConfigError: If the factory cannot be found, raises, or makes something else.
+    """
+    seed = settings.data_seed if takes_argument(settings.data.target, "seed") else None
+    dataset = _load(settings.data.model_dump_json(), seed)
+    examples = len(dataset.train.labels)
+    if settings.batch_size > examples:
+        raise ConfigError(f"batch_size {settings.batch_size} is larger than the training part of {examples}")
+    return dataset
+
+
+@lru_cache(maxsize=8)
+def _load(data: str, seed: int | None) -> Dataset:
+    settings = TargetSettings.model_validate_json(data)
+    arguments = settings.model_dump()
+    if seed is not None:
+        if "seed" in arguments:
+            raise ConfigError(f"the seed of {settings.target} is data_seed; expected no 'seed' beside the target")
+        arguments["seed"] = seed
+    with random_numbers_of(seed or 0, torch.device("cpu")):
+        made = build_target(arguments)
+    if not isinstance(made, tuple | list) or len(made) != len(_PARTS):
+        count = f" of {len(made)}" if isinstance(made, tuple | list) else ""
+        raise ConfigError(
+            f"{settings.target} made a {type(made).__name__}{count}; expected (training, validation, test), each "
+            "(inputs, labels)"
+        )
+    parts = [_part(pair, f"the {name} part of {settings.target}") for name, pair in zip(_PARTS, made, strict=True)]
+    for name, part in zip(_PARTS[1:], parts[1:], strict=True):
+        for what in ("inputs", "labels"):
+            own, first = getattr(part, what), getattr(parts[0], what)
+            if own.shape[1:] != first.shape[1:] or own.dtype != first.dtype:
+                raise ConfigError(
+                    f"{what} of the {name} part of {settings.target} are {own.dtype} {list(own.shape)}, and of the "
+                    f"training part {first.dtype} {list(first.shape)}; expected them to differ in length alone"
+                )
+    return Dataset(*parts)
+
+
+def _part(pair: Any, name: str) -> Part:
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(t, Tensor) for t in pair):
+        kinds = ", ".join(type(t).__name__ for t in pair) if isinstance(pair, tuple | list) else type(pair).__name__
+        raise ConfigError(f"{name} is ({kinds}); expected a pair of tensors (inputs, labels)")
+    inputs, labels = (tensor.detach().cpu() for tensor in pair)
+    if inputs.dtype != torch.float32 and (inputs.is_floating_point() or inputs.is_complex()):
+        raise ConfigError(f"inputs of {name} are {inputs.dtype}; expected torch.float32 or integers")
+    if labels.dtype != torch.int64:
+        raise ConfigError(f"labels of {name} are {labels.dtype}; expected torch.int64")
+    if inputs.dim() < 1 or labels.dim() not in (1, 2) or len(inputs) != len(labels):
+        shapes = f"inputs {list(inputs.shape)} and labels {list(labels.shape)}"
+        raise ConfigError(
+            f"{name} has {shapes}; expected labels [examples] or [examples, positions], and as many inputs"
+        )
+    if not inputs.numel() or not labels.numel():
+        raise ConfigError(f"{name} is empty")
+    if inputs.is_floating_point() and not inputs.isfinite().all():
+        raise ConfigError(f"inputs of {name} are not all finite")
+    if labels.min() < 0:
+        raise ConfigError(f"the lowest label of {name} is {int(labels.min())}; expected labels from 0 on")
+    return Part(inputs.contiguous(), labels.contiguous())

@@ -1,0 +1,239 @@
+"""Trains a user's own network with the members of a population: as one network by vmap, or one after the other."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional
+
+from rlsearch.common.threads import no_denormals, one_thread
+from rlsearch.errors import RewardError, RlsearchError
+from rlsearch.formula import Formula
+from rlsearch.kernels import Kernel
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.own.factories import (
+    SharedActivation,
+    build_network,
+    load_own_dataset,
+    random_numbers_of,
+    source_digest,
+)
+from rlsearch.proxies.settings import OwnProxySettings
+from rlsearch.proxies.starts import batches
+from rlsearch.proxies.trainers.population import accuracies, count_right, current_device, make_optimiser
+
+_PADDING = Formula.parse("relu(x)")
+
+
+class Networks(Protocol):
+    """K networks, each with its own weights, buffers and activation.
+
+    Attributes:
+        parameters: By name, of shape ``[K, ...]`` or, for one network, as they are.
+    """
+
+    parameters: dict[str, Any]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Maps ``[K, batch, ...]`` to logits ``[K, batch, ..., classes]``."""
+        ...
+
+    def evaluate(self) -> None:
+        """Ends training: dropout stops, and normalisation takes what it has gathered."""
+        ...
+
+
+class Alone:
+    """One network as it is; K is 1."""
+
+    def __init__(self, settings: OwnProxySettings, member: Member, kernel: Kernel, device: torch.device) -> None:
+        compute = kernel.population([member.formula])
+        activation = SharedActivation(lambda x: compute(x.unsqueeze(0)).squeeze(0))
+        self._network = build_network(settings, member.seed, activation).to(device)
+        self.parameters: dict[str, Any] = dict(self._network.named_parameters())
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """As they are now; a network may put others in their place."""
+        return dict(self._network.named_buffers())
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Maps ``[1, batch, ...]`` to logits ``[1, batch, ..., classes]``."""
+        logits: Tensor = self._network(inputs.squeeze(0)).unsqueeze(0)
+        return logits
+
+    def evaluate(self) -> None:
+        """Ends training."""
+        self._network.eval()
+
+
+class Together:
+    """K networks as one, by ``torch.func.vmap``; all their activations are one call of the kernel."""
+
+    def __init__(
+        self, settings: OwnProxySettings, members: Sequence[Member], kernel: Kernel, device: torch.device
+    ) -> None:
+        population = kernel.population([member.formula for member in members])
+        activation = SharedActivation(lambda x: _AllMembers.apply(x, population))  # type: ignore[no-untyped-call]
+        drawn = {seed: build_network(settings, seed, activation) for seed in {member.seed for member in members}}
+        self._network = drawn[members[0].seed]
+        parameters, buffers = stack_module_state([drawn[member.seed] for member in members])
+        self.parameters: dict[str, Any] = {
+            name: stacked.detach().to(device).requires_grad_(stacked.requires_grad)
+            for name, stacked in parameters.items()
+        }
+        self.buffers = {name: stacked.to(device) for name, stacked in buffers.items()}
+        self._network.to(device)  # what is neither parameter nor buffer, if it knows its device
+        # "same": members of one seed draw what each would draw alone.
+        self._forward = vmap(self._member, randomness="same")
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Maps ``[K, batch, ...]`` to logits ``[K, batch, ..., classes]``."""
+        logits: Tensor = self._forward(self.parameters, self.buffers, inputs)
+        return logits
+
+    def evaluate(self) -> None:
+        """Ends training."""
+        self._network.eval()
+
+    def _member(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
+        return functional_call(self._network, (parameters, buffers), (inputs,))
+
+
+class _AllMembers(torch.autograd.Function):
+    """Calls a population's activation from within vmap, where a tensor stands for one member's part of it."""
+
+    @staticmethod
+    def forward(x: Tensor, population: Callable[[Tensor], Tensor]) -> Tensor:
+        raise NotImplementedError("the activation of something that is the same for all members")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: Tensor, population: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
+        return population(x.movedim(in_dims[0], 0)), 0
+
+
+class OwnTrainer:
+    """Trains a user's own network; a :class:`~rlsearch.proxies.base.Trainer`.
+
+    Dropout and whatever else draws from torch's global random numbers does so from a member's seed: where a network
+    draws while it is trained, members of different seeds are not trained together.
+
+    Args:
+        settings: The proxy, with ``batched`` decided.
+        kernel: Computes the activations.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        size: K, if they are trained together. A population with fewer members is filled up, so that their bits do not
+            depend on how many they are.
+
+    Raises:
+        ConfigError: If the factories are wrong, or were edited since the run began.
+    """
+
+    def __init__(self, settings: OwnProxySettings, kernel: Kernel, device: str, size: int) -> None:
+        source_digest(settings)
+        self.settings = settings
+        self.size = size
+        self._kernel = kernel
+        self.device = torch.device(device)
+        self._data = load_own_dataset(settings).to(device)
+
+    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+        """Trains members together or one after the other.
+
+        Raises:
+            RewardError: If the network raises.
+        """
+        with one_thread(), no_denormals(), current_device(self.device):
+            try:
+                return self._train(members, part)
+            except (RlsearchError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # whatever a user's network raises
+                message = f"training {self.settings.target} raised {type(error).__name__}: {error}"
+                raise RewardError(message) from error
+
+    def _train(self, members: Sequence[Member], part: str) -> list[float | None]:
+        if self.settings.batched is not True:
+            return [self._scores([member], self.alone(member), part)[0] for member in members]
+        scores: dict[int, float | None] = {}
+        for places in self._groups(members):
+            group = [members[i] for i in places]
+            padded = [*group, *[Member(_PADDING, group[0].seed)] * (self.size - len(group))]
+            found = self._scores(padded, self.together(padded), part)
+            scores |= dict(zip(places, found, strict=False))
+        return [scores[i] for i in range(len(members))]
+
+    def alone(self, member: Member) -> Alone:
+        """Returns the untrained network of a member."""
+        return Alone(self.settings, member, self._kernel, self.device)
+
+    def together(self, members: Sequence[Member]) -> Together:
+        """Returns the untrained networks of a population as one."""
+        return Together(self.settings, members, self._kernel, self.device)
+
+    def orders(self, members: Sequence[Member]) -> Tensor:
+        """Returns the rows of every batch of every member, shape ``[steps, K, batch]``."""
+        examples = len(self._data.train.labels)
+        of_seed = {s: batches(self.settings, s, examples) for s in {member.seed for member in members}}
+        return torch.stack([of_seed[member.seed] for member in members], dim=1).to(self.device)
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        """Returns training examples, shape ``[K, batch, ...]`` for ``rows`` of shape ``[K, batch]``."""
+        return self._data.train.inputs[rows]
+
+    def backward(self, networks: Networks, rows: Tensor) -> Tensor:
+        """Computes every member's gradient of its mean loss on its ``rows``, shape ``[K, batch]``; returns logits."""
+        labels = self._data.train.labels[rows]
+        logits = networks(self.inputs(rows))
+        # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
+        loss = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+        (loss / labels[0].numel()).backward()  # type: ignore[no-untyped-call]
+        return logits
+
+    def step(self, networks: Networks, optimiser: torch.optim.Optimizer, rows: Tensor) -> None:
+        """Trains every member on its ``rows``, shape ``[K, batch]``."""
+        self.backward(networks, rows)
+        optimiser.step()
+        optimiser.zero_grad()
+
+    def optimiser(self, networks: Networks) -> torch.optim.Optimizer:
+        """Returns the optimiser of all members."""
+        trained: Iterable[Any] = (p for p in networks.parameters.values() if p.requires_grad)
+        return make_optimiser(self.settings, trained, self.device)
+
+    def _scores(self, members: Sequence[Member], networks: Networks, part: str) -> list[float | None]:
+        """Trains and scores; of members that draw random numbers meanwhile, all have the same seed."""
+        optimiser = self.optimiser(networks)
+        with random_numbers_of(members[0].seed ^ 0xD20, self.device):  # not those that the weights were drawn from
+            for rows in self.orders(members):
+                self.step(networks, optimiser, rows)
+        networks.evaluate()
+        scored = getattr(self._data, part)
+        return accuracies(count_right(networks, scored, len(members), self.settings.batch_size), scored)
+
+    def _groups(self, members: Sequence[Member]) -> list[list[int]]:
+        """Returns the places of those members that are trained together."""
+        by_seed: dict[int, list[int]] = {}
+        for i, member in enumerate(members):
+            by_seed.setdefault(member.seed, []).append(i)
+        if len(by_seed) == 1 or not self._draws_random_numbers():
+            return [list(range(len(members)))]
+        return list(by_seed.values())
+
+    def _draws_random_numbers(self) -> bool:
+        """Returns whether the network draws random numbers while it is trained."""
+        network = self.alone(Member(_PADDING, 0))
+        states = []
+        with random_numbers_of(0, self.device), torch.no_grad():
+            for _ in range(2):
+                states.append(torch.default_generator.get_state())
+                if self.device.type == "cuda":
+                    states[-1] = torch.cat([states[-1], torch.cuda.get_rng_state(self.device)])
+                network(self._data.train.inputs[: self.settings.batch_size].unsqueeze(0))
+        return not torch.equal(*states)

@@ -1,0 +1,173 @@
+"""The native trainer, for CPUs: one member at a time, its whole training in one compiled function.
+
+The weights, activations and optimiser state of one network stay in the second-level cache, and nothing stands between
+the products: no autograd, and no call from Python. ``native_step.py`` is what is compiled.
+"""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numba.extending import get_cython_function_address
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from rlsearch.common.threads import no_denormals
+from rlsearch.formula import Formula
+from rlsearch.kernels import TorchKernel, numba_functions
+from rlsearch.kernels.base import checked_programs
+from rlsearch.kernels.numba_kernel import packed
+from rlsearch.kernels.numba_source import interpreter_source, load_compiled
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.data.base import N_CLASSES, Part
+from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.networks.conv1d import PopulationConv1d
+from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.starts import batches, initial_networks
+from rlsearch.proxies.trainers import native_product
+
+Reals = NDArray[np.float32]
+
+_UNUSED = TorchKernel().population([Formula.parse("relu(x)")])  # of networks that are made for their weights alone
+
+_SCORED_ROWS = 128  # examples at once, or as many as a batch has; their activations stay in cache
+
+
+class NativeTrainer:
+    """Trains members one after the other with numba's interpreter of formulas and scipy's BLAS.
+
+    It differs from the population trainer by the rounding of float32 sums. A member's bits depend on its formula and
+    seed and on nothing else.
+
+    Args:
+        settings: The proxy.
+    """
+
+    def __init__(self, settings: ProxySettings) -> None:
+        self.settings = settings
+        self._compiled = load_trainer()
+        self._sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+        self._libraries = ThreadpoolController()  # finds scipy's BLAS, which the line before has loaded
+        self._data = load_dataset(settings)
+        self._rows = max(settings.batch_size, _SCORED_ROWS)
+        n_features = self._data.train.inputs.shape[1]
+        self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, settings, n_features, self._rows)
+        self._state = tuple(_aligned(n_weights) for _ in range(4))
+        sizes = (n_kept, n_flowing, n_flowing, N_CLASSES * self._rows)
+        self._buffers = tuple(_aligned(size) for size in sizes)
+
+    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+        """Trains members; see :class:`~rlsearch.proxies.base.Trainer`."""
+        programs = checked_programs([member.formula for member in members], ("x",))
+        starts = {member.seed: self._start(member.seed) for member in members}
+        with self._libraries.limit(limits=1, user_api="blas"), no_denormals():
+            return [
+                self._train(packed([program]), *starts[member.seed], getattr(self._data, part))
+                for program, member in zip(programs, members, strict=True)
+            ]
+
+    def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> float | None:
+        """Trains one member from its initial weights, and returns its accuracy, or None."""
+        self._state[0][:] = weights
+        for state in self._state[1:]:
+            state.fill(0)
+        right: int = self._compiled.train(
+            self._sgemm,
+            program,
+            self._plan,
+            self._state,
+            self._buffers,
+            _arrays(self._data.train),
+            orders,
+            (self.settings.optimiser == "adam", self.settings.learning_rate),
+            _arrays(part),
+            self._rows,
+        )
+        return right / len(part.labels) if right >= 0 else None
+
+    def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
+        """Returns what a seed decides: the weights in the order of the plan, and the rows of every batch."""
+        network = initial_networks(self.settings, [seed], _UNUSED)
+        pieces = []
+        for layer, taps in zip(network.layers, self._plan[:, self._compiled.TAPS], strict=False):
+            weights, bias = layer.parameters()
+            by_channel = weights.reshape(-1, int(taps), weights.shape[-1])
+            pieces += [by_channel.transpose(0, 1), bias]
+        pieces += [weights[..., :N_CLASSES] for weights in network.head.parameters()]
+        pieces += [weights for norm in network.norms for weights in norm.parameters()]
+        start: Reals = torch.cat([piece.detach().flatten() for piece in pieces]).numpy()
+        return start, batches(self.settings, seed, len(self._data.train.labels)).numpy()
+
+
+def load_trainer() -> ModuleType:
+    """Returns the compiled functions of ``native_step.py``: the first process on a machine compiles them."""
+    text = Path(__file__).with_name("native_step.py").read_text(encoding="utf-8")
+
+    def source(cached: bool) -> str:
+        return text if cached else text.replace("cache=True", "cache=False")
+
+    called = inspect.getsource(numba_functions) + inspect.getsource(native_product)
+    return load_compiled("trainer", source, interpreter_source() + called)
+
+
+def _plan(
+    compiled: ModuleType, settings: ProxySettings, n_features: int, rows: int
+) -> tuple[NDArray[np.int64], int, int, int]:
+    """Returns where everything lies: the plan, and the sizes of the weights, of what is kept and of what flows."""
+    convolving = settings.network == "conv1d"
+    channels, positions = (1, n_features) if convolving else (n_features, 1)
+    plan = np.zeros((len(settings.widths) + 1, compiled.N_FIELDS), np.int64)
+    normalised = settings.normalisation == "layer"
+    weights = kept = flowing = 0
+
+    def keep(count: int) -> int:
+        nonlocal kept
+        kept += _up(count * rows)
+        return kept - _up(count * rows)
+
+    for i, width in enumerate((*settings.widths, N_CLASSES)):
+        convolution = convolving and i < len(settings.widths)
+        taps, pads = (PopulationConv1d.kernel_size, 2) if convolution else (1, 0)
+        positions_in, positions = positions, positions // 2 if convolution else 1
+        fields = {
+            "TAPS": taps,
+            "CHANNELS": channels,
+            "OUTPUTS": width,
+            "POSITIONS_IN": positions_in,
+            "POSITIONS": positions,
+            "WEIGHTS": weights,
+            "NORM": -1,
+            "INPUT": keep((positions_in + pads) * channels),
+            "SLOPE": keep(positions * width),
+            "HAT": keep(positions * width if normalised else 0),
+            "RATE": keep(positions if normalised else 0),
+        }
+        for name, value in fields.items():
+            plan[i, getattr(compiled, name)] = value
+        weights += (taps * channels + 1) * width
+        flowing = max(flowing, (positions_in + pads) * channels * rows)
+        channels = width
+    if normalised:
+        for layer in plan[:-1]:
+            layer[compiled.NORM] = weights
+            weights += 2 * layer[compiled.OUTPUTS]
+    return plan, weights, kept, flowing
+
+
+def _arrays(part: Part) -> tuple[Reals, NDArray[np.int64]]:
+    return part.inputs.numpy(), part.labels.numpy()
+
+
+def _up(count: int) -> int:
+    return -(-count // 16) * 16  # 64 bytes
+
+
+def _aligned(count: int) -> Reals:
+    """Returns zeros from a 64-byte boundary on: where a buffer lies must not decide how it is summed up."""
+    room = np.zeros(count + 16, np.float32)
+    start = -room.ctypes.data % 64 // 4
+    return room[start : start + count]

@@ -1,0 +1,216 @@
+"""The population trainer: K candidates, each with its own formula and seed, trained as one batched network."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rlsearch.common.threads import no_denormals, one_thread
+from rlsearch.errors import FormulaError
+from rlsearch.formula import Formula
+from rlsearch.kernels import Kernel
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.data.base import Part
+from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.networks.conv1d import PopulationConv1d
+from rlsearch.proxies.networks.mlp import PopulationMLP
+from rlsearch.proxies.settings import ProxySettings, TrainingSettings
+from rlsearch.proxies.starts import batches, initial_networks
+
+_T = TypeVar("_T")
+
+_PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
+_SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
+_MOST_STEPS = 64  # in one CUDA graph, whose nodes take memory and time to make
+_MOST_MEMBERS = 2048  # on a GPU; more fill no multiprocessor that these leave idle
+
+
+class PopulationTrainer:
+    """Trains K members at once, in buffers that are made once.
+
+    Programs, weights, optimiser state and the order of the examples are written into the buffers of the population
+    before. So two CUDA graphs, one of some dozens of steps and one of scoring, captured at the first population, serve
+    all of them: between the copies to the device and the scores the host has a handful of calls to make.
+
+    Args:
+        settings: The proxy.
+        kernel: Computes the activations.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        size: K. A population with fewer members is filled up, so that their bits do not depend on how many they are.
+    """
+
+    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, size: int) -> None:
+        self.settings = settings
+        self.size = size
+        self._device = torch.device(device)
+        self._data = load_dataset(settings).to(device)
+        self._kernel = kernel
+        self._activation = kernel.population([_PADDING] * size)
+        self._network = self._initial([0])
+        for parameter in self._network.parameters():
+            parameter.data = parameter.data.expand(size, *parameter.shape[1:]).to(self._device).contiguous()
+        self._optimiser = make_optimiser(settings, self._network.parameters(), self._device)
+        steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
+        self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
+        self._stretch = max(n for n in range(1, _MOST_STEPS + 1) if steps % n == 0)  # steps of one graph
+        self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
+        self._replays: dict[str, Callable[[], object]] = {}
+
+    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+        """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
+        wanted = len(members)
+        members = [*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))]
+        with one_thread(), no_denormals(), current_device(self._device):
+            self._load_formulas([member.formula for member in members])
+            stretch = self._ready("stretch", self._take_steps, self._first_steps)
+            scoring = self._ready(part, lambda: count_right(self._network, getattr(self._data, part), self.size))
+            self._load_start([member.seed for member in members])
+            for _ in range(len(self._orders) // self._stretch):
+                stretch()
+            return accuracies(scoring(), getattr(self._data, part))[:wanted]
+
+    def _load_formulas(self, formulas: Sequence[Formula]) -> None:
+        try:
+            self._activation.load(formulas)
+        except FormulaError:  # longer than what this activation has room for, or wrong, which the next line says too
+            self._activation = self._network.activation = self._kernel.population(formulas)
+            self._replays.clear()
+
+    def _load_start(self, seeds_of_members: Sequence[int]) -> None:
+        """Writes weights and orders into the buffers. Members of one seed start alike, so each seed is drawn once."""
+        seeds = {seed: i for i, seed in enumerate(dict.fromkeys(seeds_of_members))}
+        of_member = torch.tensor([seeds[seed] for seed in seeds_of_members], device=self._device)
+        orders = torch.stack([batches(self.settings, seed, len(self._data.train.labels)) for seed in seeds], dim=1).to(
+            self._device
+        )
+        self._orders.copy_(orders[:, of_member])
+        with torch.no_grad():
+            for weights, drawn in zip(self._network.parameters(), self._initial(list(seeds)).parameters(), strict=True):
+                weights.copy_(drawn.to(self._device)[of_member])
+        for state in self._optimiser.state.values():
+            for value in state.values():
+                value.zero_()
+        self._at.zero_()
+
+    def _initial(self, seeds: Sequence[int]) -> PopulationMLP | PopulationConv1d:
+        return initial_networks(self.settings, seeds, self._activation)
+
+    def _step(self) -> None:
+        """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
+        train = self._data.train
+        rows = self._orders.index_select(0, self._at)[0]  # [K, batch]
+        logits = self._network(functional.embedding(rows, train.inputs))
+        # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
+        loss = functional.cross_entropy(logits.transpose(1, 2), train.labels[rows], reduction="sum")
+        self._optimiser.zero_grad()
+        (loss / self.settings.batch_size).backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._at += 1
+
+    def _first_steps(self) -> None:
+        for _ in range(3):
+            self._at.zero_()
+            self._step()
+
+    def _take_steps(self) -> None:
+        for _ in range(self._stretch):
+            self._step()
+
+    def _ready(
+        self, name: str, work: Callable[[], _T], warm_up: Callable[[], object] | None = None
+    ) -> Callable[[], _T]:
+        """Returns ``work``, on a GPU as a CUDA graph, which is captured once.
+
+        Args:
+            name: Of the graph.
+            work: Returns the same tensors, written anew, from every replay.
+            warm_up: A piece of the work that is done before capture, which may leave weights as they should not be.
+        """
+        if self._device.type != "cuda" or not self._kernel.programs_are_data:
+            return work
+        if name not in self._replays:
+            self._replays[name] = self._captured(work, warm_up or work)
+        return self._replays[name]  # type: ignore[return-value]
+
+    def _captured(self, work: Callable[[], _T], warm_up: Callable[[], object]) -> Callable[[], _T]:
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # capture wants a warm-up beside the default stream
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            warm_up()
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):  # one of its own: graphs of a stream share the products' workspace
+            results = work()
+
+        def replay() -> _T:
+            graph.replay()
+            return results
+
+        return replay
+
+
+def most_members(settings: ProxySettings, device: str) -> int:
+    """Returns how many members a GPU's free memory holds by a rough count, a power of two from 16 on."""
+    free = int(torch.cuda.mem_get_info(device)[0])
+    sequence = 20 if settings.network == "conv1d" else 1  # positions in the first layer; later ones have fewer
+    rows = max(settings.batch_size, _SCORED_ROWS) * sequence
+    layer = 4 * max(settings.widths) if settings.network == "conv1d" else max(settings.widths)
+    numbers = 8 * rows * layer * len(settings.widths)  # windows, sums, activations, slopes and their gradients
+    steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
+    needed = 4 * numbers + 8 * steps * settings.batch_size
+    fitting = max(16, free // 2 // needed)
+    return min(_MOST_MEMBERS, 1 << (fitting.bit_length() - 1))
+
+
+def make_optimiser(
+    settings: TrainingSettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
+) -> torch.optim.Optimizer:
+    """Returns the optimiser of stacked or single parameters; it treats each number by itself."""
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9, fused=True)
+    return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True, capturable=device.type == "cuda")
+
+
+@torch.no_grad()
+def count_right(
+    network: Callable[[Tensor], Tensor], part: Part, members: int, rows: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Returns how many labels each member gets right, and whether all its logits are finite; nothing is read back.
+
+    Args:
+        network: Maps inputs ``[members, rows, ...]`` to logits, whose last axis are the classes.
+        part: What is scored.
+        members: How many.
+        rows: Examples per forward pass.
+
+    Returns:
+        Float and bool of shape ``[members]``.
+    """
+    rows = rows or _SCORED_ROWS
+    right = torch.zeros(members, device=part.labels.device)
+    finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
+    for start in range(0, len(part.labels), rows):
+        inputs, labels = (t[start : start + rows] for t in (part.inputs, part.labels))
+        logits = network(inputs.expand(members, *inputs.shape))
+        right += (logits.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
+        finite &= logits.isfinite().flatten(1).all(dim=1)
+    return right, finite
+
+
+def accuracies(counts: tuple[Tensor, Tensor], part: Part) -> list[float | None]:
+    """Returns each member's accuracy on ``part``, or None where a logit is not finite; the one wait for a device.
+
+    Args:
+        counts: Of :func:`count_right`.
+        part: What was scored.
+    """
+    right, finite = (count.tolist() for count in counts)
+    return [count / part.labels.numel() if ok else None for count, ok in zip(right, finite, strict=True)]
+
+
+def current_device(device: torch.device) -> AbstractContextManager[object]:
+    """Makes a GPU the current one, on whose stream graphs are replayed."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

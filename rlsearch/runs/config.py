@@ -1,0 +1,173 @@
+"""The config of a run: the settings of every package in one tree, read from YAML, checked, and written back.
+
+YAML 1.2 (so that ``3e-4`` is a number and ``no`` a text). Overrides (``--set a.b=c``) are merged before the check, so
+they are held to the same rules.
+"""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Tag, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
+from rlsearch.common.settings import TargetSettings as TargetSettings  # the other kind of reward
+from rlsearch.controller.settings import ControllerSettings
+from rlsearch.errors import ConfigError
+from rlsearch.formula.settings import LanguageSettings
+from rlsearch.judging.settings import RescoringSettings
+from rlsearch.rewards.base import StatusValues
+from rlsearch.rewards.settings import RewardSettings
+from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, MiningSettings, SearchSettings
+
+
+class LoggingSettings(Settings):
+    """What goes to TensorBoard besides the scalars of every round."""
+
+    every: int = Field(5, ge=1, description="rounds between leaderboard, curves and histograms")
+    best: int = Field(10, ge=1, le=50, description="formulas on the leaderboard")
+
+
+class Config(Settings):
+    """Everything that decides a run."""
+
+    seed: int = Field(0, ge=0, lt=2**31 // 10_000)
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    kernel: Literal["auto", "torch", "numba", "triton"] = Field(
+        "auto", description="what computes activations; auto: the fastest"
+    )
+    workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")
+    language: LanguageSettings = LanguageSettings()
+    search: SearchSettings = SearchSettings()
+    controller: ControllerSettings = ControllerSettings()
+    evolution: EvolutionSettings = EvolutionSettings()
+    exhaustive: ExhaustiveSettings = ExhaustiveSettings()
+    mining: MiningSettings = MiningSettings()
+    reward: Annotated[
+        Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[TargetSettings, Tag(TARGET_KIND)],
+        BY_TARGET,
+    ] = RewardSettings()
+    status_values: StatusValues = StatusValues()
+    rescoring: RescoringSettings = RescoringSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
+    """Reads a config file.
+
+    Args:
+        path: A YAML file.
+        overrides: Texts of the form ``"controller.ppo.learning_rate=3e-4"``, applied before the check.
+
+    Raises:
+        ConfigError: With file, line, the key's path, what is wrong, and the nearest valid name.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        beside = sorted(str(p) for p in Path("configs").glob("*.yaml"))
+        hint = f"; there is {', '.join(beside)}" if beside and not path.exists() else ""
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path} cannot be read: {reason}{hint}") from error
+    tree = _parse(text, str(path))
+    set_by_hand = [_override(tree, override) for override in overrides]
+    try:
+        return Config.model_validate(_plain(tree))
+    except ValidationError as error:
+        lines = []
+        for location, message in problems(Config, error):
+            keys = [str(key) for key in location]
+            where = f"{path}:{_line(tree, location)}"
+            for by_hand in set_by_hand:
+                if by_hand == keys[: len(by_hand)]:
+                    where = f"--set {'.'.join(by_hand)}"
+                elif keys == by_hand[: len(keys)]:  # a group that the file and the override share
+                    where += f" with --set {'.'.join(by_hand)}"
+            lines.append(f"{where}: {'.'.join(keys) or 'the file'}: {message}")
+        raise ConfigError("\n".join(lines)) from None
+
+
+def dump_config(config: Config) -> str:
+    """Returns the config as YAML, every value spelled out; :func:`load_config` reads it back."""
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = None  # short lists on one line
+    yaml.width = 120
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    stream = io.StringIO()
+    yaml.dump(config.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def _parse(text: str, name: str) -> CommentedMap:
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{name}:{line}: not YAML: {error.problem}") from None
+    except YAMLError as error:
+        raise ConfigError(f"{name}: not YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: nested too deeply for a config") from None
+    if tree is None:
+        return CommentedMap()
+    if not isinstance(tree, CommentedMap):
+        kind = "list" if isinstance(tree, CommentedSeq) else "single value"
+        raise ConfigError(f"{name}:1: expected settings of the form 'key: value', got a {kind}")
+    return tree
+
+
+def _override(tree: CommentedMap, override: str) -> list[str]:
+    """Applies ``"a.b=value"`` to the tree; returns the path."""
+    key, equals, value = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError(f"--set {override!r} is not of the form a.b=value")
+    try:
+        parsed = YAML(typ="rt").load(value)
+    except YAMLError:
+        raise ConfigError(f"--set {override!r}: {value!r} is not a YAML value") from None
+    node: Any = tree
+    for i, name in enumerate(path):
+        where: Any = name
+        if isinstance(node, CommentedSeq):
+            if not name.isdecimal() or int(name) >= len(node):
+                raise ConfigError(f"--set {override!r}: {'.'.join(path[:i])} is a list of {len(node)}; got {name!r}")
+            where = int(name)
+        elif not isinstance(node, CommentedMap):
+            raise ConfigError(f"--set {override!r}: {'.'.join(path[:i])} is a value, not a group of settings")
+        if i == len(path) - 1:
+            node[where] = parsed
+        elif isinstance(node, CommentedMap):
+            node = node.setdefault(where, CommentedMap())
+        else:
+            node = node[where]
+    return path
+
+
+def _plain(node: Any) -> Any:
+    """Returns the tree as plain dicts, lists, numbers and texts; a tag or a date is but text."""
+    if isinstance(node, CommentedMap):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return None if node is None else str(node)
+
+
+def _line(tree: CommentedMap, path: tuple[str | int, ...]) -> int:
+    """Returns the line of the deepest key of ``path`` that the file has."""
+    line, node = 1, tree
+    for key in path:
+        try:
+            position = node.lc.key(key) if isinstance(node, CommentedMap) else node.lc.item(key)
+            line, node = position[0] + 1, node[key]
+        except (KeyError, AttributeError, TypeError, IndexError):
+            break
+    return line

@@ -1,0 +1,142 @@
+"""Mining: every formula screened, the cheapest fit functions trained, and of those ever fewer for ever longer."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rlsearch.errors import ConfigError
+from rlsearch.formula import Formula, Grammar
+from rlsearch.kernels.latency import LatencyCosts
+from rlsearch.rewards.settings import ScreeningSettings
+from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.search.mining import Mined, check_minable, mine
+from rlsearch.search.settings import MiningSettings
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class MiningSearch(SearchMethod):
+    """Screens every formula before the first round, and then climbs the rungs, a round at a time.
+
+    Args:
+        settings: Template, rungs and memory.
+        screening: Which formulas are not worth training.
+        costs: The latency of formulas, by which the cheapest are trained.
+        grammar: What can be written.
+        formulas_per_round: Functions judged in one call.
+        seed: Is not used: nothing is random.
+        warm_start: Formulas that enter the first rung before all others.
+
+    Raises:
+        ConfigError: If the template is not a form.
+    """
+
+    def __init__(
+        self,
+        settings: MiningSettings,
+        screening: ScreeningSettings,
+        costs: LatencyCosts,
+        grammar: Grammar,
+        formulas_per_round: int,
+        seed: int,
+        warm_start: Sequence[Formula] = (),
+    ) -> None:
+        super().__init__(grammar, formulas_per_round, seed, warm_start)
+        check_minable(grammar, settings.template)
+        self.settings = settings
+        self.screening = screening
+        self.costs = costs
+        self._counts: dict[str, int] = {}
+        self._enter(0, [])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last rung is done."""
+        return self._rung == len(self.settings.rungs)
+
+    @property
+    def rounds_left(self) -> int:
+        """Rounds to come, if every function of a rung gets a score."""
+        here = len(self._entered)
+        sizes = [here - self._done, *(min(here, rung.functions) for rung in self.settings.rungs[self._rung + 1 :])]
+        return sum(-(-size // self.formulas_per_round) for size in sizes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Formulas tested, functions among them, and how many of those are fit."""
+        return self._counts
+
+    def prepare(self, watch: Callable[[int, int], None], check_stop: Callable[[], None]) -> None:
+        """Screens.
+
+        Raises:
+            ConfigError: If no formula is fit, or none was reached with the memory there is.
+        """
+        wanted = self.settings.rungs[0].functions
+        mined = mine(
+            self.grammar,
+            self.settings.template,
+            self.screening,
+            self.costs,
+            wanted,
+            watch=watch,
+            check_stop=check_stop,
+            memory_bytes=int(self.settings.memory_gib * 2**30),
+        )
+        if not mined.complete:
+            self._say_incomplete(mined)
+        self._counts = {"tested": mined.tested, "unique": mined.unique, "fit": mined.fit}
+        by_function: dict[str, Formula] = {}
+        for formula in (*self.warm_start, *mined.formulas):
+            by_function.setdefault(formula.fingerprint, formula)
+        self._enter(0, list(by_function.values())[:wanted])
+        if not self._entered:
+            raise ConfigError(f"of {mined.tested} formulas none is fit; widen the language or the screening")
+
+    def _say_incomplete(self, mined: Mined) -> None:
+        """Warns that memory ended screening; raises a ConfigError if nothing was found until then."""
+        found = "the longest ones are there in part"
+        smaller = f"lower language.max_length ({self.grammar.max_length} now)"
+        if self.settings.template is not None:
+            found = "the template is filled in part"
+            smaller = "give a shorter template, or fewer operators or constants"
+        ended = f"screening ended after {mined.tested} formulas, for want of memory"
+        remedy = f"raise mining.memory_gib ({self.settings.memory_gib:g} now), or {smaller}"
+        if not mined.formulas:
+            raise ConfigError(f"{ended}, before it reached one that is fit; {remedy}")
+        _LOGGER.warning("%s: %s; %s", ended, found, remedy)
+
+    def run_round(self, judge: Judging) -> None:
+        """Judges the next functions of the rung; after the last of them, the best enter the next rung."""
+        formulas = self._entered[self._done : self._done + self.formulas_per_round]
+        judge(formulas, self._rung)
+        self._done += len(formulas)
+        if self._done < len(self._entered):
+            return
+        further = self.settings.rungs[self._rung + 1 :]
+        chosen: list[Formula] = []
+        if further:
+            entered = {formula.fingerprint for formula in self._entered}
+            best = (judged.formula for judged in judge.leaderboard(len(judge.known)))
+            chosen = [formula for formula in best if formula.fingerprint in entered][: further[0].functions]
+            if not chosen:
+                _LOGGER.warning("none of the functions of the rung has a score")
+        self._enter(self._rung + 1 if chosen else len(self.settings.rungs), chosen)
+
+    def _enter(self, rung: int, formulas: list[Formula]) -> None:
+        self._rung, self._done, self._entered = rung, 0, formulas
+        self._texts = [str(formula) for formula in formulas]  # once a rung, since every checkpoint has them
+
+    def scalars(self) -> dict[str, float]:
+        """Returns the counts of screening, and the rung."""
+        return {"mining/rung": self._rung, **{f"mining/{name}": count for name, count in self.counts.items()}}
+
+    def state(self) -> dict[str, Any]:
+        """Returns counts, rung and the functions that entered it: what screening found is not looked for again."""
+        return {"counts": self._counts, "entered": self._texts, "rung": self._rung, "done": self._done}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what :meth:`state` returned."""
+        self._counts = dict(state["counts"])
+        self._enter(int(state["rung"]), [Formula.parse(text) for text in state["entered"]])
+        self._done = int(state["done"])

@@ -1,0 +1,394 @@
+"""Search methods at equal budget: the same reward, the same seeds, the same number of trained candidates."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlsearch.common.progress import Watcher as ConfirmWatcher
+from rlsearch.errors import ConfigError, InputError, RunError, StorageError, nearest
+from rlsearch.formula import Formula
+from rlsearch.judging.judge import Judge
+from rlsearch.rewards.base import Status
+from rlsearch.runs.build import resolve, run_config
+from rlsearch.runs.config import Config, TargetSettings
+from rlsearch.runs.folder import Run
+from rlsearch.runs.read import read_judge
+from rlsearch.runs.train import Watcher, resume, train
+from rlsearch.search.settings import METHODS, SearchSettings
+from rlsearch.studies.confirm import confirm_formulas
+from rlsearch.studies.figures import methods_figure
+from rlsearch.studies.findings import Findings
+from rlsearch.studies.methods import (
+    Estimate,
+    best_so_far,
+    candidates_to_reach,
+    estimate,
+    interquartile_mean,
+    probability_of_improvement,
+)
+from rlsearch.studies.retrain import Options
+
+_PATIENCE = 50
+"""Times the proposals that would do if all of them were new; a method that finds so little new is stopped."""
+
+_TRAINED = (Status.OK, Status.DIVERGED)
+
+_COMPARABLE = tuple(method for method in METHODS if method != "mining")  # whose budget is that of its rungs
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """One finished run of a comparison.
+
+    Attributes:
+        seed: Its seed.
+        rewards: Of the trained candidates in the order of their training, as the run knows them at its end.
+        proposals: Formulas proposed, repeats included.
+        unfit: Functions that were screened out before training.
+        trainings: Trainings done, rescoring included.
+        best: Its best function.
+    """
+
+    seed: int
+    rewards: tuple[float, ...]
+    proposals: int
+    unfit: int
+    trainings: int
+    best: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSummary:
+    """What a method achieved, over its runs; every estimate is an interquartile mean with its interval.
+
+    Attributes:
+        method: Its name.
+        curve: Best reward after each number of trained candidates, shape ``[candidates]``.
+        final: The curve's end.
+        area: Mean height of the curve: how good and how early.
+        trained: Mean number of trained candidates per run: fewer than asked for where a method ran out of new ones.
+        proposals: Mean number of proposals per run.
+        unfit: Mean number of unfit functions per run.
+        trainings: Mean number of trainings per run, rescoring included.
+        reached: For each wanted reward, how many candidates each run took to it, or None.
+        records: Its runs.
+    """
+
+    method: str
+    curve: Estimate
+    final: Estimate
+    area: Estimate
+    trained: float
+    proposals: float
+    unfit: float
+    trainings: float
+    reached: dict[float, list[int | None]]
+    records: list[SearchRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The best functions of all runs, on fresh seeds and data.
+
+    Attributes:
+        scores: For each method, the interquartile mean over runs of the test accuracy of the run's best.
+        better: For each ordered pair, the probability that the best of a run of the first is the more accurate one.
+    """
+
+    scores: dict[str, Estimate]
+    better: dict[tuple[str, str], Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodComparison:
+    """A comparison of methods.
+
+    Attributes:
+        folder: Where its runs lie.
+        candidates: Trained candidates of every run.
+        seeds: Runs of every method.
+        methods: The summaries, in the order asked for.
+        better: For each ordered pair, the probability that a run of the first ends with a higher reward than one of
+            the second.
+        sooner: The same for the area under the curve.
+        confirmed: What fresh seeds say of the runs' best functions, if they were confirmed.
+    """
+
+    folder: Path
+    candidates: int
+    seeds: int
+    methods: list[MethodSummary]
+    better: dict[tuple[str, str], Estimate]
+    sooner: dict[tuple[str, str], Estimate]
+    confirmed: Confirmed | None
+
+
+Records = dict[str, list[SearchRecord]]
+"""The runs of every method."""
+
+
+def run_methods(
+    config: Config,
+    methods: Sequence[str],
+    folder: Path | str,
+    *,
+    seeds: int = 10,
+    candidates: int = 2000,
+    on_run: Callable[[str, int, int], None] = lambda name, number, total: None,
+    watch: Watcher = lambda progress: None,
+) -> Records | None:
+    """Runs each method from each seed, as far as that has not been done.
+
+    Args:
+        config: What is searched; its method, seed, rounds and candidates are replaced.
+        methods: Names of search methods.
+        folder: For the runs.
+        seeds: Runs of each method; their seeds are ``config.seed`` and those after it.
+        candidates: Functions that each run trains; repeats and unfit ones are free.
+        on_run: Called before each run with its name, its number from 1 and the number of all.
+        watch: Called as a run goes on.
+
+    Returns:
+        The runs, or None if interrupted.
+
+    Raises:
+        InputError: If there is nothing to compare, or a method is unknown.
+        ConfigError: If the folder has runs of another config.
+        StorageError: If it cannot be written.
+    """
+    _check(methods, seeds, candidates)
+    config = resolve(config)
+    # Seed by seed, so that a comparison that is stopped early has whole rows.
+    plan = [_config_of(config, method, config.seed + i, candidates) for i in range(seeds) for method in methods]
+    records: Records = {method: [] for method in methods}
+    for number, planned in enumerate(plan, start=1):
+        name = f"{planned.search.method}-{planned.seed}"
+        on_run(name, number, len(plan))
+        run = _searched(planned, Path(folder) / name, watch)
+        if run is None:
+            return None
+        records[planned.search.method].append(_record(run, planned.seed))
+    return records
+
+
+def conclude(
+    config: Config,
+    records: Records,
+    folder: Path | str,
+    *,
+    candidates: int = 2000,
+    rewards: Sequence[float] = (),
+    options: Options | None = Options(),
+    watch: ConfirmWatcher = lambda what, done, wanted: None,
+) -> MethodComparison | None:
+    """Compares the runs, confirms their best functions, and writes what was found.
+
+    Args:
+        config: What was searched.
+        records: What :func:`run_methods` returned.
+        folder: For what is written.
+        candidates: The budget of the runs.
+        rewards: Rewards whose reaching is counted; by default the final ones of the methods.
+        options: How the best function of every run is confirmed; None, or a reward without proxies, for not at all.
+        watch: Called as the confirmation goes on.
+
+    Returns:
+        The comparison, or None if interrupted.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    folder, confirmed = Path(folder), None
+    if options is not None and not isinstance(config.reward, TargetSettings):
+        best = [record.best for runs in records.values() for record in runs]
+        outcome = confirm_formulas(best, config, output=folder / "confirm", options=options, watch=watch)
+        if outcome.findings is None:
+            return None
+        confirmed = _confirmed(outcome.findings, records)
+    comparison = _compared(folder, candidates, records, rewards, confirmed)
+    _write(comparison)
+    return comparison
+
+
+def _check(methods: Sequence[str], seeds: int, candidates: int) -> None:
+    if not methods or len(set(methods)) < len(methods):
+        raise InputError(f"expected different methods to compare, got {', '.join(methods) or 'none'}")
+    for method in methods:
+        if method not in _COMPARABLE:
+            expected = f"expected one of {', '.join(_COMPARABLE)}{nearest(method, _COMPARABLE)}"
+            raise InputError(f"unknown search method {method!r}; {expected}")
+    if seeds < 2:
+        raise InputError(f"expected at least 2 seeds, got {seeds}: one run says nothing about a method")
+    if candidates < 1:
+        raise InputError(f"expected at least 1 candidate, got {candidates}")
+
+
+def _config_of(config: Config, method: str, seed: int, candidates: int) -> Config:
+    rounds = -(-candidates // config.search.formulas_per_round) * _PATIENCE
+    changed = {"method": method, "candidates": candidates, "rounds": rounds}
+    return config.check(config.model_dump() | {"search": config.search.model_dump() | changed, "seed": seed})
+
+
+def _searched(config: Config, folder: Path, watch: Watcher) -> Run | None:
+    """Returns the finished run of a config, done now as far as it is not done yet; None if interrupted."""
+    if not Run(folder).archive.exists():  # it is made last
+        outcome = train(config, folder.name, runs=folder.parent, overwrite=True, watch=watch)
+        return outcome.run if outcome.finished else None
+    run = Run.open(folder)
+    _check_same(run, config)
+    then = run_config(run).search
+    judge = read_judge(run)
+    if judge is not None and then == config.search and _is_spent(judge, then):
+        return run
+    outcome = resume(folder, config.search.rounds, config.search.candidates, watch=watch)
+    return outcome.run if outcome.finished else None
+
+
+def _is_spent(judge: Judge, budget: SearchSettings) -> bool:
+    return judge.candidates >= (budget.candidates or 0) or judge.round >= budget.rounds
+
+
+def _check_same(run: Run, config: Config) -> None:
+    """Raises a ConfigError if the run's config is another in what decides its results, or its budget was larger."""
+    of_method = {"ppo": "controller.", "evolution": "evolution.", "exhaustive": "exhaustive.", "mining": "mining."}
+    free = ["search.rounds", "search.candidates", "workers", "logging."]
+    free += [section for method, section in of_method.items() if method != config.search.method]
+    then, now = (_flat(c.model_dump(mode="json")) for c in (run_config(run), config))
+    for key in now:
+        if then.get(key) != now[key] and not key.startswith(tuple(free)):
+            raise ConfigError(
+                f"{run.folder} was made with {key} = {then.get(key)}, and now it is {now[key]}; "
+                "choose another --name for another comparison"
+            )
+    budget = run_config(run).search.candidates or 0
+    if budget > (config.search.candidates or 0):
+        raise ConfigError(
+            f"{run.folder} was made with {budget} candidates, and rescored by what came after the first "
+            f"{config.search.candidates}; expected at least {budget}, or another --name"
+        )
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {k: v for key, value in tree.items() for k, v in _flat(value, f"{path}.{key}".strip(".")).items()}
+    return {path: tree}
+
+
+def _record(run: Run, seed: int) -> SearchRecord:
+    judge = read_judge(run)
+    assert judge is not None
+    references = {request.formula.fingerprint for request in judge.reward.references}
+    found = [judged for fingerprint, judged in judge.known.items() if fingerprint not in references]
+    budget = run_config(run).search.candidates
+    trained = [j for j in found if j.result.status in _TRAINED][:budget]
+    best = max((j for j in trained if j.result.status is Status.OK), key=lambda judged: judged.rank, default=None)
+    if best is None:
+        raise RunError(f"no candidate of {run.folder} has a score")
+    unfit = sum(judged.result.status is Status.UNFIT for judged in found)
+    trainings = sum(evaluation.status in _TRAINED for judged in found for evaluation in judged.evaluations)
+    return SearchRecord(seed, tuple(j.result.value for j in trained), judge.proposals, unfit, trainings, best.formula)
+
+
+def _compared(
+    folder: Path,
+    candidates: int,
+    records: Records,
+    rewards: Sequence[float],
+    confirmed: Confirmed | None,
+) -> MethodComparison:
+    curves = {
+        method: np.stack([best_so_far(record.rewards, candidates) for record in runs])
+        for method, runs in records.items()
+    }
+    ends = {method: curve[:, -1] for method, curve in curves.items()}
+    areas = {method: curve.mean(axis=1) for method, curve in curves.items()}
+    wanted = sorted(rewards or (float(interquartile_mean(end)) for end in ends.values()))
+    summaries = [
+        MethodSummary(
+            method,
+            estimate(curve),
+            estimate(ends[method]),
+            estimate(areas[method]),
+            float(np.mean([len(record.rewards) for record in records[method]])),
+            float(np.mean([record.proposals for record in records[method]])),
+            float(np.mean([record.unfit for record in records[method]])),
+            float(np.mean([record.trainings for record in records[method]])),
+            {reward: candidates_to_reach(curve, reward) for reward in wanted},
+            records[method],
+        )
+        for method, curve in curves.items()
+    ]
+    seeds = len(next(iter(records.values())))
+    return MethodComparison(folder, candidates, seeds, summaries, _pairs(ends), _pairs(areas), confirmed)
+
+
+def _pairs(scores: dict[str, NDArray[np.float64]]) -> dict[tuple[str, str], Estimate]:
+    return {(a, b): probability_of_improvement(scores[a], scores[b]) for a in scores for b in scores if a != b}
+
+
+def _confirmed(findings: Findings, records: Records) -> Confirmed:
+    """Returns what fresh seeds say of each run's best; a best that diverges there scores 0."""
+    found = (*findings.formulas, *findings.baselines)
+    score = {Formula.parse(f.formula).fingerprint: 0.0 if f.diverged else f.mean for f in found}
+    scores = {m: np.array([score[record.best.fingerprint] for record in runs]) for m, runs in records.items()}
+    return Confirmed({method: estimate(values) for method, values in scores.items()}, _pairs(scores))
+
+
+def _write(comparison: MethodComparison) -> None:
+    """Writes ``compare.json``, ``compare.csv`` and the figure, in TensorBoard too."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = comparison.folder
+    figure = methods_figure({m.method: m.curve for m in comparison.methods}, comparison.seeds)
+    try:
+        (folder / "compare.json").write_text(json.dumps(_fields(comparison), indent=1, allow_nan=False) + "\n")
+        with (folder / "compare.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            ends = ("", "_low", "_high")
+            writer.writerow(["candidates", *(f"{m.method}{end}" for m in comparison.methods for end in ends)])
+            columns = [c for m in comparison.methods for c in (m.curve.value, m.curve.low, m.curve.high)]
+            writer.writerows([i, *row] for i, row in enumerate(np.stack(columns, axis=1).tolist(), start=1))
+        figure.savefig(folder / "compare.png", dpi=150)
+        with closing(SummaryWriter(log_dir=str(folder))) as board:
+            board.add_figure("compare/best_so_far", figure, comparison.candidates, close=False)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error}") from error
+
+
+def _fields(comparison: MethodComparison) -> dict[str, Any]:
+    def numbers(e: Estimate) -> dict[str, float]:
+        return {"value": float(e.value), "low": float(e.low), "high": float(e.high)}
+
+    def pairs(estimates: dict[tuple[str, str], Estimate]) -> list[dict[str, Any]]:
+        return [{"method": a, "against": b, **numbers(e)} for (a, b), e in estimates.items()]
+
+    confirmed = comparison.confirmed
+    return {
+        "candidates": comparison.candidates,
+        "seeds": comparison.seeds,
+        "methods": [
+            {
+                "method": m.method,
+                "final": numbers(m.final),
+                "area": numbers(m.area),
+                "trained": m.trained,
+                "proposals": m.proposals,
+                "unfit": m.unfit,
+                "trainings": m.trainings,
+                "reached": [{"reward": reward, "candidates": counts} for reward, counts in m.reached.items()],
+                "runs": [{**asdict(record), "best": str(record.best)} for record in m.records],
+                "confirmed": numbers(confirmed.scores[m.method]) if confirmed else None,
+            }
+            for m in comparison.methods
+        ],
+        "better": pairs(comparison.better),
+        "sooner": pairs(comparison.sooner),
+        "confirmed_better": pairs(confirmed.better) if confirmed else None,
+    }

@@ -1,0 +1,175 @@
+import contextlib
+import csv
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+from helpers import DIGITS, command, environment, make_config
+
+from rlsearch.cli.progress import counting
+from rlsearch.kernels.latency import Latency
+from rlsearch.runs.config import dump_config
+from rlsearch.studies import confirm as confirming
+
+FEW = ["--seeds", 2, "--selection-seeds", 1]
+
+
+def sizes(formulas, kernel, device):
+    return [Latency(f.size, 0.9 * f.size, 1.2 * f.size) for f in formulas]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(
+        confirming, "measure", lambda formulas, *_: [Latency(f.size, 0.9 * f.size, 1.2 * f.size) for f in formulas]
+    )
+
+
+def write_config(path="c.yaml", **more):
+    with open(path, "w") as file:
+        file.write(dump_config(make_config(**({"reward": {"proxies": [DIGITS]}} | more))))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["confirm"], "expected one run, or --formulas; got neither"),
+        (["confirm", "runs/no"], "there is no run runs/no"),
+        (["confirm", "a", "b"], "expected one run, or --formulas; got a, b"),
+        (["confirm", "runs/no", "--config", "c.yaml"], "--config, --set and -o go with --formulas; for other proxies"),
+        (["confirm", "runs", "--formulas", "x"], "expected a run or --formulas, not both; got the run runs"),
+        (["confirm", "--formulas", "sin(x"], "expected ')', got the end at position 6:\n  sin(x\n       ^"),
+        (["confirm", "--formulas", "x", "foo(x)", "--config", "c.yaml"], "unknown function 'foo'"),
+        (["confirm", "--formulas", "x", "--set", "seed=1"], "--set goes with --config"),
+        (["confirm", "--formulas", "x", "--config", "no.yaml"], "no.yaml cannot be read"),
+        (["confirm", "--formulas", "x", "--config", "own.yaml"], "the reward rlsearch_envs:CurveReward has no proxies"),
+        (["confirm", "--formulas", "x * g", "--config", "c.yaml"], "'x * g' has the inputs ('x', 'g'); proxies take"),
+        (["confirm", "--formulas", "x", "--seeds", "1"], "expected 2 to 1000 seeds, got 1"),
+        (["confirm", "--formulas", "x", "--rates", "1,a"], "--rates '1,a' is not a list of factors such as 1/3,1,3"),
+        (["confirm", "--formulas", "x", "--rates", "1/0"], "--rates '1/0' is not a list of factors such as 1/3,1,3"),
+        (["confirm", "--formulas", "x", "--rates", "1e400"], "--rates '1e400' is not a list of factors such as"),
+        (["confirm", "--formulas", "x", "--rates", "0"], "expected positive factors on the learning rate, got 0.0"),
+        (["transfer", "runs/no"], "expected --to with at least one config"),
+        (["transfer", "runs/no", "--to", "c.yaml"], "there is no run runs/no"),
+        (["transfer", "runs/no", "--to", "c.yaml", "./c.yaml"], "two configs are called c; expected different names"),
+        (["transfer", "runs/no", "--to", "no.yaml"], "no.yaml cannot be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_wrong_usage_config_or_input_is_one_message_and_exit_code_2(run, tmp_path, arguments, message):
+    write_config()
+    with open("own.yaml", "w") as file:
+        file.write(dump_config(make_config()))
+    (tmp_path / "runs").mkdir()
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"rlsearch: {message}")
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_run_is_confirmed_and_the_second_time_from_what_is_stored(run, real_run):
+    code, out, err = run("confirm", real_run, "--best", 2, *FEW)
+    assert code == 0
+    assert [line.split(":")[0] for line in err.splitlines()] == [
+        "choosing rates", "choosing rates", "final trainings", "latency"
+    ]  # fmt: skip
+    lines = out.splitlines()
+    assert lines[1].split() == ["search", "2", "fresh"]
+    assert lines[2].split() == ["#", "saw", "seeds", "(test)", "rate", "latency", "function"]
+    table = lines[: next(i for i, line in enumerate(lines) if line.startswith("Difference"))]
+    assert max(map(len, table)) <= 80
+    assert all(any(title in line for line in table) for title in ("ReLU", "GELU", "SiLU", "Mish", "Tanh", "Softplus"))
+    verdicts = [line for line in lines if line.startswith("- no formula of this run beats ")]
+    assert len(verdicts) == 7
+    assert "- 2 seeds cannot show a difference among 14 comparisons, however large it is; it takes at least 10" in lines
+    # Nine functions and two proxies: three rates from one seed, and two final seeds.
+    assert f"{9 * 2 * (3 + 2)} trainings done now. Written to {real_run}/confirm: " in out
+    again = run("confirm", real_run, "--best", 2, *FEW)
+    assert again[1:] == (out.replace("90 trainings", "0 trainings"), "")
+
+
+def test_formulas_are_confirmed_without_a_run(run, tmp_path):
+    write_config()
+    code, out, _ = run("confirm", "--formulas", "x * x", "abs(x)", "--config", "c.yaml", "--rates", "1", *FEW)
+    assert code == 0
+    assert "no formula of those given beats ReLU" in out
+    assert "Written" not in out
+    assert {path.name for path in tmp_path.iterdir()} == {"c.yaml"}
+    code, out, _ = run("confirm", "--formulas", "x * x", "--config", "c.yaml", "-o", "out", "--rates", "1,2", *FEW)
+    assert code == 0
+    assert "Written to out: " in out
+    with open("out/confirm.csv") as file:
+        assert [row["formula"] for row in csv.DictReader(file)].count("x * x") == 1
+    with open("out/confirm.json") as file:
+        assert json.load(file)["options"]["rates"] == [1.0, 2.0]
+
+
+def test_a_run_is_transferred_to_other_configs(run, real_run):
+    write_config("one.yaml")
+    write_config("two.yaml", seed=4)
+    code, out, _ = run("transfer", real_run, "--to", "one.yaml", "two.yaml", "--best", 1, "--rates", "1", *FEW)
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("On ")] == ["On one:", "On two:"]
+    assert out.endswith("Over all configs:\n- no formula beats any baseline on any config\n")
+    assert (real_run / "transfer-one" / "forest.png").exists()
+    assert (real_run / "transfer-two" / "confirm.csv").exists()
+
+
+def stored(path):
+    """How many trainings an archive has while it is being written."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
+    except sqlite3.OperationalError:  # not made yet
+        return 0
+
+
+def test_ctrl_c_keeps_what_was_trained(tmp_path):
+    """In a process of its own, with workers, as from a terminal."""
+    write_config(workers=2)
+    arguments = ["confirm", "--formulas", "x * x", "--config", "c.yaml", "-o", "out", "--seeds", 500]
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and not stored(tmp_path / "out" / "evaluations.sqlite"):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    stopped = re.fullmatch(
+        r"Stopped after (\d+) trainings; they are stored; the same command goes on from there\.\n", out
+    )
+    assert stopped, out
+    assert 0 < int(stopped[1]) == stored(tmp_path / "out" / "evaluations.sqlite") < 8 * 509
+
+
+def test_a_bar_for_each_thing_on_a_terminal_and_a_line_elsewhere(monkeypatch, capsys):
+    import io
+
+    from rich.console import Console
+
+    from rlsearch.cli import progress
+
+    with counting() as watch:
+        watch("training", 1, 2)
+        watch("training", 2, 2)
+    assert capsys.readouterr().err == "training: 2 done\n"
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
+    with counting() as watch:
+        watch("data sets", 2, 2)
+        watch("training", 3, 7)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert re.search(r"data sets +2/2", shown)
+    assert re.search(r"training +3/7", shown)

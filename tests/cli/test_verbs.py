@@ -1,0 +1,415 @@
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from helpers import CONFIGS, SCRIPT, archive_rows, environment, make_config, proxies, rlsearch
+from rich.console import Console
+
+from rlsearch import Formula, __version__, resume, train
+from rlsearch.cli import progress
+from rlsearch.formula.named import BASELINES
+from rlsearch.judging.archive import Archive
+from rlsearch.judging.judge import Judged
+from rlsearch.rewards.base import RewardResult
+from rlsearch.runs import read as results
+from rlsearch.runs.config import dump_config, load_config
+from rlsearch.runs.train import Progress
+from rlsearch.search.settings import SearchSettings
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture(scope="module")
+def curve_run(tmp_path_factory):
+    config = make_config(rounds=6, formulas_per_round=32)
+    return train(config, "curve", runs=tmp_path_factory.mktemp("runs")).run.folder
+
+
+def write_config(path="c.yaml", **more):
+    with open(path, "w") as file:
+        file.write(dump_config(make_config(**more)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tarin"], "No such command 'tarin'. Did you mean 'train'? (see rlsearch --help)"),
+        (["train", "--foo"], "No such option: --foo (see rlsearch train --help)"),
+        (["train", "c.yaml", "d.yaml"], "Got unexpected extra argument"),
+        (["train", "c.yaml", "--seed", "x"], "Invalid value for '--seed': "),
+        (["train"], "expected a config file, such as configs/quickstart.yaml, or --resume RUN"),
+        (["train", "no.yaml"], "no.yaml cannot be read: No such file or directory"),
+        (["train", "c.yaml", "--seed", "-1"], "--set seed: seed: input should be greater than or equal to 0, got -1"),
+        (["train", "c.yaml", "--device", "gpu"], "--set device: device: string should match pattern"),
+        (["train", "c.yaml", "--set", "controler.rounds=3"], "c.yaml:1 with --set controler.rounds: controler: "),
+        (["train", "c.yaml", "--rounds", "3"], "--rounds goes with --resume; for a new run use --set"),
+        (["train", "c.yaml", "--resume", "r"], "--resume takes the config of the run; only --rounds can be given"),
+        (["train", "--resume", "r", "--seed", "0"], "--resume takes the config of the run; only --rounds can be given"),
+        (["train", "--resume", "r", "--name", "x"], "--resume takes the config of the run; only --rounds can be given"),
+        (["train", "--resume", "r", "--set", "seed=1"], "--resume takes the config of the run; only --rounds can"),
+        (["train", "--resume", "r", "--overwrite"], "--resume takes the config of the run; only --rounds can be given"),
+        (["train", "--resume", "r"], "there is no run r"),
+        (["train", "c.yaml", "--name", ""], "--name '' is not the name of a folder"),
+        (["train", "c.yaml", "--name", " "], "--name ' ' is not the name of a folder"),
+        (["train", "c.yaml", "--name", "../x"], "--name '../x' is not the name of a folder"),
+        (["train", "c.yaml", "--name", "a/b"], "--name 'a/b' is not the name of a folder"),
+        (["train", "c.yaml", "--name", "/tmp/x"], "--name '/tmp/x' is not the name of a folder"),
+        (["train", "c.yaml", "--name", ".."], "--name '..' is not the name of a folder"),
+        (["sample", "runs/no"], "there is no run runs/no"),
+        (["top", "."], ". is not a run of rlsearch: it has no config.yaml"),
+        (["evaluate"], "Missing argument "),
+        (["evaluate", "sin(x"], "expected ')', got the end at position 6:\n  sin(x\n       ^"),
+        (["evaluate", "x", "--set", "seed=1"], "--set goes with --config"),
+        (["evaluate", "x", "--config", "no.yaml"], "no.yaml cannot be read"),
+        (["evaluate", "x", "--seeds", "0"], "expected 1 to 1000 seeds, got 0"),
+        (["evaluate", "runs/no"], "there is no run runs/no"),
+        (["export", "foo(x)"], "unknown function 'foo'"),
+        (["export", "__import__(x).system(x)"], "unexpected character '.' at position 14"),
+        (["export", "x", "--format", "onnx"], "Invalid value for '--format': "),
+        (["export", "x", "-o", "c.yaml"], "c.yaml exists already; it is not overwritten"),
+        (["export", "x", "-o", "no/where.py"], "no/where.py cannot be written: No such file or directory"),
+        (["config", "check", "no.yaml"], "no.yaml cannot be read"),
+        (["config", "chek", "c.yaml"], "No such command 'chek'. Did you mean 'check'? (see rlsearch config --help)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_wrong_usage_config_or_input_is_one_message_and_exit_code_2(run, tmp_path, arguments, message):
+    write_config()
+    (tmp_path / "runs").mkdir()
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"rlsearch: {message}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.yaml", "runs"]
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_wrong_config_is_named_with_its_line(run, tmp_path):
+    (tmp_path / "bad.yaml").write_text("controller:\n  ppo:\n    gama: 1\n")
+    for arguments in (
+        ["train", "bad.yaml"],
+        ["config", "check", "bad.yaml"],
+        ["evaluate", "x", "--config", "bad.yaml"],
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("rlsearch: bad.yaml:3: controller.ppo.gama: unknown key; did you mean 'gamma'? (known: ")
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_nothing_asked_for_is_refused(run, curve_run, count):
+    assert run("sample", curve_run, "-n", count) == (
+        2, "", f"rlsearch: expected at least one formula to sample, got {count}\n",
+    )  # fmt: skip
+    assert run("top", curve_run, "-n", count) == (
+        2, "", f"rlsearch: expected at least one function to show, got {count}\n",
+    )  # fmt: skip
+
+
+def test_help_is_at_hand_for_every_verb(run):
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    verbs = ["train", "mine", "sample", "top", "evaluate", "confirm", "transfer", "export", "config", "bench"]
+    assert all(f"\n  {verb} " in out for verb in verbs)
+    assert "..." not in out.split("Commands:")[1]  # nothing is cut
+    for verb in [[verb] for verb in verbs] + [["config", "check"], ["config", "show"]]:
+        code, out, err = run(*verb, "--help")
+        assert (code, err) == (0, "")
+        assert out.startswith(f"Usage: rlsearch {' '.join(verb)} ")
+        assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("arguments", [[], ["config"], ["bench"]], ids=str)
+def test_no_verb_shows_the_help_as_an_error(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"Usage: {' '.join(['rlsearch', *arguments])} ")
+
+
+@pytest.mark.parametrize(
+    ("verb", "too_heavy"),
+    [
+        ([], {"torch", "stable_baselines3", "pydantic", "numpy", "rich", "gymnasium"}),
+        (["train"], {"torch", "stable_baselines3", "numpy", "gymnasium"}),  # typer's own options may take pydantic
+    ],
+    ids=str,
+)
+def test_help_imports_nothing_heavy(verb, too_heavy):
+    code = (
+        f"import sys; from rlsearch.cli import main; sys.argv = ['rlsearch', *{verb}, '--help']; main(); "
+        f"heavy = {too_heavy} & set(sys.modules); sys.exit(f'imported {{heavy}}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: {' '.join(['rlsearch', *verb])} ")
+
+
+def test_training_by_the_command(tmp_path):
+    """The reward lies in a file beside the config, as a user's own would."""
+    (tmp_path / "mine.py").write_text(
+        "from rlsearch import RewardResult\n\n\ndef short():\n"
+        "    return lambda formulas: [RewardResult(-f.size) for f in formulas]\n"
+    )
+    write_config("short.yaml", reward={"target": "mine:short"})
+    done = rlsearch("train", "short.yaml", "--seed", 3, "--set", "search.rounds=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("24 proposals, ")
+    assert lines[0].endswith(" functions; runs/short")
+    assert lines[2].split() == ["rank", "reward", "score", "seeds", "latency", "formula"]
+    assert lines[4].split()[0] == "1"
+    assert max(map(len, lines)) <= 80
+    assert "rlsearch evaluate" not in done.stdout  # this reward has no proxies to train
+    assert done.stdout.endswith("Next:\n  tensorboard --logdir runs\n  rlsearch sample runs/short\n")
+    progress_lines = done.stderr.splitlines()
+    assert [line.split(":")[0] for line in progress_lines] == ["round 1/3", "round 2/3", "round 3/3"]
+    assert load_config(tmp_path / "runs" / "short" / "config.yaml").seed == 3
+
+
+def test_training_with_a_name_and_again(run, tmp_path):
+    write_config(reward=proxies(tmp_path))
+    code, out, _ = run("train", "c.yaml", "--name", "my run", "--runs", "there", "--device", "cpu")
+    assert code == 0
+    assert "rlsearch evaluate there/my run        fresh seeds, beside ReLU" in out
+    code, out, err = run("train", "c.yaml", "--name", "my run", "--runs", "there")
+    assert (code, out) == (2, "")
+    assert err == (
+        "rlsearch: there/my run exists already: go on with --resume, or choose another --name, or --overwrite\n"
+    )
+    assert run("train", "c.yaml", "--name", "my run", "--runs", "there", "--overwrite")[0] == 0
+    code, out, _ = run("train", "--resume", "there/my run")
+    assert code == 0
+    assert "16 proposals" in out
+    code, out, _ = run("train", "--resume", "there/my run", "--rounds", 3)
+    assert code == 0
+    assert "24 proposals" in out
+
+
+def test_an_interrupt_that_nothing_catches_is_a_failure(run, curve_run, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results, "top", interrupt)
+    assert run("top", curve_run) == (1, "", "rlsearch: interrupted\n")
+
+
+def test_samples_as_a_table_and_as_json(run, curve_run):
+    code, out, err = run("sample", curve_run, "-n", 30, "--json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert sum(row["count"] for row in rows) == 30
+    assert set(rows[0]) == {"formula", "count", "status", "reward", "score", "latency"}
+    assert [Formula.parse(row["formula"]) for row in rows] == [s.formula for s in results.sample(curve_run, 30)]
+    code, table, _ = run("sample", curve_run, "-n", 30)
+    assert code == 0
+    assert table.split()[:5] == ["count", "reward", "score", "latency", "formula"]
+    assert rows[0]["formula"].split()[0] in table
+    code, out, _ = run("sample", curve_run, "--greedy", "--json", "--seed", 5)
+    assert [row["count"] for row in json.loads(out)] == [1]
+
+
+def test_the_top_as_a_table_and_as_csv(run, curve_run):
+    code, out, err = run("top", curve_run, "--csv", "-n", 4)
+    assert (code, err) == (0, "")
+    assert "\r" not in out
+    rows = list(csv.DictReader(io.StringIO(out)))
+    board = results.top(curve_run, 4)
+    assert [Formula.parse(row["formula"]) for row in rows] == [judged.formula for judged in board]
+    assert [float(row["reward"]) for row in rows] == [judged.result.value for judged in board]
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+    assert {row["latency"] for row in rows} == {""}
+    code, out, _ = run("top", curve_run)
+    assert code == 0
+    assert f"{board[0].result.value:+.4f}" in out
+    assert len(re.findall(r"[+]\d\.\d{4}", out)) == 10
+
+
+def test_the_top_of_a_run_without_a_score(run, tmp_path):
+    train(make_config({"target": "helpers_rewards:unfit"}), "none")
+    assert run("top", "runs/none") == (0, "runs/none has no formula with a score yet.\n", "")
+    assert run("top", "runs/none", "--csv") == (0, "rank,reward,score,seeds,latency,formula\n", "")
+    assert run("export", "runs/none") == (2, "", "rlsearch: the run runs/none has no formula with a score yet\n")
+
+
+def test_an_evaluation_as_a_table_and_as_json(run, real_run):
+    code, out, err = run("evaluate", real_run, "x * sin(x)", "--best", 2, "--seeds", 2, "--json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert {row["name"] for row in rows if row["name"]} == set(BASELINES)
+    assert "x * sin(x)" in {row["formula"] for row in rows}
+    assert all(set(row["fresh"]) == {"mean", "standard_error", "seeds"} for row in rows)
+    assert any(row["searched"] for row in rows)
+    code, out, _ = run("evaluate", real_run, "x * sin(x)", "--best", 2, "--seeds", 2)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[2].split() == ["(validation)", "(test)", "latency", "function"]
+    assert "2 fresh seeds" in lines[1]
+    table = lines[: next(i for i, line in enumerate(lines) if line.startswith("Accuracy"))]
+    assert max(map(len, table)) <= 80
+    assert all(any(name in line.split() for line in table) for name in BASELINES)
+    assert out.endswith(f"  rlsearch export {real_run} -o activation.py\n")
+
+
+def test_an_evaluation_of_formulas_alone(run, tmp_path):
+    write_config(reward=proxies(tmp_path))
+    code, out, _ = run("evaluate", "x * x", "--config", "c.yaml", "--set", "seed=2", "--seeds", 1)
+    assert code == 0
+    assert out.splitlines()[2].split() == ["(test)", "latency", "function"]
+    assert "Next" not in out
+
+
+def test_a_run_without_proxies_cannot_be_evaluated(run, curve_run):
+    code, out, err = run("evaluate", curve_run)
+    assert (code, out) == (2, "")
+    assert err.startswith("rlsearch: the reward rlsearch_envs:CurveReward has no proxies to train")
+    code, _, err = run("evaluate", curve_run, curve_run)
+    assert code == 2
+    assert err.startswith("rlsearch: expected at most one run, got ")
+
+
+def test_exports(run, curve_run, tmp_path):
+    code, out, err = run("export", "x * sigmoid(x)")
+    assert (code, err) == (0, "")
+    assert out == Formula.parse("x * sigmoid(x)").source()
+    assert run("export", "gelu(x)", "--format", "latex") == (0, Formula.parse("gelu(x)").latex() + "\n", "")
+    code, out, _ = run("export", curve_run, "-o", "activation.py")
+    assert code == 0
+    assert out == f"wrote {results.best_formula(curve_run)} to activation.py\n"
+    assert (tmp_path / "activation.py").read_text() == results.best_formula(curve_run).source()
+
+
+def test_a_formula_longer_than_any_file_name(run):
+    text = " + ".join(["sin(x)"] * 60)
+    assert run("export", text) == (0, Formula.parse(text).source(), "")
+    code, _, err = run("export", "x + " * 3000 + "x")
+    assert code == 2
+    assert "at most 10000 are allowed" in err
+
+
+def test_a_name_that_is_both_a_formula_and_a_folder_is_the_folder(run, tmp_path):
+    (tmp_path / "x").mkdir()
+    assert run("export", "x") == (2, "", "rlsearch: x is not a run of rlsearch: it has no config.yaml\n")
+    assert run("export", "x / 2")[0] == 0
+    assert run("export", "(x)")[0] == 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_are_checked_and_shown(run, path, tmp_path):
+    code, out, err = run("config", "check", path, "--set", "search.rounds=7")
+    assert (code, err) == (0, "")
+    assert out.endswith(" on 4 rungs.\n" if path.stem == "mine" else " proposals in 7 rounds.\n")
+    code, out, _ = run("config", "show", path, "--set", "seed=9")
+    assert code == 0
+    (tmp_path / "shown.yaml").write_text(out)
+    assert load_config("shown.yaml") == load_config(path, ["seed=9"])
+
+
+def test_a_damaged_archive_is_a_message_for_every_reader(run):
+    folder = train(make_config(rounds=4, formulas_per_round=32), "a").run.folder
+    path = folder / "archive.sqlite"
+    content = path.read_bytes()
+    for damaged in (b"no database" * 500, content[:5000], content[:4096] + b"\x07" * (len(content) - 4096), b""):
+        path.write_bytes(damaged)
+        for arguments in (["top", folder], ["sample", folder], ["export", folder], ["train", "--resume", folder]):
+            code, out, err = run(*arguments)
+            assert (code, out) == (2, ""), arguments
+            assert "archive.sqlite" in err
+
+
+def test_a_failure_to_write_is_a_message_and_the_run_goes_on_later(run, monkeypatch, tmp_path):
+    """First the archive fails, then the checkpoint, then TensorBoard."""
+    from rlsearch.errors import StorageError
+    from rlsearch.runs.monitor import Monitor
+
+    whole = train(make_config(rounds=3), "whole").run.folder
+    write_config(rounds=3)
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    def full_archive(*arguments):
+        raise StorageError("archive.sqlite cannot be written: database or disk is full. Resume the run later.")
+
+    for name, owner, attribute, failure in (
+        ("archive", Archive, "add_round", full_archive),
+        ("checkpoint", __import__("torch"), "save", full),
+        ("tensorboard", Monitor, "record", full),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, attribute, failure)
+            code, out, err = run("train", "c.yaml", "--name", name)
+        assert (code, out) == (1, "")
+        assert err.startswith("rlsearch: ")
+        assert "cannot be written" in err
+        assert len(err.splitlines()) == 1
+        assert "esume the run later" in err
+        assert resume(f"runs/{name}").finished
+        assert archive_rows(tmp_path / "runs" / name) == archive_rows(whole)
+
+
+def test_a_full_disk_stops_the_run_and_it_goes_on_later(tmp_path):
+    """Files may not grow beyond a limit that the archive of 60 rounds exceeds."""
+    write_config(rounds=60, formulas_per_round=64)
+    limited = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, -1)); "
+        f"sys.argv = ['rlsearch', 'train', 'c.yaml']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", limited], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("rlsearch: runs/c")
+    assert "cannot be written" in message
+    assert "esume the run later" in message
+    stopped = len(archive_rows(tmp_path / "runs" / "c")["proposals"])
+    assert 0 < stopped < 60 * 64
+    outcome = resume(tmp_path / "runs" / "c", stopped // 64 + 2)
+    assert outcome.finished
+    whole = train(make_config(rounds=stopped // 64 + 2, formulas_per_round=64), "whole").run.folder
+    assert archive_rows(outcome.run.folder) == archive_rows(whole)
+
+
+def test_a_read_only_place_is_a_message(run, tmp_path):
+    if os.geteuid() == 0:
+        place = "/proc/rlsearch"
+    else:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        place = "closed/runs"
+    write_config()
+    code, out, err = run("train", "c.yaml", "--runs", place)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"rlsearch: {place}/c cannot be made: ")
+
+
+def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
+    best = Judged(Formula.parse("1 + min(relu((x - atan(asinh(x))) / 1), 1)"), RewardResult(0.57))
+    with progress.watching() as watch:
+        watch(Progress(11, 300, 0.5, SearchSettings(rounds=24), best))
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()[-1].split("\r")[-1]
+    assert len(shown) <= 80
+    assert shown.startswith("round 11/24 ")
+    assert re.search(r" 0:00:0\d left .* \+0\.5700 1 \+ min\(relu\(.*…", shown)
+
+
+def test_a_line_a_round_where_there_is_no_terminal(capsys):
+    with progress.watching() as watch:
+        watch(Progress(0, 0, 0.5, SearchSettings(rounds=24), None))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_version_is_that_of_the_package():
+    assert __version__.count(".") == 2

@@ -1,0 +1,51 @@
+"""The base of all settings; each group's own rules are tested beside its package."""
+
+import pytest
+from pydantic import Field, ValidationError
+
+from rlsearch.common.settings import Settings
+from rlsearch.errors import ConfigError
+
+
+class Inner(Settings):
+    width: int = Field(8, ge=1)
+    names: tuple[str, ...] = ()
+
+
+class Outer(Settings):
+    rate: float = 1.0
+    inner: Inner = Inner()
+    layers: tuple[Inner, ...] = ()
+
+
+def test_values_are_checked_and_frozen():
+    settings = Outer.check({"rate": 2, "inner": {"width": 3}, "layers": [{}, {"names": ["a"]}]})
+    assert settings == Outer(rate=2.0, inner=Inner(width=3), layers=(Inner(), Inner(names=("a",))))
+    assert Outer.check({}) == Outer()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.rate = 3.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ratte": 1}, r"^ratte: unknown key; did you mean 'rate'\? \(known: rate, inner, layers\)$"),
+        ({"inner": {"widht": 1}}, r"^inner\.widht: unknown key; did you mean 'width'\? \(known: width, names\)$"),
+        ({"layers": [{}, {"zzz": 1}]}, r"^layers\.1\.zzz: unknown key \(known: width, names\)$"),
+        ({"inner": {"width": 0}}, r"^inner\.width: input should be greater than or equal to 1, got 0$"),
+        ({"inner": 3}, r"^inner: expected a group of settings, got 3$"),
+        ({"layers": 3}, r"^layers: expected a list, got 3$"),
+        ({"rate": "fast"}, r"^rate: .*valid number.*got 'fast'$"),
+        ({"rate": float("inf")}, r"^rate: .*finite number.*got inf$"),
+        ([1, 2], r"^settings: expected a group of settings, got \[1, 2\]$"),
+    ],
+)
+def test_one_line_per_problem(values, message):
+    with pytest.raises(ConfigError, match=message):
+        Outer.check(values)
+
+
+def test_all_problems_are_told():
+    with pytest.raises(ConfigError) as caught:
+        Outer.check({"rate": "fast", "inner": {"width": 0, "nmaes": []}})
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["rate", "inner.width", "inner.nmaes"]

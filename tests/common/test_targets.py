@@ -1,0 +1,83 @@
+import inspect
+from pathlib import Path
+
+import pytest
+
+import rlsearch_envs.curve
+from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
+from rlsearch.errors import ConfigError
+from rlsearch_envs import CurveReward
+
+NOT_CALLABLE = 3
+
+
+def make_pair(a, b=2):
+    return a, b
+
+
+def test_a_class_or_function_is_found():
+    assert find_target("rlsearch_envs:CurveReward") is CurveReward
+    assert find_target("rlsearch_envs.curve:CurveReward") is CurveReward
+    assert find_target("math:sqrt")(4.0) == 2.0
+
+
+def test_arguments_are_handed_over_and_the_config_is_kept():
+    config = {"target": f"{__name__}:make_pair", "a": 1, "b": 5}
+    assert build_target(config) == (1, 5)
+    assert config == {"target": f"{__name__}:make_pair", "a": 1, "b": 5}
+    assert build_target({"target": f"{__name__}:make_pair", "a": 1}) == (1, 2)
+    assert build_target("builtins:dict") == {}
+
+
+@pytest.mark.parametrize("path", ["", "math", "math.sqrt", "math:", ":sqrt", ":"])
+def test_another_form(path):
+    with pytest.raises(ConfigError, match=r"is not of the form 'package.module:name'"):
+        find_target(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no_such_package.module:name", "cannot be imported: No module named 'no_such_package'"),
+        (".relative:name", "cannot be imported: TypeError: "),
+        ("math.no:name", "cannot be imported: No module named 'math.no'"),
+        ("rlsearch_envs:CurveRewrad", "rlsearch_envs has no 'CurveRewrad'; did you mean 'CurveReward'"),
+        ("math:zzzzzz", "math has no 'zzzzzz'$"),
+        (f"{__name__}:NOT_CALLABLE", "is a int, not a class or function"),
+    ],
+)
+def test_what_is_not_there(path, message):
+    with pytest.raises(ConfigError, match=message):
+        find_target(path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"target": f"{__name__}:make_pair", "a": 1, "c": 2}, "make_pair does not take {'a': 1, 'c': 2}: .*'c'"),
+        (f"{__name__}:make_pair", "make_pair does not take {}: .*missing 1 required positional argument: 'a'"),
+        ({"a": 1}, "expected a 'target' of the form 'package.module:name', got {'a': 1}"),
+        ({"target": 3}, "expected a 'target'"),
+    ],
+)
+def test_arguments_that_do_not_fit(config, message):
+    with pytest.raises(ConfigError, match=message):
+        build_target(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a", True), ("b", True), ("c", False)],
+)
+def test_parameters_that_can_be_given_by_name(name, expected):
+    assert takes_argument(f"{__name__}:make_pair", name) is expected
+    assert takes_argument("builtins:dict", name) is False
+
+
+def test_the_source_is_of_the_modules_that_name_and_define_a_target():
+    own = Path(__file__).read_text()
+    assert source_of(f"{__name__}:make_pair") == own
+    assert inspect.getsource(rlsearch_envs.curve) in source_of("rlsearch_envs:CurveReward")
+    assert inspect.getsource(rlsearch_envs) in source_of("rlsearch_envs:CurveReward")
+    with pytest.raises(ConfigError, match="the source of 'math:sqrt' cannot be read"):
+        source_of("math:sqrt")

@@ -1,0 +1,302 @@
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from rlsearch import Formula
+from rlsearch.errors import FormulaError
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.data.base import N_CLASSES, Dataset, Part
+from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.trainers.population import PopulationTrainer
+
+native = pytest.importorskip("rlsearch.proxies.trainers.native", reason="numba is not installed", exc_type=ImportError)
+from rlsearch.kernels.numba_kernel import NumbaKernel  # noqa: E402 (needs numba)
+
+torch.set_num_threads(1)
+
+TEXTS = ["relu(x)", "silu(x)", "tanh(x)", "x + sin(x)", "gelu(x)", "max(x, sigmoid(x))", "x * atan(x)", "x"]
+FORMULAS = [Formula.parse(text) for text in TEXTS]
+SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "gelu(x)", "x + sin(x)")]
+EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
+SIZES = {"train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32}
+MEMBERS = [Member(formula, k) for k, formula in enumerate(FORMULAS)]
+
+SHAPES = pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"normalisation": "layer"},
+        {"network": "conv1d"},
+        {"network": "conv1d", "normalisation": "layer"},
+        {"network": "conv1d", "widths": (4, 8, 4, 4, 8)},  # 40, 20, 10, 5, 2 and 1 positions
+        {"dataset": "digits", "widths": (36,)},
+        {"widths": (100, 100), "batch_size": 96},  # as the quickstart's: products are cut into pieces
+        {"network": "conv1d", "batch_size": 4},
+    ],
+    ids=lambda values: " ".join(f"{k}={v}" for k, v in values.items()) or "mlp",
+)
+
+
+def settings(**values):
+    return ProxySettings(**SIZES | {"widths": (12, 8), "epochs": 2, "population": 8} | values)
+
+
+def weights(trainer):
+    return trainer._state[0].copy()
+
+
+def by_population(s, members):
+    """The population trainer's scores, and its members' weights as the native trainer keeps them."""
+    trainer = PopulationTrainer(s, TorchKernel(), "cpu", 8)
+    found = trainer.train(members, "validation")
+    network = trainer._network
+    taps = 4 if s.network == "conv1d" else 1
+    flat = []
+    for k in range(len(members)):
+        pieces = []
+        for layer in network.layers:
+            n_in, n_out = layer.weight[k].shape
+            pieces += [layer.weight[k].reshape(n_in // taps, taps, n_out).transpose(0, 1), layer.bias[k]]
+        pieces += [network.head.weight[k, :, :N_CLASSES], network.head.bias[k, :, :N_CLASSES]]
+        pieces += [piece[k] for norm in network.norms for piece in norm.parameters()]
+        flat.append(torch.cat([piece.detach().flatten() for piece in pieces]).numpy())
+    return found, flat
+
+
+def one_by_one(trainer, members):
+    """Scores and weights."""
+    found = [(trainer.train([member], "validation")[0], weights(trainer)) for member in members]
+    return [score for score, _ in found], [kept for _, kept in found]
+
+
+def assert_same_bits(a, b):
+    for p, q in zip(a, b, strict=True):
+        assert np.array_equal(p.view(np.int32), q.view(np.int32))
+
+
+# --- it trains what the population trainer trains ---
+
+
+@SHAPES
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_one_step_equals_the_population_trainer(values, optimiser):
+    """Adam divides a gradient by its own size, so one of about 0 may take half a step to either side by rounding."""
+    values = {"batch_size": 32} | values
+    s = settings(**values | {"optimiser": optimiser, "epochs": 1, "train_size": values["batch_size"]})
+    scores, expected = by_population(s, MEMBERS)
+    found, ours = one_by_one(native.NativeTrainer(s), MEMBERS)
+    assert found == pytest.approx(scores, abs=1.5 / 80)
+    for k in range(len(MEMBERS)):
+        if optimiser == "sgd":
+            np.testing.assert_allclose(ours[k], expected[k], rtol=1e-5, atol=3e-7)
+        else:
+            away = np.abs(ours[k] - expected[k])
+            assert away.max() < 1.5 * s.learning_rate
+            assert (away > 1e-5).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"network": "conv1d"}, {"normalisation": "layer"}], ids=["mlp", "conv1d", "norm"]
+)
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_whole_trainings_equal_the_population_trainer(values, optimiser):
+    """Accuracy on 400 points, of smooth formulas, which are not chaotic: a prediction or two may flip by rounding.
+
+    4 epochs of 6 batches; 16 of the 400 examples do not fill a batch and are left out of each epoch.
+    """
+    sizes = {"train_size": 400, "batch_size": 64, "validation_size": 400, "epochs": 4}
+    s = settings(**sizes, optimiser=optimiser, **values)
+    members = [Member(formula, 3) for formula in SMOOTH]
+    found = native.NativeTrainer(s).train(members, "validation")
+    assert found == pytest.approx(by_population(s, members)[0], abs=2.5 / 400)
+    assert len(set(found)) > 1
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv1d"])
+def test_more_points_than_are_scored_at_once(network, monkeypatch):
+    """80 points in three pieces, the last of another size."""
+    s = settings(network=network)
+    whole = native.NativeTrainer(s).train(MEMBERS, "validation")
+    monkeypatch.setattr(native, "_SCORED_ROWS", 32)
+    trainer = native.NativeTrainer(s)
+    assert trainer._rows == 32
+    assert trainer.train(MEMBERS, "validation") == whole
+
+
+def test_the_first_of_equal_logits_is_chosen():
+    """As torch's argmax; logits are [classes, examples]."""
+    logits = np.array([[0, 1, 2, 0], [5, 1, 2, 0], [5, 1, 3, -1]], np.float32)
+    labels = np.array([1, 0, 2, 1])
+    right = native.load_trainer()._right
+    arguments = labels, np.arange(4), np.zeros(4, np.float32), np.zeros(4, np.int64)
+    assert right(logits.ravel(), *arguments) == 3
+    logits[2, 3] = -np.inf
+    assert right(logits.ravel(), *arguments) == -1
+
+
+# --- members are alone ---
+
+
+@SHAPES
+def test_the_same_bits_again(values):
+    """By the same trainer, by another, in any company, and whatever BLAS's threads are."""
+    s = settings(**values)
+    trainer = native.NativeTrainer(s)
+    first, kept = one_by_one(trainer, MEMBERS[:4])
+    again, kept_again = one_by_one(trainer, MEMBERS[3::-1])
+    assert again == first[::-1]
+    assert_same_bits(kept_again, kept[::-1])
+    assert trainer.train(MEMBERS, "validation")[:4] == first
+    with threadpool_limits(2, user_api="blas"):
+        other, kept_other = one_by_one(native.NativeTrainer(s), MEMBERS[:4])
+    assert other == first
+    assert_same_bits(kept_other, kept)
+
+
+@SHAPES
+def test_a_member_that_becomes_nan_changes_no_bit_of_the_next(values):
+    s = settings(**values)
+    expected = one_by_one(native.NativeTrainer(s), MEMBERS[:2])
+    trainer = native.NativeTrainer(s)
+    (score,) = trainer.train([Member(EXPLODING, 0)], "validation")
+    assert score is None
+    assert not np.isfinite(weights(trainer)).all()
+    found = one_by_one(trainer, MEMBERS[:2])
+    assert found[0] == expected[0]
+    assert None not in found[0]
+    assert_same_bits(found[1], expected[1])
+
+
+def test_a_proxy_takes_it_for_numbas_kernel_on_a_cpu():
+    members = MEMBERS[:6]
+    proxy = Proxy(settings(population=4), NumbaKernel(), "cpu")
+    alone = list(proxy.train(members))
+    assert [len(scores) for scores in alone] == [4, 2]
+    assert isinstance(proxy._trainers[4], native.NativeTrainer)
+    assert alone[0] + alone[1] == native.NativeTrainer(settings()).train(members, "validation")
+    with_workers = Proxy(settings(population=4), NumbaKernel(), "cpu", workers=2)
+    assert list(with_workers.train(members)) == alone
+    by_torch = Proxy(settings(population=4), TorchKernel(), "cpu")
+    next(by_torch.train(members))
+    assert isinstance(by_torch._trainers[4], PopulationTrainer)
+
+
+def test_formulas_of_other_inputs_are_refused():
+    with pytest.raises(FormulaError, match="proxies take formulas of x alone"):
+        native.NativeTrainer(settings()).train([Member(Formula.parse("x * g"), 0)], "validation")
+
+
+# --- how a training can end ---
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_diverged_is_none(optimiser):
+    s = settings(optimiser=optimiser, learning_rate=1e6 if optimiser == "sgd" else 1e30)
+    trainer = native.NativeTrainer(s)
+    assert trainer.train([Member(Formula.parse("x * x * x"), 0), Member(EXPLODING, 0)], "validation") == [None, None]
+
+
+def test_a_hopeless_training_is_left(monkeypatch):
+    """1.2 million steps would take minutes."""
+    trainer = native.NativeTrainer(settings())
+    start = trainer._start(0)
+    monkeypatch.setattr(trainer, "_start", lambda seed: (start[0], np.tile(start[1], (200_000, 1))))
+    assert trainer.train([Member(EXPLODING, 0)], "validation") == [None]
+
+
+def test_diverged_in_one_validation_point_only():
+    s = settings(learning_rate=1e-6)
+    trainer = native.NativeTrainer(s)
+    data = load_dataset(s)
+    inputs = data.validation.inputs.clone()
+    inputs[70] = 1e6
+    trainer._data = Dataset(data.train, Part(inputs, data.validation.labels), data.test)
+    found = trainer.train([Member(Formula.parse("exp(x)"), 0), Member(FORMULAS[0], 0)], "validation")
+    assert found[0] is None
+    assert 0 <= found[1] <= 1
+
+
+def test_one_thread_and_no_denormals_in_training_only():
+    tiny, seen = torch.tensor([1e-40]), []
+    trainer = native.NativeTrainer(settings())
+
+    def threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    def training(*arguments):
+        seen.append(((tiny * 1).item(), threads()))
+        return -1
+
+    trainer._compiled = SimpleNamespace(train=training, TAPS=trainer._compiled.TAPS)
+    with threadpool_limits(2, user_api="blas"):
+        assert trainer.train(MEMBERS[:1], "validation") == [None]
+        assert threads() == {2}
+    assert seen == [(0.0, {1})]
+    assert (tiny * 1).item() > 0
+
+
+# --- parts ---
+
+
+class Forbidden:
+    def __getattr__(self, name):
+        raise AssertionError("a search must not look at the test part")
+
+
+def test_the_test_part_is_used_only_when_asked_for():
+    trainer = native.NativeTrainer(settings())
+    data = load_dataset(trainer.settings)
+    expected = trainer.train(MEMBERS, "validation")
+    trainer._data = Dataset(data.train, data.validation, Forbidden())
+    assert trainer.train(MEMBERS, "validation") == expected
+    with pytest.raises(AssertionError, match="must not look"):
+        trainer.train(MEMBERS, "test")
+    trainer._data = Dataset(data.train, Forbidden(), data.validation)
+    assert trainer.train(MEMBERS, "test") == expected
+
+
+# --- what is compiled ---
+
+
+@pytest.mark.parametrize(("a_turned", "b_turned"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("m", "n", "k"), [(100, 128, 100), (10, 4, 3), (61, 200, 300), (200, 300, 400)])
+def test_products(a_turned, b_turned, m, n, k):
+    """Of one piece, of two, of four whose last is smaller, and of one that is too large to cut."""
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.normal(size=shape).astype(np.float32) for shape in ((m, k), (k, n), (m, n)))
+    stored = [(x.T if turned else x).ravel() for x, turned in ((a, a_turned), (b, b_turned))]
+    found = c.ravel().copy()
+    sgemm = native.get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+    native.native_product.add_product(sgemm, a_turned, b_turned, m, n, k, *stored, found)
+    np.testing.assert_allclose(found.reshape(m, n), c + a.astype(float) @ b, rtol=1e-5, atol=1e-4)
+
+
+def test_another_process_loads_what_one_compiled():
+    """The second of two, since this process may have another cache, from before the tests moved it."""
+    code = (
+        "from rlsearch.proxies.trainers.native import load_trainer; trainer = load_trainer();"
+        "print(trainer.__name__, sum(trainer.train.stats.cache_hits.values()))"
+    )
+    command = [sys.executable, "-c", code]
+    for _ in range(2):
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    assert result.stdout.strip() == f"{native.load_trainer().__name__} 1"
+
+
+def test_whatever_decides_the_machine_code_is_named(monkeypatch):
+    """numba looks at the module's own file alone."""
+    monkeypatch.setattr(native, "load_compiled", lambda *arguments: arguments)
+    stem, source, depends_on = native.load_trainer()
+    assert stem == "trainer"
+    assert source(True).count("cache=True") == 1
+    assert source(False) == source(True).replace("cache=True", "cache=False")
+    for function in ("def add_product(", "def exp(", "def value_and_slopes("):
+        assert function in depends_on

@@ -1,0 +1,484 @@
+import contextlib
+import copy
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rlsearch import Formula
+from rlsearch.errors import FormulaError
+from rlsearch.kernels import TorchKernel, kernel_named
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.data.base import Dataset, Part
+from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.starts import batches
+from rlsearch.proxies.trainers import population
+from rlsearch.proxies.trainers.population import PopulationTrainer
+
+torch.set_num_threads(1)
+
+TEXTS = ["relu(x)", "silu(x)", "tanh(x)", "x + sin(x)", "gelu(x)", "max(x, sigmoid(x))", "x * atan(x)"]
+FORMULAS = [Formula.parse(text) for text in TEXTS]
+SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "gelu(x)", "x + sin(x)", "softplus(x)")]
+EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
+SIZES = {"train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32}
+
+
+def settings(**values):
+    return ProxySettings(**SIZES | {"widths": (12, 8), "epochs": 2, "population": 4} | values)
+
+
+def proxy(**values):
+    return Proxy(settings(**values), TorchKernel(), "cpu")
+
+
+def scores(p, members, part="validation"):
+    return [score for population_scores in p.train(members, part) for score in population_scores]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The networks that were trained, as they were when they were scored."""
+    networks = []
+    count_right = population.count_right
+
+    def keeping(network, *arguments):
+        networks.append(copy.deepcopy(network))  # the trainer goes on with its own
+        return count_right(network, *arguments)
+
+    monkeypatch.setattr(population, "count_right", keeping)
+    return networks
+
+
+def weights(network, k):
+    return [parameter.detach()[k].clone() for parameter in network.parameters()]
+
+
+def assert_same_bits(a, b):
+    for p, q in zip(a, b, strict=True):
+        assert torch.equal(p.view(torch.int32), q.view(torch.int32))
+
+
+SHAPES = pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"normalisation": "layer"},
+        {"optimiser": "sgd"},
+        {"network": "conv1d"},
+        {"network": "conv1d", "normalisation": "layer"},
+        {"widths": (20,), "population": 12},
+        {"network": "conv1d", "widths": (4, 4)},
+        {"dataset": "digits", "widths": (36, 12)},  # with 5 members the last one's biases had other bits
+        {"widths": (100, 100), "batch_size": 96, "epochs": 1, "population": 16},  # as the quickstart's
+    ],
+    ids=lambda values: " ".join(f"{k}={v}" for k, v in values.items()) or "mlp",
+)
+
+
+# --- what is trained ---
+
+
+def by_hand(s, formula, seed, steps=None):
+    """One network of torch's own layers, trained by a plain loop from the same weights on the same batches."""
+    data = load_dataset(s)
+    start = NETWORKS["mlp"](s, 40, [torch.Generator().manual_seed(seed)], None)
+    layers = []
+    for layer in (*start.layers, start.head):
+        _, n_in, n_out = layer.weight.shape
+        linear = nn.Linear(n_in, min(n_out, 10) if layer is start.head else n_out)
+        linear.weight.data = layer.weight[0].T[: linear.out_features].clone()
+        linear.bias.data = layer.bias[0, 0, : linear.out_features].clone()
+        layers += [linear, formula.to_module()]
+    network = nn.Sequential(*layers[:-1])
+    if s.optimiser == "adam":
+        optimiser = torch.optim.Adam(network.parameters(), lr=s.learning_rate)
+    else:
+        optimiser = torch.optim.SGD(network.parameters(), lr=s.learning_rate, momentum=0.9)
+    order = torch.Generator().manual_seed(seed ^ 0x5EED)
+    for _ in range(s.epochs):
+        rows = torch.randperm(s.sizes[0], generator=order)
+        for batch in rows.split(s.batch_size):
+            if len(batch) == s.batch_size:
+                loss = functional.cross_entropy(network(data.train.inputs[batch]), data.train.labels[batch])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+    logits = network(data.validation.inputs).detach()
+    return logits, (logits.argmax(dim=1) == data.validation.labels).double().mean().item()
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_one_step_equals_a_plain_loop(optimiser, trained):
+    """The logits after a step; later ones drift apart by rounding (reference/performance.md, section 2)."""
+    s = settings(train_size=32, epochs=1, widths=(24, 16), population=8, optimiser=optimiser)
+    scores(Proxy(s, TorchKernel(), "cpu"), [Member(f, k) for k, f in enumerate(FORMULAS)])
+    inputs = load_dataset(s).validation.inputs
+    logits = trained[0](inputs.expand(8, *inputs.shape)).detach()
+    for k, formula in enumerate(FORMULAS):
+        expected, _ = by_hand(s, formula, k)
+        torch.testing.assert_close(logits[k], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_whole_trainings_equal_a_plain_loop(optimiser):
+    """Accuracy on 400 points, of smooth formulas, which are not chaotic: a prediction or two may flip by rounding.
+
+    4 epochs of 6 batches; 16 of the 400 examples do not fill a batch and are left out of each epoch.
+    """
+    s = settings(train_size=400, batch_size=64, validation_size=400, epochs=4, population=8, optimiser=optimiser)
+    found = scores(Proxy(s, TorchKernel(), "cpu"), [Member(formula, 3) for formula in SMOOTH])
+    expected = [by_hand(s, formula, 3)[1] for formula in SMOOTH]
+    assert found == pytest.approx(expected, abs=2.5 / 400)
+    assert len(set(found)) > 1
+
+
+def test_a_proxy_learns():
+    """10 classes: guessing scores 0.1. Seen on 1000 examples: linear 0.29, ReLU 0.39, x*x 0.46."""
+    p = proxy(train_size=1000, validation_size=1000, widths=(40,), epochs=8, population=4)
+    linear, relu, square = scores(p, [Member(Formula.parse(text), 0) for text in ("x", "relu(x)", "x*x")])
+    assert 0.2 < linear < relu - 0.05 < square - 0.05
+
+
+def test_conv1d_learns():
+    p = proxy(network="conv1d", train_size=1000, validation_size=1000, widths=(12, 12, 12), epochs=5, population=1)
+    assert scores(p, [Member(FORMULAS[0], 0)])[0] > 0.3  # guessing scores 0.1
+
+
+def test_scores_are_shares_of_the_part():
+    for score in scores(proxy(), [Member(f, 0) for f in FORMULAS]):
+        assert 0 <= score <= 1
+        assert score == round(score * 80) / 80
+
+
+def test_more_points_than_are_scored_at_once(monkeypatch):
+    members = [Member(f, 0) for f in FORMULAS[:4]]
+    whole = scores(proxy(), members)
+    monkeypatch.setattr(population, "_SCORED_ROWS", 32)  # 80 points in three pieces
+    assert scores(proxy(), members) == whole
+
+
+# --- members are alone ---
+
+
+@SHAPES
+@pytest.mark.parametrize("slot", [0, 2])
+def test_a_member_that_becomes_nan_changes_no_bit_of_the_others(values, slot, trained):
+    p = proxy(**values)
+    size = p.settings.population
+    members = [Member(FORMULAS[k % len(FORMULAS)], k) for k in range(size)]
+    clean = scores(p, members)
+    members[slot] = Member(EXPLODING, slot)
+    found = scores(p, members)
+    assert found[slot] is None
+    assert None not in clean
+    assert not all(w.isfinite().all() for w in weights(trained[1], slot))
+    others = [k for k in range(size) if k != slot]
+    assert [found[k] for k in others] == [clean[k] for k in others]
+    for k in others:
+        assert_same_bits(weights(trained[0], k), weights(trained[1], k))
+
+
+@SHAPES
+def test_a_members_bits_do_not_depend_on_its_population(values, trained):
+    """Other neighbours, every slot, a short last population that is filled up."""
+    p = proxy(**values)
+    size = p.settings.population
+    member = Member(FORMULAS[1], 11)
+    neighbours = [Member(FORMULAS[k % len(FORMULAS)], k) for k in range(2 * size)]
+    (alone,) = scores(p, [member])
+    expected = weights(trained[-1], 0)
+    for slot in range(size):
+        for others in (neighbours[:size], neighbours[size:]):
+            found = scores(p, [*others[:slot], member, *others[slot + 1 :]])
+            assert found[slot] == alone
+            assert_same_bits(weights(trained[-1], slot), expected)
+    found = scores(p, [*neighbours[:size], neighbours[0], member])  # the second population has two members
+    assert found[size + 1] == alone
+    assert_same_bits(weights(trained[-1], 1), expected)
+
+
+def test_members_of_different_seeds_in_one_population():
+    p = proxy()
+    together = scores(p, [Member(FORMULAS[1], seed) for seed in (5, 6, 7, 5)])
+    apart = [scores(p, [Member(FORMULAS[1], seed)])[0] for seed in (5, 6, 7)]
+    assert together == [*apart, apart[0]]
+    assert len(set(apart)) > 1
+
+
+def test_a_seed_decides_weights_and_order(trained):
+    p = proxy(epochs=1)
+    scores(p, [Member(FORMULAS[1], 5), Member(FORMULAS[1], 5), Member(FORMULAS[1], 6), Member(FORMULAS[2], 5)])
+    a, b, c, d = (weights(trained[0], k) for k in range(4))
+    assert_same_bits(a, b)
+    assert all(not torch.equal(p, q) for p, q in zip(a, c, strict=True))
+    assert all(not torch.equal(p, q) for p, q in zip(a, d, strict=True))
+    order = batches(p.settings, 5, 96)
+    assert order.shape == (3, 32)
+    assert sorted(order.flatten().tolist()) == list(range(96))
+    assert not torch.equal(order, batches(p.settings, 6, 96))
+
+
+@pytest.mark.parametrize("values", [{}, {"network": "conv1d"}], ids=["mlp", "conv1d"])
+def test_the_same_bits_again(values, trained):
+    """By the same proxy, by another object, and whatever the global random numbers and threads are."""
+    members = [Member(f, k) for k, f in enumerate(FORMULAS[:4])]
+    first = scores(p := proxy(**values), members)
+    torch.manual_seed(1234)
+    assert scores(p, members) == first
+    torch.set_num_threads(2)
+    try:
+        assert scores(proxy(**values), members) == first
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    for k in range(4):
+        for other in trained[1:]:
+            assert_same_bits(weights(trained[0], k), weights(other, k))
+
+
+def test_the_same_with_workers():
+    members = [Member(f, k) for k, f in enumerate(FORMULAS)]
+    alone = list(proxy().train(members))
+    assert [len(part) for part in alone] == [4, 3]
+    with_workers = Proxy(settings(), TorchKernel(), "cpu", workers=2)
+    assert list(with_workers.train(members)) == alone
+
+
+# --- how a training can end ---
+
+
+def test_diverged_is_none():
+    p = proxy(optimiser="sgd", learning_rate=1e6)
+    assert scores(p, [Member(Formula.parse("x * x * x"), 0), Member(EXPLODING, 0)]) == [None, None]
+
+
+def test_diverged_in_one_validation_point_only():
+    """Finite on all but one: exp(exp(10)) overflows a float32, exp(exp(1)) does not."""
+    part = Part(torch.tensor([[1.0], [10.0], [1.0], [1.0]]), torch.tensor([0, 0, 0, 0]))
+    activation = TorchKernel().population([Formula.parse("exp(exp(x))"), Formula.parse("x")])
+    counts = population.count_right(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
+    assert population.accuracies(counts, part) == [None, 1.0]
+
+
+def test_one_list_per_population_each_as_soon_as_it_is_done(trained):
+    done = proxy(population=4).train([Member(f, 0) for f in (*FORMULAS, *FORMULAS[:3])])
+    assert [len(next(done)), len(trained)] == [4, 1]
+    assert [len(part) for part in done] == [4, 2]
+    assert len(trained) == 3
+    assert list(proxy().train([])) == []
+
+
+def test_denormals_are_flushed_in_training_only(monkeypatch):
+    tiny, seen = torch.tensor([1e-40]), []
+    accuracy = population.accuracies
+    monkeypatch.setattr(population, "accuracies", lambda *a: seen.append((tiny * 1).item()) or accuracy(*a))
+    scores(proxy(), [Member(FORMULAS[0], 0)])
+    assert seen == [0.0]
+    assert (tiny * 1).item() > 0
+    monkeypatch.setattr(population, "accuracies", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scores(proxy(), [Member(FORMULAS[0], 0)])
+    assert (tiny * 1).item() > 0
+
+
+# --- parts ---
+
+
+class Forbidden:
+    def __getattr__(self, name):
+        raise AssertionError("a search must not look at the test part")
+
+
+def test_the_test_part_is_used_only_when_asked_for():
+    p, members = proxy(), [Member(f, 0) for f in FORMULAS[:4]]
+    data = load_dataset(p.settings)
+    expected = scores(p, members)
+    p._trainers[4]._data = Dataset(data.train, data.validation, Forbidden())
+    assert scores(p, members) == expected
+    with pytest.raises(AssertionError, match="must not look"):
+        scores(p, members, "test")
+    p._trainers[4]._data = Dataset(data.train, Forbidden(), data.validation)
+    assert scores(p, members, "test") == expected
+
+
+def test_the_test_part_is_scored_when_asked_for(trained):
+    p = proxy(population=1)
+    (found,) = scores(p, [Member(FORMULAS[1], 0)], "test")
+    part = load_dataset(p.settings).test
+    right = (trained[0](part.inputs[None])[0].argmax(dim=1) == part.labels).sum().item()
+    assert found == pytest.approx(right / 40)
+
+
+# --- the protocol ---
+
+CHANGES = {
+    "dataset": {"dataset": "digits"},
+    "network": {"network": "conv1d"},
+    "data_seed": {"data_seed": 1},
+    "train_size": {"train_size": 100},
+    "validation_size": {"validation_size": 84},
+    "test_size": {"test_size": 44},
+    "widths": {"widths": (8, 12)},
+    "normalisation": {"normalisation": "layer"},
+    "optimiser": {"optimiser": "sgd"},
+    "learning_rate": {"learning_rate": 0.02},
+    "batch_size": {"batch_size": 16},
+    "epochs": {"epochs": 3},
+    "population": {"population": 8},
+}
+
+
+def test_every_setting_changes_the_protocol():
+    assert set(CHANGES) == set(ProxySettings.model_fields)
+    names = {proxy(**change).protocol for change in CHANGES.values()} | {proxy().protocol}
+    assert len(names) == len(CHANGES) + 1
+
+
+def test_kernel_and_kind_of_device_change_the_protocol():
+    other = TorchKernel()
+    other.name = "other"
+    assert Proxy(settings(), other, "cpu").protocol != proxy().protocol
+    assert Proxy(settings(), TorchKernel(), "cuda").protocol != proxy().protocol
+    assert Proxy(settings(), TorchKernel(), "cuda:1").protocol == Proxy(settings(), TorchKernel(), "cuda").protocol
+
+
+def test_the_protocol_is_readable_and_the_same_in_every_process():
+    name = proxy(network="conv1d").protocol
+    assert name.startswith("mnist1d-conv1d-")
+    code = (
+        "from rlsearch.kernels import TorchKernel; from rlsearch.proxies.proxy import Proxy;"
+        "from rlsearch.proxies.settings import ProxySettings;"
+        f"print(Proxy(ProxySettings(**{settings(network='conv1d').model_dump()}), TorchKernel(), 'cpu').protocol)"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
+    assert ran.stdout.strip() == name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["torch", "triton"])
+def test_cuda_trains_like_the_cpu(name):
+    """With triton's kernel training is a CUDA graph, which a second population replays with its own formulas."""
+    kernel, values = kernel_named(name, "cuda"), {"validation_size": 1000, "train_size": 400, "epochs": 2}
+    on_cuda = Proxy(settings(**values), kernel, "cuda")
+    for formulas in (SMOOTH[:4], SMOOTH[3::-1]):
+        members = [Member(formula, 0) for formula in formulas]
+        assert scores(on_cuda, members) == pytest.approx(scores(proxy(**values), members), abs=0.05)
+
+
+class Narrow(TorchKernel):
+    """Its activations take no formulas longer than those that they were made with."""
+
+    def population(self, formulas, inputs=("x",)):
+        activation = super().population(formulas, inputs)
+        room, load = max(formula.size for formula in formulas), activation.load
+
+        def narrow(others):
+            if max(formula.size for formula in others) > room:
+                raise FormulaError("too long")
+            load(others)
+
+        activation.load = narrow
+        self.made = [*getattr(self, "made", ()), room]
+        return activation
+
+
+def test_formulas_for_which_an_activation_has_no_room_get_a_new_one():
+    kernel, members = Narrow(), [Member(f, 0) for f in FORMULAS[:4]]
+    p = Proxy(settings(), kernel, "cpu")
+    assert scores(p, members) == scores(proxy(), members)
+    assert scores(p, members[::-1]) == scores(proxy(), members)[::-1]
+    assert kernel.made == [2, max(f.size for f in FORMULAS[:4])]
+
+
+def test_memory_decides_how_many_members_a_gpu_trains(monkeypatch):
+    found = []
+    for gib in (0.1, 8, 16, 140):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, gib=gib: (int(gib * 2**30), 2**40))
+        found.append([population.most_members(ProxySettings(**values), "cuda") for values in ({}, {"epochs": 500})])
+    assert all(members & (members - 1) == 0 for row in found for members in row)  # powers of two
+    assert found[0] == [16, 16]
+    assert found[-1][0] == 2048
+    assert [row[0] for row in found] == sorted(row[0] for row in found)
+    assert all(short >= long for short, long in found)
+    assert found[1][0] > 16
+
+
+@pytest.mark.parametrize("programs_are_data", [True, False])
+def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, monkeypatch):
+    """Else it would repeat the first population's formulas for ever. A GPU is only pretended here."""
+    kernel = TorchKernel()
+    kernel.programs_are_data = programs_are_data
+    trainer = PopulationTrainer(settings(), kernel, "cpu", 4)
+    captured = []
+    monkeypatch.setattr(trainer, "_device", torch.device("cuda"))
+    monkeypatch.setattr(population, "current_device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(trainer, "_captured", lambda work, warm_up: captured.append(1) or work)
+    monkeypatch.setattr(trainer, "_load_start", lambda seeds: trainer._at.zero_())
+    for part in ("validation", "validation", "test"):
+        trainer.train([Member(f, 0) for f in FORMULAS[:4]], part)
+    assert len(captured) == 3 * programs_are_data  # some steps, and scoring on either part
+
+
+def test_capture_warms_up_beside_the_default_stream(monkeypatch):
+    """The order of events on a GPU, which is only pretended here."""
+    events = []
+
+    class Stream:
+        def __init__(self, name):
+            self.name = name
+
+        def wait_stream(self, other):
+            events.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def replay(self):
+            events.append("replay")
+
+    @contextlib.contextmanager
+    def within(name):
+        events.append(f"begin {name}")
+        yield
+        events.append(f"end {name}")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("default"))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: within(stream.name))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: within(f"capture on {stream.name}"))
+    trainer = PopulationTrainer(settings(), TorchKernel(), "cpu", 4)
+    replay = trainer._captured(lambda: events.append("work") or "results", lambda: events.append("warm-up"))
+    assert events == [
+        "side waits for default", "begin side", "warm-up", "end side", "default waits for side",
+        "begin capture on side", "work", "end capture on side",
+    ]  # fmt: skip
+    events.clear()
+    assert replay() == "results"
+    assert events == ["replay"]
+
+
+def test_what_capture_does_is_undone(monkeypatch):
+    """Capture trains for some steps; members of the first population and of later ones begin anew all the same."""
+    trainer, warm_ups = PopulationTrainer(settings(), TorchKernel(), "cpu", 4), []
+
+    def ready(name, work, warm_up=None):
+        if name not in warm_ups:
+            warm_ups.append(name)
+            (warm_up or work)()
+        return work
+
+    monkeypatch.setattr(trainer, "_ready", ready)
+    members = [Member(formula, seed) for formula in FORMULAS[:2] for seed in (0, 1)]
+    for part in ("validation", "test", "validation"):
+        assert trainer.train(members, part) == scores(proxy(population=4), members, part)
+    assert warm_ups == ["stretch", "validation", "test"]

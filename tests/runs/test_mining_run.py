@@ -1,0 +1,236 @@
+"""Mining as a run: from a config through the rungs to a leaderboard, killed and resumed."""
+
+import dataclasses
+import math
+
+import pytest
+from helpers import archive_rows, make_config, proxies
+from test_resume import Killed, death
+
+from rlsearch import Formula, resume, train
+from rlsearch.errors import ConfigError
+from rlsearch.rewards.accuracy import RELU, search_seed
+from rlsearch.runs.config import dump_config
+from rlsearch.runs.read import read_judge, top
+from rlsearch.studies.evaluate import evaluate
+
+LANGUAGE = {"operators": ["neg", "sin", "sigmoid", "add", "mul"], "constants": [], "min_length": 1, "max_length": 4}
+RUNGS = [
+    {"functions": 16, "epochs": 0.5},
+    {"functions": 6},
+    {"functions": 3, "seeds": 3},
+]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def config(folder, rungs=RUNGS, warm_start=(), screening=None):
+    reward = proxies(folder, screening=screening or {})
+    reward["proxies"] = [proxy | {"epochs": 2} for proxy in reward["proxies"]]
+    search = {"method": "mining", "warm_start": warm_start}
+    return make_config(reward, 1, 5, language=LANGUAGE, search=search, mining={"rungs": rungs})
+
+
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mined")
+    seen = []
+    return train(config(folder), "mined", runs=folder, watch=seen.append), seen
+
+
+def test_the_rungs_are_climbed(mined):
+    """16 functions in rounds of 5, 5, 5 and 1 by both proxies at one epoch; 6 at two; 3 from two further seeds."""
+    outcome, _ = mined
+    assert outcome.finished
+    rows = archive_rows(outcome.run.folder)
+    sizes = [sum(row[0] == number for row in rows["proposals"]) for number in range(7)]
+    assert sizes == [5, 5, 5, 1, 5, 1, 3]
+    relu = RELU.fingerprint
+    protocols = list(dict.fromkeys(row[4] for row in rows["evaluations"] if row[1] >= 0))
+    assert len(protocols) == 4
+    per_round = [[(row[2], row[4], row[5]) for row in rows["evaluations"] if row[1] == n] for n in range(7)]
+    assert all(fingerprint != relu for trainings in per_round for fingerprint, _, _ in trainings)
+    first = [t for trainings in per_round[:4] for t in trainings]
+    assert len(first) == len(set(first)) == 32
+    assert {t[1:] for t in first} == {(p, search_seed(0, 0)) for p in protocols[:2]}
+    second = [t for trainings in per_round[4:6] for t in trainings]
+    assert len(second) == 12
+    assert {t[1:] for t in second} == {(p, search_seed(0, 0)) for p in protocols[2:]}
+    assert {t[1:] for t in per_round[6]} == {(p, search_seed(0, i)) for p in protocols[2:] for i in (1, 2)}
+    assert len(per_round[6]) == 12
+
+
+def test_the_best_of_a_rung_enter_the_next(mined):
+    outcome, _ = mined
+    rows = archive_rows(outcome.run.folder)
+    by_round = [[row for row in rows["proposals"] if row[0] == number] for number in range(7)]
+    for rounds, after, count in (((0, 1, 2, 3), (4, 5), 6), ((4, 5), (6,), 3)):
+        entered = sorted((row for n in rounds for row in by_round[n]), key=lambda row: -row[6])
+        chosen = [row for n in after for row in by_round[n]]
+        assert {row[3] for row in chosen} == {row[3] for row in entered[:count]}
+
+
+def test_the_cheapest_enter_first_and_the_leaders_come_from_the_last_rung(mined):
+    """Every operator costs a half here, so the cheapest are those with the fewest: x has none."""
+    outcome, _ = mined
+    rows = archive_rows(outcome.run.folder)
+    first = [Formula.parse(row[2]) for row in rows["proposals"] if row[0] < 4]
+    costs = [len(formula.program.instructions) for formula in first]
+    assert costs == sorted(costs)
+    assert first[0] == Formula.parse("x")
+    board = [judged for judged in top(outcome.run, 50) if judged.formula != RELU]
+    assert [judged.rung for judged in board] == [2] * 3 + [1] * 3 + [0] * 10
+    assert [judged.formula for judged in outcome.leaderboard] == [j.formula for j in top(outcome.run, 10)]
+    assert math.isclose(board[0].result.value, read_judge(outcome.run).known[board[0].formula.fingerprint].result.value)
+
+
+def test_counts_and_progress(mined):
+    outcome, seen = mined
+    assert list(outcome.counts) == ["tested", "unique", "fit", "trained"]
+    assert outcome.counts["tested"] > outcome.counts["unique"] > outcome.counts["fit"] >= 16
+    assert outcome.counts["trained"] == 16
+    assert seen[0].screened is not None
+    screened = [progress.screened for progress in seen if progress.screened]
+    assert screened[-1][0] == screened[-1][1]
+    assert [progress.rounds_done for progress in seen if progress.report] == list(range(1, 8))
+    assert {progress.budget.rounds for progress in seen} == {7}
+
+
+def test_fewer_functions_than_the_first_rung_takes(tmp_path):
+    rungs = [{"functions": 500, "epochs": 0.5}, {"functions": 2}]
+    seen = []
+    outcome = train(config(tmp_path, rungs), "few", watch=seen.append)
+    assert outcome.finished
+    assert outcome.counts["trained"] == outcome.counts["fit"] < 500
+    rounds = -(-outcome.counts["fit"] // 5) + 1
+    assert {progress.budget.rounds for progress in seen if not progress.screened} == {rounds}
+    assert seen[-1].nearer_budget == ("round", rounds, rounds)
+
+
+def test_none_is_fit(tmp_path):
+    with pytest.raises(ConfigError, match=r"of [0-9]+ formulas none is fit"):
+        train(config(tmp_path, screening={"max_slope": 1e-9}), "none")
+
+
+def test_too_little_memory_is_said(tmp_path, caplog, monkeypatch):
+    from rlsearch.search import mining
+
+    whole = mining.mine
+    monkeypatch.setattr(mining, "mine", lambda *a, **k: dataclasses.replace(whole(*a, **k), complete=False))
+    assert train(config(tmp_path), "small").finished
+    assert "for want of memory" in caplog.text
+    assert "raise mining.memory_gib (4 now)" in caplog.text
+
+
+def test_a_warm_start_enters_first(tmp_path):
+    outcome = train(config(tmp_path, warm_start=["x * sigmoid(x)"]), "warm")
+    rows = archive_rows(outcome.run.folder)["proposals"]
+    assert rows[0][2] == "x * sigmoid(x)"
+    assert len({row[3] for row in rows if row[0] < 4}) == 16
+
+
+def test_a_warm_start_that_is_mined_too_keeps_its_place(tmp_path):
+    rungs = [{"functions": 3}]
+    outcome = train(config(tmp_path, rungs, warm_start=["sin(x * x)", "x * x"]), "warm")
+    rows = archive_rows(outcome.run.folder)["proposals"]
+    assert [row[2] for row in rows] == ["sin(x * x)", "x * x", "x"]
+
+
+def test_evaluate_shows_the_scores_that_count(mined):
+    outcome, _ = mined
+    judged = outcome.leaderboard[0]
+    rows = evaluate([judged.formula], run=outcome.run, best=1, seeds=2)
+    (row,) = [row for row in rows if row.formula == judged.formula]
+    assert row.searched.mean == pytest.approx(judged.result.score)
+    assert row.searched.seeds == 3
+
+
+def test_a_number_of_candidates_is_refused(tmp_path):
+    wanted = config(tmp_path)
+    search = wanted.search.check(wanted.search.model_dump() | {"candidates": 5})
+    with pytest.raises(ConfigError, match=r"search\.candidates = 5 does not go with mining"):
+        train(wanted.model_copy(update={"search": search}), "c")
+
+
+def test_it_is_no_method_to_compare(run, tmp_path):
+    (tmp_path / "m.yaml").write_text(dump_config(config(tmp_path)))
+    code, _, err = run("compare", "m.yaml", "--methods", "ppo,mining", "--seeds", 2, "--candidates", 5)
+    assert code == 2
+    assert "unknown search method 'mining'" in err
+
+
+def test_killed_before_or_after_any_write_it_ends_as_if_it_had_not_been(monkeypatch, tmp_path, mined):
+    expected = archive_rows(mined[0].run.folder)
+    deaths = 0
+    for moment in range(1, 1000, 5):
+        try:
+            with death(monkeypatch, moment):
+                train(config(tmp_path), f"dies-{moment}")
+        except Killed:
+            deaths += 1
+        else:
+            break
+        folder = tmp_path / "runs" / f"dies-{moment}"
+        outcome = resume(folder)
+        assert outcome.finished
+        assert outcome.counts == mined[0].counts
+        found = archive_rows(folder)
+        assert found["proposals"] == expected["proposals"]
+        assert [row[1:] for row in found["evaluations"]] == [row[1:] for row in expected["evaluations"]]
+    assert deaths >= 8
+
+
+def test_what_screening_found_is_not_looked_for_again(monkeypatch, tmp_path):
+    with pytest.raises(Killed), death(monkeypatch, 6):
+        train(config(tmp_path), "killed")
+    monkeypatch.setattr("rlsearch.search.mining.method.mine", lambda *a, **k: 1 / 0)
+    assert resume(tmp_path / "runs" / "killed").finished
+
+
+def test_its_length_is_that_of_its_rungs(mined):
+    with pytest.raises(ConfigError, match="as long as its rungs"):
+        resume(mined[0].run.folder, rounds=20)
+
+
+def test_a_reward_of_ones_own_cannot_be_mined():
+    with pytest.raises(ConfigError, match="a reward of your own has none"):
+        train(make_config(search={"method": "mining"}), "own")
+
+
+@pytest.mark.parametrize(
+    ("rungs", "message"),
+    [
+        ([], "at least 1"),
+        ([{"functions": 4}, {"functions": 4, "seeds": 2}], "a rung of 4 functions after one of 4"),
+        ([{"functions": 4}, {"functions": 2}], "expected a longer training or more seeds"),
+        ([{"functions": 4}, {"functions": 2, "epochs": 0.5}], "expected a longer training or more seeds"),
+        ([{"functions": 4, "epochs": 0.5}], "the last rung trains for 0.5 of the epochs; expected 1"),
+        ([{"functions": 4, "epochs": 2}], "less than or equal to 1"),
+        ([{"functions": 4, "epoch": 1}], "unknown key; did you mean 'epochs'"),
+    ],
+)
+def test_wrong_rungs(rungs, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        config(tmp_path, rungs)
+
+
+def test_the_verb(run, tmp_path):
+    (tmp_path / "m.yaml").write_text(dump_config(config(tmp_path)))
+    code, out, err = run("mine", "m.yaml", "--set", "mining.rungs.2.seeds=2", "--name", "v")
+    assert code == 0
+    assert out.startswith(f"{mined_counts(tmp_path)}; runs/v\n")
+    assert "rlsearch confirm runs/v" in out
+    assert "rlsearch sample" not in out  # there is no policy
+    assert "screening: " in err
+    assert "round 7/7" in err
+    code, out, err = run("mine", "m.yaml", "--name", "v")
+    assert (code, out) == (2, "")
+    assert "exists" in err
+
+
+def mined_counts(folder):
+    counts = train(config(folder), "again").counts
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

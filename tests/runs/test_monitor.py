@@ -1,0 +1,232 @@
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_judge
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rlsearch.controller.ppo import PPOSearch
+from rlsearch.controller.settings import ControllerSettings
+from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.judging.archive import Archive
+from rlsearch.judging.judge import Judged, RoundReport
+from rlsearch.rewards.base import Evaluation, Request, RewardResult, Status
+from rlsearch.runs.monitor import Monitor, curves_figure, leaderboard_markdown, operators_figure, round_scalars
+from rlsearch.search.random import RandomSearch
+from rlsearch_envs import CurveReward
+
+torch.set_num_threads(1)
+
+GRAMMAR = Grammar(Vocabulary(("add", "mul", "exp", "tanh"), ("x",), (1.0,)), 2, 6)
+PER_ROUND = 8
+
+
+def train(folder, rounds, first_round=0, every=2, method=None):
+    """Some rounds with a free reward, logged into ``folder``; returns each report with the best function by then."""
+    method = method or PPOSearch(ControllerSettings(offspring=0), GRAMMAR, PER_ROUND, 0)
+    reports = []
+    with Archive(folder / "archive.sqlite", create=not (folder / "archive.sqlite").exists()) as archive:
+        judge = make_judge(CurveReward("exp(x)"), archive, first_round)
+        monitor = Monitor(folder, judge, every, best=3, resumed=first_round > 0)
+        for _ in range(rounds):
+            method.run_round(judge)
+            monitor.record(judge.report, method.scalars())
+            reports.append((judge.report, judge.leaderboard(1)[0]))
+        monitor.finish()
+        monitor.close()
+    return reports
+
+
+def events(folder):
+    accumulator = EventAccumulator(
+        str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0, "histograms": 0}
+    ).Reload()
+    return accumulator, {tag: accumulator.Scalars(tag) for tag in accumulator.Tags()["scalars"]}
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    reports = train(folder, rounds=5)
+    return folder, reports, *events(folder)
+
+
+def test_events_lie_directly_in_the_folder(logged):
+    folder, *_ = logged
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+
+
+def test_scalars_of_every_round_over_proposals(logged):
+    _, reports, _, scalars = logged
+    proposals = [8, 16, 24, 32, 40]
+    always = {
+        "search/mean_reward", "search/round_best_reward", "search/mean_reward_ok", "search/mean_length",
+        "search/evaluations", "search/candidates_per_second", "search/entropy", "search/elite_threshold",
+        "search/best_reward", "search/best_score", "search/candidates", "shares/fresh", "shares/repeated", "shares/ok",
+        "shares/unfit", "shares/diverged", "shares/failed", "rollout/ep_rew_mean", "rollout/ep_len_mean",
+    }  # fmt: skip
+    assert always <= set(scalars)
+    for tag in always:
+        assert [event.step for event in scalars[tag]] == proposals, tag
+    for i, (report, leader) in enumerate(reports):
+        values = [r.value for r in report.results]
+        assert scalars["search/mean_reward"][i].value == pytest.approx(np.mean(values), rel=1e-5)
+        assert scalars["search/round_best_reward"][i].value == pytest.approx(max(values), rel=1e-5)
+        assert scalars["rollout/ep_rew_mean"][i].value == pytest.approx(np.mean(values), rel=1e-5)
+        assert scalars["search/elite_threshold"][i].value == pytest.approx(
+            np.quantile([v for v, new in zip(values, report.fresh, strict=True) if new], 0.95, method="lower"),
+            rel=1e-4,
+        )
+        assert scalars["search/best_reward"][i].value == pytest.approx(leader.result.value, rel=1e-5)
+        assert scalars["shares/fresh"][i].value == pytest.approx(sum(report.fresh) / 8)
+        assert scalars["search/entropy"][i].value > 0
+
+
+def test_ppo_s_own_scalars_are_there(logged):
+    """Each round's update is logged with the round."""
+    *_, scalars = logged
+    for tag in ("train/entropy_loss", "train/policy_gradient_loss", "train/value_loss", "train/approx_kl",
+                "train/clip_fraction", "train/loss", "train/explained_variance", "train/learning_rate"):  # fmt: skip
+        assert [event.step for event in scalars[tag]] == [8, 16, 24, 32, 40], tag
+
+
+def test_larger_records_every_some_rounds_and_at_the_end(logged):
+    _, reports, accumulator, _ = logged
+    tags = accumulator.Tags()
+    steps = [16, 32, 40]  # after rounds 2 and 4, and at the end
+    assert [event.step for event in accumulator.Tensors("search/leaderboard/text_summary")] == steps
+    for tag in ("search/curves", "search/operators"):
+        assert [event.step for event in accumulator.Images(tag)] == steps
+        assert all(event.encoded_image_string.startswith(b"\x89PNG") for event in accumulator.Images(tag))
+    histograms = accumulator.Histograms("search/rewards")
+    assert [event.step for event in histograms] == steps
+    assert [event.histogram_value.num for event in histograms] == [8, 8, 8]
+    values = [r.value for r in reports[-1][0].results]
+    assert histograms[-1].histogram_value.max == pytest.approx(max(values))
+    assert histograms[-1].histogram_value.sum == pytest.approx(sum(values))
+    text = accumulator.Tensors("search/leaderboard/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert f"| `{reports[-1][1].formula}` |" in text
+    assert tags["scalars"]
+
+
+def test_candidates_are_those_trained_so_far(tmp_path):
+    """What overflows on the grid, such as ``exp(exp(exp(x)))``, is unfit and never trained."""
+    reports = train(tmp_path, rounds=6)
+    _, scalars = events(tmp_path)
+    counts = np.cumsum([
+        sum(new and r.status is Status.OK for new, r in zip(report.fresh, report.results, strict=True))
+        for report, _ in reports
+    ])  # fmt: skip
+    assert [event.value for event in scalars["search/candidates"]] == counts.tolist()
+
+
+def test_on_resuming_later_events_are_forgotten(tmp_path):
+    """Three rounds are logged, but the state of the run is that after two: the third is done again, and a fourth."""
+    train(tmp_path, rounds=3)
+    before = events(tmp_path)[1]["search/mean_reward"]
+    assert [e.step for e in before] == [8, 16, 24]
+    reports = train(tmp_path, rounds=2, first_round=2, method=RandomSearch(GRAMMAR, PER_ROUND, 5))
+    _, scalars = events(tmp_path)
+    assert [e.step for e in scalars["search/mean_reward"]] == [8, 16, 24, 32]
+    assert [e.value for e in scalars["search/mean_reward"]][:2] == [e.value for e in before][:2]
+    values = [r.value for r in reports[0][0].results]
+    assert scalars["search/mean_reward"][2].value == pytest.approx(np.mean(values), rel=1e-5)
+    assert [e.step for e in scalars["search/entropy"]] == [8, 16]  # of the policy, which the random search lacks
+
+
+def test_the_larger_records_of_the_last_round_come_once(tmp_path):
+    """Round 4 of 4 is due anyway."""
+    train(tmp_path, rounds=4)
+    accumulator, _ = events(tmp_path)
+    assert [event.step for event in accumulator.Histograms("search/rewards")] == [16, 32]
+
+
+def test_any_method_may_be_monitored(tmp_path):
+    train(tmp_path, rounds=2, method=RandomSearch(GRAMMAR, PER_ROUND, 0))
+    _, scalars = events(tmp_path)
+    assert [e.step for e in scalars["search/mean_reward"]] == [8, 16]
+    assert not {"search/elite_threshold", "search/entropy", "rollout/ep_rew_mean"} & set(scalars)
+
+
+def test_the_mean_mode_has_no_elite_threshold(tmp_path):
+    settings = ControllerSettings(learn_from="mean")
+    train(tmp_path, rounds=1, method=PPOSearch(settings, GRAMMAR, PER_ROUND, 0))
+    _, scalars = events(tmp_path)
+    assert "search/mean_reward" in scalars
+    assert "search/elite_threshold" not in scalars
+
+
+def a_report():
+    results = (
+        RewardResult(0.5, Status.OK, 0.75, 2.0),
+        RewardResult(-1.0, Status.UNFIT, None, 3.0),
+        RewardResult(0.5, Status.OK, 0.75, 2.0),
+        RewardResult(-2.0, Status.DIVERGED),
+    )
+    formulas = tuple(Formula.parse(t) for t in ("x * sigmoid(x)", "exp(x)", "x * sigmoid(x)", "x + x**3"))
+    return RoundReport(3, formulas, results, (True, True, False, True), evaluations=6, seconds=2.0)
+
+
+def test_round_scalars_by_hand():
+    """Tokens: 4, 2, 4 and 4 (add x cube x)."""
+    assert round_scalars(a_report()) == {
+        "search/mean_reward": -0.5,
+        "search/round_best_reward": 0.5,
+        "search/mean_reward_ok": 0.5,
+        "search/mean_length": 3.5,
+        "search/evaluations": 6,
+        "search/candidates_per_second": 3.0,
+        "shares/fresh": 0.75,
+        "shares/repeated": 0.25,
+        "shares/ok": 0.5,
+        "shares/unfit": 0.25,
+        "shares/diverged": 0.25,
+        "shares/failed": 0.0,
+    }
+
+
+def test_a_round_without_anything_ok_has_no_mean_of_it():
+    report = RoundReport(0, (Formula.parse("x"),), (RewardResult(-1.0, Status.FAILED),), (True,), 0, 0.0)
+    scalars = round_scalars(report)
+    assert "search/mean_reward_ok" not in scalars
+    assert scalars["shares/failed"] == 1.0
+    assert all(math.isfinite(value) for value in scalars.values())
+
+
+def a_board():
+    silu, relu = Formula.parse("x * sigmoid(x)"), Formula.parse("relu(x)")
+    evaluations = [Evaluation(Request(silu, "p", seed), Status.OK, 0.75) for seed in (0, 1, 1)]
+    return [
+        Judged(silu, RewardResult(0.0123456, Status.OK, 0.75, 2.345), evaluations),
+        Judged(relu, RewardResult(-0.5), []),
+    ]
+
+
+def test_the_leaderboard_as_markdown():
+    assert leaderboard_markdown(a_board()).splitlines() == [
+        "| rank | reward | score | seeds | latency | formula |",
+        "|---|---|---|---|---|---|",
+        "| 1 | +0.0123 | 0.7500 | 2 | 2.35 | `x * sigmoid(x)` |",
+        "| 2 | -0.5000 |  | 0 |  | `relu(x)` |",
+    ]
+
+
+def test_figures():
+    (axes,) = curves_figure(a_board()).get_axes()
+    assert [line.get_label() for line in axes.get_lines()] == ["x * sigmoid(x)", "relu(x)"]
+    assert curves_figure([]).get_axes()[0].get_lines() == []
+    (axes,) = operators_figure(a_report()).get_axes()
+    # Uses per formula, most frequent first: mul and sigmoid in two of the four, exp, add and cube in one.
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    heights = [bar.get_height() for bar in axes.patches]
+    assert dict(zip(labels, heights, strict=True)) == {
+        "mul": 0.5,
+        "sigmoid": 0.5,
+        "exp": 0.25,
+        "add": 0.25,
+        "cube": 0.25,
+    }
+    assert heights == sorted(heights, reverse=True)
+    operators_figure(SimpleNamespace(formulas=(Formula.parse("x"),))).draw_without_rendering()  # no operator at all

@@ -1,0 +1,276 @@
+import math
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import CURVE, DIGITS, archive_rows, make_config, proxies
+
+from rlsearch import Formula, Status, train
+from rlsearch.common.seeds import fresh_seed, search_seed
+from rlsearch.errors import ConfigError, InputError, RunError
+from rlsearch.formula.named import BASELINES
+from rlsearch.kernels import default_kernel
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
+from rlsearch.runs import read as results
+from rlsearch.studies import evaluate as evaluation
+
+parse = Formula.parse
+
+
+@pytest.fixture(scope="module")
+def curve_run(tmp_path_factory):
+    """A run that has converged far enough to repeat itself."""
+    config = make_config(rounds=12, formulas_per_round=64, language={"max_length": 4, "operators": ["sigmoid", "mul"]})
+    return train(config, "curve", runs=tmp_path_factory.mktemp("runs")).run
+
+
+@pytest.fixture(scope="module")
+def real_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return train(
+        make_config(proxies(folder), 3, 12, seed=3, rescoring={"every": 2, "best": 4}), "real", runs=folder
+    ).run
+
+
+def test_samples_are_functions_and_their_counts_sum_to_what_was_asked(curve_run):
+    samples = results.sample(curve_run, 200)
+    assert sum(s.count for s in samples) == 200
+    assert len({s.formula.fingerprint for s in samples}) == len(samples) < 200
+    assert [s.count for s in samples] == sorted((s.count for s in samples), reverse=True)
+    grammar = curve_run_grammar(curve_run)
+    assert all(grammar.min_length <= s.formula.size <= grammar.max_length for s in samples)
+
+
+def curve_run_grammar(run):
+    from rlsearch.runs.build import run_config
+
+    return run_config(run).language.grammar()
+
+
+def test_samples_carry_what_the_run_knows_of_them(curve_run):
+    stored = {row[3]: row[6] for row in archive_rows(curve_run.folder)["proposals"]}
+    samples = results.sample(curve_run.folder, 100)
+    known = [s for s in samples if s.result is not None]
+    assert known
+    for s in known:
+        assert s.result.value == stored[s.formula.fingerprint]
+    assert all(s.formula.fingerprint not in stored for s in samples if s.result is None)
+
+
+def test_the_seed_of_sampling_decides_the_samples_alone(curve_run):
+    def written(**options):
+        return [(s.formula, s.count) for s in results.sample(str(curve_run.folder), 50, **options)]
+
+    first = written()
+    torch.manual_seed(99)
+    np.random.seed(99)
+    assert written(seed=0) == first
+    assert written(seed=1) != first
+
+
+def test_the_greedy_formula_is_one_whatever_the_seed(curve_run):
+    (only,) = results.sample(curve_run, 50, greedy=True)
+    assert only.count == 1
+    assert results.sample(curve_run, 3, greedy=True, seed=8) == [only]
+    likely = [s.formula.fingerprint for s in results.sample(curve_run, 200)]
+    assert only.formula.fingerprint in likely
+
+
+def test_sampling_leaves_the_callers_random_numbers_and_threads_alone(curve_run):
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate(), torch.get_num_threads()
+    results.sample(curve_run, 5)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+    assert random.getstate() == before[2]
+    assert torch.get_num_threads() == before[3]
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_nothing_asked_for_is_refused(curve_run, count):
+    with pytest.raises(InputError, match=f"expected at least one formula to sample, got {count}"):
+        results.sample(curve_run, count)
+    with pytest.raises(InputError, match=f"expected at least one function to show, got {count}"):
+        results.top(curve_run, count)
+    with pytest.raises(InputError, match=f"expected 1 to 1000 seeds, got {count}"):
+        evaluation.evaluate([parse("x")], make_config(), seeds=count)
+
+
+def test_the_top_is_the_archives_best_functions_in_order(curve_run):
+    board = results.top(curve_run, 5)
+    best = {}
+    for row in archive_rows(curve_run.folder)["proposals"]:
+        best[row[3]] = max(row[6], best.get(row[3], -math.inf))
+    assert [judged.result.value for judged in board] == sorted(best.values(), reverse=True)[:5]
+    assert all(best[judged.formula.fingerprint] == judged.result.value for judged in board)
+    assert results.top(curve_run, 3) == board[:3]
+    assert results.best_formula(curve_run.folder) == board[0].formula
+
+
+def test_reading_a_run_changes_nothing_in_it(curve_run):
+    def contents():  # but the lock and SQLite's empty companions, which a reader makes
+        files = {path: path.read_bytes() for path in curve_run.folder.rglob("*") if path.is_file()}
+        return {path: content for path, content in files.items() if content and path.suffix != ".sqlite-shm"}
+
+    before = contents()
+    results.top(curve_run)
+    results.sample(curve_run, 5)
+    assert contents() == before
+
+
+def test_a_run_that_is_being_written_can_be_read(curve_run):
+    with curve_run.lock():
+        assert results.top(curve_run, 1)
+        assert results.sample(curve_run, 1)
+
+
+def test_a_run_without_a_formula_has_no_best(tmp_path):
+    run = train(make_config({"target": "helpers_rewards:unfit"}), "none", runs=tmp_path).run
+    assert results.top(run) == []
+    with pytest.raises(RunError, match="none has no formula with a score yet"):
+        results.best_formula(run)
+
+
+def test_what_the_search_saw_is_read_back_as_it_was(real_run):
+    board = results.top(real_run, 100)
+    rows = archive_rows(real_run.folder)["evaluations"]
+    relu = next(judged for judged in board if judged.formula == parse("relu(x)"))
+    assert relu.result.value == pytest.approx(0.0, abs=1e-12)
+    assert relu.seeds >= 2
+    for judged in board:
+        assert judged.seeds == len({row[5] for row in rows if row[2] == judged.formula.fingerprint})
+        assert judged.result.status is Status.OK
+
+
+def test_an_evaluation_is_on_fresh_seeds_and_the_test_part(real_run):
+    wanted = parse("x * sin(x)")
+    rows = evaluation.evaluate([wanted], run=real_run, best=2, seeds=3)
+    board = results.top(real_run, 2)
+    by_fingerprint = {row.formula.fingerprint: row for row in rows}
+    assert {wanted.fingerprint, *(judged.formula.fingerprint for judged in board)} < set(by_fingerprint)
+    assert {row.name for row in rows if row.name} == set(BASELINES)
+    means = [row.fresh.mean for row in rows]
+    assert means == sorted(means, reverse=True)
+    assert all(0 < row.latency.low <= row.latency.ratio <= row.latency.high for row in rows)
+
+    from rlsearch.runs.build import run_config
+
+    per_proxy = []
+    for settings in run_config(real_run).reward.proxies:
+        members = [Member(wanted, fresh_seed(3, i)) for i in range(3)]
+        parts = Proxy(settings, default_kernel("cpu"), "cpu").train(members, "test")
+        per_proxy.append([score for part in parts for score in part])
+    expected = evaluation.Score.of(np.mean(per_proxy, axis=0).tolist())
+    assert by_fingerprint[wanted.fingerprint].fresh == expected
+    assert expected.seeds == 3
+    assert by_fingerprint[wanted.fingerprint].searched is None
+    for judged in board:
+        searched = by_fingerprint[judged.formula.fingerprint].searched
+        assert searched.mean == pytest.approx(judged.result.score, abs=1e-12)
+        assert searched.seeds == judged.seeds
+
+
+def test_the_seeds_of_a_search_and_those_of_its_check_are_disjoint():
+    for run_seed in (0, 1, 7):
+        search = {search_seed(run_seed, i) for i in range(1000)}
+        fresh = {fresh_seed(run_seed, i) for i in range(1000)}
+        assert not search & fresh
+        assert not (search | fresh) & {search_seed(run_seed + 1, i) for i in range(1000)}
+
+
+def test_an_evaluation_without_a_run_takes_any_formulas_and_config(tmp_path):
+    config = make_config({"proxies": [DIGITS]})
+    rows = evaluation.evaluate([parse("x / (1 + exp(-x))"), parse("1e30 * (x * 1e30)")], config, seeds=1)
+    assert len(rows) == len(BASELINES) + 1  # the first is silu in another spelling
+    (silu,) = [row for row in rows if row.name == "silu"]
+    assert silu.formula == parse("x / (1 + exp(-x))")
+    assert all(row.searched is None and math.isnan(row.fresh.standard_error) for row in rows)
+    assert rows[-1].formula == parse("1e30 * (x * 1e30)")
+    assert math.isnan(rows[-1].fresh.mean)
+
+
+def test_what_cannot_be_evaluated_is_refused(curve_run, real_run, tmp_path):
+    with pytest.raises(ConfigError, match="the reward rlsearch_envs:CurveReward has no proxies to train"):
+        evaluation.evaluate([parse("x")], run=curve_run)
+    with pytest.raises(InputError, match="nothing to score"):
+        evaluation.evaluate([], make_config())
+    with pytest.raises(InputError, match="x alone"):
+        evaluation.evaluate([parse("x * g")], run=real_run, seeds=1)
+    with pytest.raises(RunError, match="there is no run"):
+        evaluation.evaluate([parse("x")], run=tmp_path / "no")
+
+
+def test_a_score_is_a_mean_with_its_standard_error():
+    score = evaluation.Score.of([0.1, 0.2, 0.6])
+    # The deviations are -0.2, -0.1 and 0.3: variance 0.14 / 2, standard error sqrt(0.07 / 3).
+    assert score.mean == pytest.approx(0.3)
+    assert score.standard_error == pytest.approx(math.sqrt(0.07 / 3))
+    assert math.isnan(evaluation.Score.of([0.5]).standard_error)
+
+
+def test_the_label_of_a_latency_is_that_of_the_runs_device(real_run):
+    label = evaluation.latency_label(run=real_run)
+    assert label == evaluation.latency_label(make_config())
+    assert label.startswith(f"{default_kernel('cpu').name} kernel, cpu (")
+
+
+def test_an_export_can_be_imported_and_is_the_same_function(curve_run, tmp_path):
+    formula = results.best_formula(curve_run)
+    namespace = {}
+    exec(compile(results.export(formula), "exported", "exec"), namespace)
+    x = torch.linspace(-4, 4, 33, dtype=torch.float64)
+    assert torch.equal(namespace["Activation"]()(x), formula.to_module()(x))
+    assert results.export(formula, "latex") == formula.latex() + "\n"
+
+
+class Hack:
+    def __reduce__(self):
+        return (Path.touch, (Path("hacked"),))
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = train(make_config(), "a").run
+    torch.save({"round": 1, "policy": Hack(), "optimiser": {}, "random_state": {}}, run.checkpoint)
+    with pytest.raises(RunError, match="is not a checkpoint of rlsearch"):
+        results.sample(run)
+    run.checkpoint.write_bytes(pickle.dumps(Hack()))
+    with pytest.raises(RunError, match="is not a checkpoint of rlsearch"):
+        results.sample(run)
+    assert not Path("hacked").exists()
+    pickle.loads(pickle.dumps(Hack()))
+    assert Path("hacked").exists()  # so the test would have seen it
+    run.checkpoint.unlink()
+    with pytest.raises(RunError, match="the run has not begun its first round"):
+        results.sample(run)
+    assert results.top(run)
+
+
+def test_a_run_whose_reward_is_gone_can_still_be_read(tmp_path):
+    run = train(make_config({"target": "helpers_rewards:Size"}), "a", runs=tmp_path).run
+    board = results.top(run)
+    run.config.write_text(run.config.read_text().replace("helpers_rewards:Size", "gone_package:Size"))
+    assert [judged.formula for judged in results.top(run)] == [judged.formula for judged in board]
+    assert all(s.formula for s in results.sample(run, 5))
+    assert results.best_formula(run) == board[0].formula
+
+
+def test_a_run_that_stands_in_its_baseline_can_be_read(tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rlsearch.runs.train.save_checkpoint", interrupt)
+    config = make_config(proxies(tmp_path))
+    monkeypatch.setattr("rlsearch.judging.judge.Judge._take_up", lambda self: interrupt(None))
+    run = train(config, "a", runs=tmp_path).run
+    assert results.top(run) == []
+
+
+def test_folders_may_be_given_in_any_form(curve_run):
+    expected = results.top(curve_run, 1)
+    assert results.top(str(curve_run.folder), 1) == results.top(Path(curve_run.folder), 1) == expected
+    assert CURVE["curve"] == "silu(x)"
+    assert expected[0].formula.fingerprint == parse("silu(x)").fingerprint

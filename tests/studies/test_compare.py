@@ -1,0 +1,216 @@
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+from helpers import archive_rows, make_config, proxies, rlsearch
+
+from rlsearch import Formula, top
+from rlsearch.errors import ConfigError, InputError
+from rlsearch.kernels.latency import Latency
+from rlsearch.runs.config import dump_config
+from rlsearch.studies import confirm as confirming
+from rlsearch.studies.compare import conclude, run_methods
+from rlsearch.studies.retrain import Options
+
+METHODS = ("ppo", "random")
+
+
+def test_methods_are_compared_at_equal_budget_and_nothing_is_trained_twice(tmp_path):
+    config, folder = make_config(), tmp_path / "c"
+    records = run_methods(config, METHODS, folder, seeds=2, candidates=20)
+    assert {method: [r.seed for r in runs] for method, runs in records.items()} == {"ppo": [0, 1], "random": [0, 1]}
+    assert all(len(record.rewards) == 20 for runs in records.values() for record in runs)
+    before = archive_rows(folder / "ppo-1")
+    assert run_methods(config, METHODS, folder, seeds=2, candidates=20) == records
+    assert archive_rows(folder / "ppo-1") == before
+
+    comparison = conclude(config, records, folder, candidates=20, options=None)
+    written = json.loads((folder / "compare.json").read_text())
+    assert [m["method"] for m in written["methods"]] == list(METHODS)
+    assert comparison.better["ppo", "random"].value + comparison.better["random", "ppo"].value == pytest.approx(1)
+    assert len((folder / "compare.csv").read_text().splitlines()) == 21
+    assert (folder / "compare.png").stat().st_size > 10_000
+
+    longer = run_methods(config, METHODS, folder, seeds=2, candidates=30)
+    for method in METHODS:
+        assert [r.rewards[:20] for r in longer[method]] == [r.rewards for r in records[method]]
+    with pytest.raises(ConfigError, match=r"controller\.parents = 32, and now it is 5"):
+        run_methods(make_config(controller={"parents": 5}), METHODS, folder, seeds=2, candidates=30)
+    with pytest.raises(
+        ConfigError, match=r"ppo-0 was made with 30 candidates.*expected at least 30, or another --name"
+    ):
+        run_methods(config, METHODS, folder, seeds=2, candidates=20)
+
+
+def test_settings_of_another_method_do_not_make_another_comparison(tmp_path):
+    """So that a controller can be tuned against rivals that have run once."""
+    folder = tmp_path / "c"
+    rivals = run_methods(make_config(), ("random", "evolution"), folder, seeds=2, candidates=20)
+    config = make_config(controller={"parents": 5})
+    records = run_methods(config, ("ppo", "random"), folder, seeds=2, candidates=20)
+    assert records["random"] == rivals["random"]
+    with pytest.raises(ConfigError, match=r"evolution\.tournament = 10, and now it is 3"):
+        run_methods(make_config(evolution={"tournament": 3}), ("evolution",), folder, seeds=2, candidates=20)
+
+
+def test_the_best_of_every_run_is_confirmed(tmp_path, monkeypatch):
+    """Every run's best gets its own test accuracy from the confirmation, and the probabilities are those of them."""
+    monkeypatch.setattr(
+        confirming, "measure", lambda formulas, *_: [Latency(f.size, 0.9 * f.size, 1.2 * f.size) for f in formulas]
+    )
+    config, folder = make_config(proxies(tmp_path), formulas_per_round=4), tmp_path / "c"
+    records = run_methods(config, METHODS, folder, seeds=2, candidates=6)
+    asked = []
+    comparison = conclude(
+        config,
+        records,
+        folder,
+        candidates=6,
+        options=Options(2),
+        watch=lambda what, done, wanted: asked.append(what),
+    )
+    assert {"choosing rates", "final trainings", "latency"} <= set(asked)
+    findings = json.loads((folder / "confirm" / "confirm.json").read_text())
+    accuracy = {f["formula"]: f["mean"] for f in findings["functions"]}
+    for method, runs in records.items():
+        of_runs = [accuracy[text] for record in runs for text in accuracy if is_same(text, record.best)]
+        assert len(of_runs) == 2
+        score = comparison.confirmed.scores[method]
+        assert score.value == pytest.approx(np.mean(of_runs))  # of two runs, the interquartile mean is the mean
+        assert score.low <= score.value <= score.high
+    pair, back = comparison.confirmed.better["ppo", "random"], comparison.confirmed.better["random", "ppo"]
+    assert pair.value + back.value == pytest.approx(1)
+    written = json.loads((folder / "compare.json").read_text())
+    assert [m["confirmed"]["value"] for m in written["methods"]] == [
+        comparison.confirmed.scores[method].value for method in METHODS
+    ]
+    trained = archive_trainings(folder)
+    conclude(config, records, folder, candidates=6, options=Options(2))
+    assert archive_trainings(folder) == trained
+
+
+def is_same(text, formula):
+    return Formula.parse(text).fingerprint == formula.fingerprint
+
+
+def archive_trainings(folder):
+    with sqlite3.connect(f"file:{folder / 'confirm' / 'evaluations.sqlite'}?mode=ro", uri=True) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM evaluations").fetchone()
+    connection.close()
+    return count
+
+
+def test_a_free_reward_has_nothing_to_confirm(tmp_path):
+    records = run_methods(make_config(), METHODS, tmp_path / "c", seeds=2, candidates=10)
+    comparison = conclude(make_config(), records, tmp_path / "c", candidates=10)
+    assert comparison.confirmed is None
+    assert not (tmp_path / "c" / "confirm").exists()
+
+
+def test_an_interrupted_comparison_goes_on(tmp_path):
+    config, folder, ran = make_config(), tmp_path / "c", []
+
+    def interrupt(progress):
+        if len(ran) == 2 and progress.report:
+            raise KeyboardInterrupt
+
+    def run(**more):
+        return run_methods(
+            config, METHODS, folder, seeds=2, candidates=20, on_run=lambda name, *_: ran.append(name), **more
+        )
+
+    assert run(watch=interrupt) is None
+    assert ran == ["ppo-0", "random-0"]
+    whole = run_methods(config, METHODS, tmp_path / "whole", seeds=2, candidates=20)
+    assert run() == whole
+
+
+def test_a_comparison_stopped_within_a_round_ends_as_if_it_had_not_been(tmp_path):
+    """Stopped when all candidates are trained, but neither rescored nor, on the second proxy, trained at all."""
+    reward = proxies(tmp_path)
+    reward = reward | {"proxies": [*reward["proxies"], reward["proxies"][0] | {"data_seed": 1}]}
+    config = make_config(reward, formulas_per_round=8, rescoring={"best": 4})
+
+    def run(folder, **more):
+        return run_methods(config, ["random"], tmp_path / folder, seeds=2, candidates=12, **more)
+
+    def interrupt(progress):
+        if progress.rounds_done == 1 and progress.fraction > 0:
+            raise KeyboardInterrupt
+
+    assert run("stopped", watch=interrupt) is None
+    board = top(tmp_path / "stopped" / "random-0", 100)
+    assert board
+    assert all(judged.last_round <= 0 for judged in board)  # the second round is not whole
+    whole = run("whole")
+    assert run("stopped") == whole
+    assert all(record.trainings > 2 * 12 for record in whole["random"])
+
+
+def test_a_method_that_runs_out_of_functions_says_how_many_it_trained(tmp_path):
+    language = {"operators": ["neg"], "constants": [], "max_length": 2, "min_length": 1}
+    config, folder = make_config(language=language), tmp_path / "c"
+    records = run_methods(config, ["random"], folder, seeds=2, candidates=9)
+    assert [len(record.rewards) for record in records["random"]] == [2, 2]  # x and -x
+    assert conclude(config, records, folder, candidates=9).methods[0].trained == 2
+    assert run_methods(config, ["random"], folder, seeds=2, candidates=9) == records
+
+
+@pytest.mark.parametrize("left", [[".lock"], ["meta.json", "config.yaml", "archive.sqlite.tmp"]], ids=str)
+def test_what_a_kill_left_of_a_folder_is_no_obstacle(left, tmp_path):
+    folder = tmp_path / "c" / "random-0"
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_text("{}")
+    assert len(run_methods(make_config(), ["random"], tmp_path / "c", seeds=2, candidates=4)["random"]) == 2
+
+
+def test_the_command(tmp_path):
+    """As a user calls it: the table, the same again at once, another method added, and wrong calls."""
+    (tmp_path / "c.yaml").write_text(dump_config(make_config()))
+    few = ["compare", "c.yaml", "--seeds", 2, "--candidates", 12]
+    first = rlsearch(*few, "--methods", "ppo,random", "--rewards", "-0.2,5", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "random-1 (4/4)" in first.stdout
+    assert "Best reward after 12 trained candidates, 2 seeds:" in first.stdout
+    assert "never (0/2)" in first.stdout  # a reward of 5
+    assert "ppo > random" in first.stdout
+    assert (tmp_path / "runs/compare-c/compare.png").exists()
+    again = rlsearch(*few, "--methods", "ppo,random", "--rewards", "-0.2,5", cwd=tmp_path)
+    assert again.stdout.splitlines()[-12:] == first.stdout.splitlines()[-12:]
+    more = rlsearch(*few, "--methods", "random,evolution", cwd=tmp_path)
+    assert "evolution-1 (4/4)" in more.stdout
+    for arguments, message in (
+        (["--methods", "ppo,evolutoin"], "did you mean 'evolution'"),
+        (["--rewards", "a"], "'a' is not a list of numbers"),
+        (["--rewards", "nan"], "'nan' is not a list of numbers"),
+        (["--confirm-seeds", 1, "--name", "new"], "expected 2 to 1000 seeds, got 1"),
+        (["--set", "seed=214747", "--name", "new"], "seed: input should be less than"),
+        (["--name", "../c"], "--name '../c' is not the name of a folder"),
+        (["--seeds", 1, "--methods", "ppo"], "expected at least 2 seeds, got 1"),
+        (["--set", "language.max_length=9"], "choose another --name"),
+    ):
+        wrong = rlsearch(*few, *arguments, cwd=tmp_path)
+        assert wrong.returncode == 2
+        assert message in " ".join(wrong.stderr.split())
+        assert "Traceback" not in wrong.stderr
+    assert not (tmp_path / "runs/new").exists()
+    one = rlsearch(*few, "--methods", "random", cwd=tmp_path)
+    assert "Probability" not in one.stdout
+    assert "Confirmed" not in one.stdout
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "message"),
+    [
+        (("ppo", "randm"), 2, "randm.*random"),
+        (("ppo", "ppo"), 2, "different methods"),
+        ((), 2, "none"),
+        (("ppo",), 1, "at least 2 seeds, got 1"),
+    ],
+)
+def test_what_cannot_be_compared(tmp_path, methods, seeds, message):
+    with pytest.raises(InputError, match=message):
+        run_methods(make_config(), methods, tmp_path / "c", seeds=seeds)
+    assert not (tmp_path / "c").exists()

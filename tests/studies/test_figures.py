@@ -1,0 +1,66 @@
+import math
+
+import pytest
+from helpers_evidence import baseline, finding, findings_of, noisy, typical
+
+from rlsearch.studies.figures import forest_figure, pareto_figure
+
+
+def drawn(figure, path):
+    figure.savefig(path)
+    assert path.stat().st_size > 5000
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def test_the_forest_has_a_panel_per_baseline_and_a_row_per_formula(tmp_path):
+    found = typical()
+    panels = drawn(forest_figure(found), tmp_path / "forest.png")
+    assert [axes.get_title() for axes in panels] == [
+        f"minus {b.title}  ({100 * b.mean:.1f} %)" for b in found.compared_with
+    ]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["1  x * atan(x)", "2  x * x"]
+    for column, axes in enumerate(panels):
+        _, *lines = axes.get_lines()  # the first is the line at zero
+        for row in range(2):
+            interval, mark = lines[2 * row : 2 * row + 2]
+            low, high = found.differences.low[row, column], found.differences.high[row, column]
+            assert interval.get_xdata() == pytest.approx([100 * low, 100 * high])
+            assert mark.get_xdata()[0] == pytest.approx(100 * found.differences.mean[row, column])
+            assert mark.get_marker() == (">" if found.differences.better[row, column] else "o")
+        left, right = axes.get_xlim()
+        assert left <= 100 * found.differences.low.min() < 100 * found.differences.high.max() <= right
+
+
+def test_seven_baselines_take_two_rows_of_panels(tmp_path):
+    found = findings_of([finding("x", noisy(0.5))], [baseline("relu", noisy(0.4, i)) for i in range(7)])
+    assert len(drawn(forest_figure(found), tmp_path / "forest.png")) == 7
+
+
+def test_a_long_formula_is_cut_in_the_figure(tmp_path):
+    found = findings_of([finding(" + ".join(["sin(x)"] * 20), noisy(0.5))], [baseline("relu", noisy(0.4, 1))])
+    (panel,) = drawn(forest_figure(found), tmp_path / "forest.png")
+    label = panel.get_yticklabels()[0].get_text()
+    assert label.endswith("…")
+    assert len(label) < 40
+
+
+@pytest.mark.parametrize("figure", [forest_figure, pareto_figure])
+@pytest.mark.parametrize("seeds", [2, 20])
+def test_few_seeds_and_nothing_to_compare_are_drawn_too(figure, seeds, tmp_path):
+    few = findings_of([finding("x", noisy(0.5, 0, seeds))], [baseline("relu", noisy(0.4, 1, seeds))])
+    nothing = findings_of([finding("x", [math.nan] * seeds)], [baseline("relu", [math.nan] * seeds)])
+    for found in (few, nothing):
+        figure(found).savefig(tmp_path / "figure.png")
+        assert (tmp_path / "figure.png").stat().st_size > 2000
+
+
+def test_the_pareto_figure_has_every_function_and_the_front(tmp_path):
+    found = typical()
+    (axes,) = drawn(pareto_figure(found), tmp_path / "pareto.png")
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["GELU", "ReLU", "1", "2"]
+    front = axes.get_lines()[0]
+    assert front.get_xdata().tolist() == [0.5, 1.8]
+    assert front.get_ydata() == pytest.approx([100 * found.formulas[1].mean, 100 * found.formulas[0].mean])
+    assert axes.get_xscale() == "log"
+    assert "some kernel" in axes.get_xlabel()

@@ -1,0 +1,100 @@
+import pytest
+from helpers import DIGITS
+
+from rlsearch import Formula
+from rlsearch.judging.archive import Archive
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.base import Member
+from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.settings import ProxySettings
+from rlsearch.studies.retrain import Training, Trainings
+
+parse = Formula.parse
+PROXIES = [ProxySettings.check(DIGITS | more) for more in ({}, {"data_seed": 3}, {"learning_rate": 0.05})]
+FORMULAS = [parse(text) for text in ("relu(x)", "x * x", "tanh(x)", "sin(x)", "1e30 * (x * 1e30)")]
+WANTED = [Training(f, proxy, seed, "test") for seed in (5, 6) for proxy in PROXIES for f in FORMULAS]
+
+
+def made(path, workers=1, **more):
+    return Trainings(Archive(path, create=not path.exists()), TorchKernel(), "cpu", workers, **more)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """What each proxy alone says of each training."""
+    by_proxy = {proxy: Proxy(proxy, TorchKernel(), "cpu") for proxy in PROXIES}
+    return [next(iter(by_proxy[t.settings].train([Member(t.formula, t.seed)], t.part)))[0] for t in WANTED]
+
+
+def test_scores_are_those_of_each_proxy_alone_in_the_order_asked_for(tmp_path, expected):
+    trainings = made(tmp_path / "e.sqlite")
+    scores = trainings.scores(WANTED)
+    assert scores == expected
+    assert None in scores  # the one that diverges
+    assert len({score for score in scores if score is not None}) > 5
+    assert trainings.trained == len(WANTED) == 30
+
+
+def test_nothing_is_trained_twice_and_what_is_new_is_added(tmp_path, expected, monkeypatch):
+    populations = []
+    train = Proxy.train_population
+
+    def counting(self, population, part):
+        populations.append(len(population))
+        return train(self, population, part)
+
+    monkeypatch.setattr(Proxy, "train_population", counting)
+    first = made(tmp_path / "e.sqlite")
+    assert first.scores(WANTED[:15]) == expected[:15]
+    assert sum(populations) == 15
+    assert first.scores(WANTED[:15]) == expected[:15]
+    first.archive.close()
+    again = made(tmp_path / "e.sqlite")
+    assert again.scores(WANTED) == expected
+    assert again.trained == 15
+    assert sum(populations) == 30
+    assert max(populations) <= 4  # of the population's size
+
+
+def test_two_spellings_are_trained_once(tmp_path):
+    trainings = made(tmp_path / "e.sqlite")
+    one, other = (Training(parse(text), PROXIES[0], 1, "test") for text in ("x * x", "x**2"))
+    first, second = trainings.scores([one, other])
+    assert first == second
+    assert trainings.trained == 1
+
+
+def test_every_population_is_stored_when_a_stop_is_asked_for(tmp_path, expected):
+    done = []
+
+    def stop():
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    trainings = made(
+        tmp_path / "e.sqlite", watch=lambda what, n, wanted: done.append((what, n, wanted)), check_stop=stop
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainings.scores(WANTED, "some work")
+    assert done == [("some work", 4, 30), ("some work", 8, 30)]
+    assert trainings.trained == 8
+    trainings.archive.close()
+    again = made(tmp_path / "e.sqlite")
+    assert again.scores(WANTED) == expected
+    assert again.trained == 22
+
+
+def test_workers_change_nothing_but_the_time(tmp_path, expected):
+    """A stop leaves them in order; data sets are generated before the trainings, once each."""
+
+    def stop():
+        raise KeyboardInterrupt
+
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path / "e.sqlite", 2, check_stop=stop).scores(WANTED)
+    trainings = made(tmp_path / "f.sqlite", 2, watch=lambda *progress: done.append(progress))
+    assert trainings.scores(WANTED) == expected
+    assert done[:2] == [("data sets", 1, 2), ("data sets", 2, 2)]
+    assert {what for what, _, _ in done[2:]} == {"training"}
+    assert done[-1] == ("training", 30, 30)
