@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
     from rlsearch.formula.module import replace_activations as replace_activations
-    from rlsearch.rewards.base import RewardResult as RewardResult
-    from rlsearch.rewards.base import Status as Status
     from rlsearch.runs.config import Config as Config
     from rlsearch.runs.config import load_config as load_config
     from rlsearch.runs.read import export as export

@@ -4,7 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from rlsearch.rewards.base import Evaluation, RewardResult, Status
+from rlsearch.rewards.base import RewardResult, Status
+from rlsearch.rewards.staged import Evaluation
 
 
 class Size:
@@ -51,7 +52,7 @@ def unfit():
 class Staged:
     """A staged reward: the score is the size plus the seed, which is to show that every part is used."""
 
-    protocols = rescoring_protocols = ("size", "depth")
+    protocols = rescoring_proxy_names = ("size", "depth")
     references = ()
     seeded = True
 
@@ -71,7 +72,7 @@ class Staged:
 class Picky:
     """Every third formula of a call is screened out before the others are scored; one is trained at a time."""
 
-    protocols = rescoring_protocols = ("p",)
+    protocols = rescoring_proxy_names = ("p",)
     references = ()
     seeded = False
 

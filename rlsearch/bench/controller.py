@@ -23,8 +23,8 @@ from rlsearch.judging.judge import Judge
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import LatencyCosts, machine
-from rlsearch.proxies.base import Member
-from rlsearch.rewards.accuracy import ProxyReward
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import RewardResult
 from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.settings import RewardSettings
@@ -130,7 +130,7 @@ def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwat
 class _Device:
     """Stands for a proxy on a device of which nothing is known but its rate, at which it begins at once."""
 
-    def train(self, members: Sequence[Member]) -> Iterator[list[float | None]]:
+    def train(self, members: Sequence[Training]) -> Iterator[list[float | None]]:
         """Yields the scores when it is time; the longer of two formulas is the better one."""
         end = time.perf_counter() + len(members) / DEVICE_RATE
 
@@ -155,7 +155,7 @@ def _beside_device(n: int, rounds: int) -> dict[str, Times]:
 def _device_search(n: int, overlap: bool, archive: Archive) -> Callable[[], float]:
     """Returns a round of a search as a call, which says how many candidates a second it trained."""
     costs = LatencyCosts("", 0.5, dict.fromkeys(OPERATORS, 0.5))
-    reward = ProxyReward(RewardSettings(), costs, TorchKernel(), "cpu")
+    reward = AccuracyReward(RewardSettings(), costs, TorchKernel(), "cpu")
     reward.proxies = dict.fromkeys(reward.proxies, _Device())  # type: ignore[arg-type]
     judge = Judge(reward, archive, lambda i: i, rescoring=RescoringSettings(every=0))
     method = PPOSearch(ControllerSettings(overlap=overlap), LanguageSettings().grammar(), n, seed=0)

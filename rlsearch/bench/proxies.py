@@ -17,7 +17,7 @@ from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import Kernel, TorchKernel
 from rlsearch.kernels.latency import machine
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.base import N_CLASSES, Dataset
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.proxy import Proxy
@@ -91,7 +91,7 @@ def _single(
 ) -> list[Row]:
     data = load_dataset(settings).to(device)
     count = CANDIDATES[torch.device(device).type]
-    members = [Member(formulas[i % len(formulas)], i // len(formulas)) for i in range(count)]
+    members = [Training(formulas[i % len(formulas)], "p", i // len(formulas)) for i in range(count)]
     populations = {k.name: Proxy(settings, k, device) for k in (kernel, TorchKernel())}
     plain = "eager"
     times = in_turn(
@@ -115,7 +115,7 @@ def _scaling(
 ) -> list[Row]:
     """Measures the same work by several numbers of processes, enough of it that each has two populations."""
     count = 2 * max(workers) * CANDIDATES[torch.device(device).type]
-    members = [Member(formulas[i % len(formulas)], i // len(formulas)) for i in range(count)]
+    members = [Training(formulas[i % len(formulas)], "p", i // len(formulas)) for i in range(count)]
     proxies = {f"{n} worker{'s' * (n > 1)}": Proxy(settings, kernel, device, n) for n in workers}
     ways = {name: lambda p=proxy: list(p.train(members)) for name, proxy in proxies.items()}
     rates = {name: count / seconds for name, seconds in in_turn(ways, rounds, WALL).items()}

@@ -14,7 +14,9 @@ from typing import Any, Self
 
 from rlsearch.errors import RunError, StorageError
 from rlsearch.formula import Formula
-from rlsearch.rewards.base import Evaluation, Request, Status
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.base import Status
+from rlsearch.rewards.staged import Evaluation
 
 _VERSION = 1
 
@@ -133,10 +135,10 @@ class Archive:
         rows = [
             (
                 round_number,
-                e.request.formula.fingerprint,
-                str(e.request.formula),
-                e.request.protocol,
-                e.request.seed,
+                e.training.formula.fingerprint,
+                str(e.training.formula),
+                e.training.proxy,
+                e.training.seed,
                 e.status.value,
                 e.score,
                 e.latency,
@@ -167,7 +169,7 @@ class Archive:
             "FROM evaluations ORDER BY id"
         )
         for number, formula, protocol, seed, status, score, latency, seconds, value, message in rows:
-            request = Request(Formula.parse(formula), protocol, seed)
+            request = Training(Formula.parse(formula), protocol, seed)
             yield number, Evaluation(request, Status(status), score, latency, seconds, value, message)
 
     def rounds(self) -> int:

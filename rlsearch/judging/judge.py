@@ -13,7 +13,9 @@ from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive, Proposal
 from rlsearch.judging.leaderboard import Leaderboard
 from rlsearch.judging.settings import RescoringSettings
-from rlsearch.rewards.base import Evaluation, Request, RewardResult, StagedReward, Status, StatusValues
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.base import RewardResult, Status, StatusValues
+from rlsearch.rewards.staged import Evaluation, StagedReward
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,11 @@ class Judged:
     @property
     def seeds(self) -> int:
         """Number of seeds it was trained from, by any protocol."""
-        return len({e.request.seed for e in self.evaluations})
+        return len({e.training.seed for e in self.evaluations})
 
     def seeds_of(self, protocol: str) -> int:
         """Returns the number of its evaluations by one protocol."""
-        return sum(e.request.protocol == protocol for e in self.evaluations)
+        return sum(e.training.proxy == protocol for e in self.evaluations)
 
     @property
     def rank(self) -> tuple[int, float, int]:
@@ -131,7 +133,7 @@ class Judge:
         self.reward = reward
         self.archive = archive
         self.seeds = seeds
-        self.rungs = rungs or [Rung(tuple(reward.protocols), seeds_per_formula)]
+        self.rungs = rungs or [Rung(tuple(reward.proxy_names), seeds_per_formula)]
         self.status_values = status_values
         self.rescoring = rescoring
         self.round = first_round
@@ -154,18 +156,18 @@ class Judge:
             if 0 <= number < self.round:
                 earlier.append(evaluation)
             else:
-                self._done_before[_key(evaluation.request)] = evaluation
+                self._done_before[_key(evaluation.training)] = evaluation
         references = self._evaluate(-1, self.reward.references)
         self.reward.refer(references)
         by_function: dict[str, list[Evaluation]] = {}
         for evaluation in (*references, *earlier):
-            by_function.setdefault(evaluation.request.formula.fingerprint, []).append(evaluation)
+            by_function.setdefault(evaluation.training.formula.fingerprint, []).append(evaluation)
         spellings = list(self.archive.spellings(before_round=self.round))
         # In the order in which they came: a reward may yield its evaluations in another.
-        came = dict.fromkeys([*(e.request.formula.fingerprint for e in references), *(s[0] for s in spellings)])
+        came = dict.fromkeys([*(e.training.formula.fingerprint for e in references), *(s[0] for s in spellings)])
         for fingerprint in came | dict.fromkeys(by_function):
             if evaluations := by_function.get(fingerprint):
-                self._learn(evaluations[0].request.formula, fingerprint, evaluations)
+                self._learn(evaluations[0].training.formula, fingerprint, evaluations)
         self.candidates -= len(self._references)
         for fingerprint, formula, last_round in spellings:
             if fingerprint in self.known:
@@ -189,16 +191,16 @@ class Judge:
                 first_of.setdefault(formula.fingerprint, slot)
         found = {f: self.known[f].evaluations if f in self.known else [] for f in first_of}
         unknown = first_of.keys() - self.known.keys()
-        there = {_key(evaluation.request) for evaluations in found.values() for evaluation in evaluations}
+        there = {_key(evaluation.training) for evaluations in found.values() for evaluation in evaluations}
         requests = [
             request
             for slot in first_of.values()
             for i in range(self.rungs[rung].seeds)
-            for protocol in self.rungs[rung].protocols
-            if _key(request := Request(formulas[slot], protocol, self.seeds(i))) not in there
+            for protocol in self.rungs[rung].proxy_names
+            if _key(request := Training(formulas[slot], protocol, self.seeds(i))) not in there
         ]
         for evaluation in self._evaluate(self.round, requests, meanwhile, self.on_progress):
-            found[evaluation.request.formula.fingerprint].append(evaluation)
+            found[evaluation.training.formula.fingerprint].append(evaluation)
         for fingerprint, slot in first_of.items():
             self._learn(formulas[slot], fingerprint, found[fingerprint])
         rescored: list[Judged] = []
@@ -246,7 +248,7 @@ class Judge:
         return list(islice(reversed(self.known.values()), count))
 
     def _rescore(self) -> list[Judged]:
-        protocols = self.reward.rescoring_protocols
+        protocols = self.reward.rescoring_proxy_names
         # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
         chosen = [
             judged
@@ -255,12 +257,12 @@ class Judge:
             and judged.formula.fingerprint not in self._references
         ]
         requests = [
-            Request(judged.formula, protocol, self.seeds(judged.seeds_of(protocol)))
+            Training(judged.formula, protocol, self.seeds(judged.seeds_of(protocol)))
             for judged in chosen
             for protocol in protocols
         ]
         for evaluation in self._evaluate(self.round, requests):
-            self.known[evaluation.request.formula.fingerprint].evaluations.append(evaluation)
+            self.known[evaluation.training.formula.fingerprint].evaluations.append(evaluation)
         for judged in chosen:
             judged.result = self._checked(self.reward.combine(judged.formula, judged.evaluations))
             self._ranked(judged.formula.fingerprint)
@@ -269,7 +271,7 @@ class Judge:
     def _evaluate(
         self,
         round_number: int,
-        requests: Sequence[Request],
+        requests: Sequence[Training],
         meanwhile: Callable[[], None] = lambda: None,
         on_progress: Callable[[int, int], None] = lambda done, wanted: None,
     ) -> list[Evaluation]:
@@ -280,7 +282,7 @@ class Judge:
         def store(population: Sequence[Evaluation]) -> None:
             if population:
                 self.archive.add_evaluations(round_number, population)
-                done.update((_key(evaluation.request), evaluation) for evaluation in population)
+                done.update((_key(evaluation.training), evaluation) for evaluation in population)
                 on_progress(len(done), len(requests))
 
         populations = iter(self.reward.evaluate(wanted) if wanted else ())
@@ -304,7 +306,7 @@ class Judge:
             self.candidates += result.status in (Status.OK, Status.DIVERGED)
         judged.result = result
         if fingerprint not in self._references:  # which have every training, but have climbed nothing
-            done = [all(judged.seeds_of(p) >= rung.seeds for p in rung.protocols) for rung in self.rungs]
+            done = [all(judged.seeds_of(p) >= rung.seeds for p in rung.proxy_names) for rung in self.rungs]
             judged.rung = max((i for i, is_done in enumerate(done) if is_done), default=0)
         self._ranked(fingerprint)
 
@@ -329,5 +331,5 @@ class Judge:
         return RewardResult(value, result.status, result.score, result.latency, result.message)
 
 
-def _key(request: Request) -> tuple[str, str, int]:
+def _key(request: Training) -> tuple[str, str, int]:
     return request.formula.fingerprint, request.protocol, request.seed

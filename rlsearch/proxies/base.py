@@ -1,4 +1,4 @@
-"""What a trainer is: it trains the members of a population and says how well each did."""
+"""One training, and what a trainer is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,27 @@ from rlsearch.formula import Formula
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One training: a formula from a seed, which decides initial weights and the order of the examples."""
+class Training:
+    """One training of a proxy with a formula. Trainings of one proxy that are done together are a population.
+
+    Attributes:
+        formula: The activation.
+        proxy: The proxy's name, which stands for all that decides a score but formula and seed; see
+            :func:`~rlsearch.proxies.settings.proxy_name`.
+        seed: Of the initial weights and the order of the examples.
+        part: The part of the data set to score on, ``"validation"`` or ``"test"``. The key does not say it, so all
+            trainings of one proxy name the same part.
+    """
 
     formula: Formula
+    proxy: str
     seed: int
+    part: str = "validation"
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Equal for trainings that give the same score: fingerprint, proxy name and seed."""
+        return self.formula.fingerprint, self.proxy, self.seed
 
 
 class Trainer(Protocol):
@@ -22,14 +38,13 @@ class Trainer(Protocol):
     bit of the others.
     """
 
-    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[float | None]:
         """Trains one population.
 
         Args:
-            members: At most as many as the trainer was made for.
-            part: Which part of the dataset to score on: ``"validation"`` or ``"test"``.
+            population: At most as many as the trainer was made for, all of one part.
 
         Returns:
-            Accuracy per member, or None where it became non-finite.
+            The score of each member, or None where its training became non-finite.
         """
         ...

@@ -1,27 +1,31 @@
 """A proxy on a device: cuts trainings into populations, and gives them to the trainer that suits the device."""
 
-import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 import torch
 
-from rlsearch.common.pool import beside
+from rlsearch.common.device import device_type, is_cpu
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Member, Trainer
+from rlsearch.proxies.base import Trainer, Training
 from rlsearch.proxies.own.batching import decided
 from rlsearch.proxies.own.trainer import OwnTrainer
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings, proxy_name
 from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
 
 _LOGGER = logging.getLogger(__name__)
 
-_VERSION = 3  # of all that decides a score besides the settings; scores of different ones are not compared
-_CPU_MEMBERS = 16  # of a population; more leave the processor's cache
-_NATIVE_MEMBERS = 4  # that a worker is given at a time where it trains one by one: so all workers end together
-_FEWEST_MEMBERS = 16  # of a population on a GPU: a graph is captured for every size, so sizes are powers of two
-_FILLING = 256  # members of which a GPU probably trains half as many in half of the time; not measured
+CPU_MEMBERS = 16
+"""Members of a population on a CPU. More of them leave the processor's cache."""
+
+NATIVE_MEMBERS = 4
+"""Members that a worker gets at a time where it trains them one by one: few, so that all workers end together."""
+
+MIN_GPU_MEMBERS = 16
+"""A graph is captured for every size of a population, so sizes on a GPU are powers of two from this one on."""
+
+HALVING_PAYS_ABOVE = 256
+"""Above this size halving a population probably halves its time on a GPU (not measured)."""
 
 
 class Proxy:
@@ -35,120 +39,93 @@ class Proxy:
         settings: The proxy. What a user's own leaves open is decided here.
         kernel: Computes the activations.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-        workers: Processes that train populations side by side; they change the time taken and nothing else.
-        leaves_caller_free: Whether all training is done in workers, even if it is only one, so that the caller can do
-            something else meanwhile.
 
     Attributes:
-        protocol: A name for everything that decides a score except formula and seed: dataset, network and a digest
-            of all settings, kernel and device type.
+        name: Stands for all that decides a score except formula and seed.
     """
 
-    def __init__(
-        self,
-        settings: TrainingSettings,
-        kernel: Kernel,
-        device: str,
-        workers: int = 1,
-        leaves_caller_free: bool = False,
-    ) -> None:
+    def __init__(self, settings: TrainingSettings, kernel: Kernel, device: str) -> None:
         if isinstance(settings, OwnProxySettings) and not settings.is_decided:
             settings = decided(settings, kernel, device)
         self.settings = settings
         self.kernel = kernel
         self.device = device
-        self.workers = workers
-        self.leaves_caller_free = leaves_caller_free
-        kind = torch.device(device).type
-        text = f"{settings.identity} {kernel.name} {kind} {_VERSION}"
-        digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
-        self.protocol = f"{settings.name}-{digest}"
+        self.name = proxy_name(settings, kernel.name, device_type(device))
         self._trainers: dict[int, Trainer] = {}
-        self._most: int | None = settings.population or (_CPU_MEMBERS if kind == "cpu" else None)
+        self._max_members: int | None = settings.population or (CPU_MEMBERS if is_cpu(device) else None)
 
-    def train(self, members: Sequence[Member], part: str = "validation") -> Iterator[list[float | None]]:
-        """Trains ``members`` in populations; where workers do it, they begin before the first result is asked for.
+    def populations(self, trainings: Sequence[Training], workers: int = 1) -> list[Sequence[Training]]:
+        """Cuts trainings of this proxy into populations, in order.
 
         Args:
-            members: In the order in which they are to be trained.
-            part: Which part of the dataset to score on; a search uses ``"validation"`` only.
+            trainings: All of this proxy.
+            workers: Processes that the populations are for.
+        """
+        if not trainings:
+            return []
+        size = self._size(len(trainings))
+        if workers > 1 and self.is_native:
+            size = min(size, NATIVE_MEMBERS)
+        cuts = []
+        start = 0
+        while start < len(trainings):
+            left = len(trainings) - start
+            taken = size if is_cpu(self.device) else self._size(left)
+            cuts.append(trainings[start : start + taken])
+            start += taken
+        return cuts
+
+    def train(self, population: Sequence[Training]) -> list[float | None]:
+        """Trains a population; where a GPU's memory does not hold it, in parts.
 
         Returns:
-            One list per population, in order: accuracy per member, or None where it became non-finite.
+            The score of each member, or None where its training became non-finite.
         """
-        if not members:
-            return iter(())
-        size = self._size(len(members))
-        if not self.leaves_caller_free and (self.workers == 1 or len(members) <= size):
-            return self._train_here(members, part)
-        if _is_native(self.settings, self.kernel, self.device):
-            size = min(size, _NATIVE_MEMBERS)
-        populations = (members[start : start + size] for start in range(0, len(members), size))
-        calls = ((self.settings, type(self.kernel), self.device, population, part) for population in populations)
-        return beside(self.workers, _train_in_worker, calls)
+        scores: list[float | None] = []
+        while len(scores) < len(population):
+            scores += self._train_first(population[len(scores) :])
+        return scores
 
-    def _train_here(self, members: Sequence[Member], part: str) -> Iterator[list[float | None]]:
-        done = 0
-        while done < len(members):
-            scores = self.train_population(members[done:], part)
-            yield scores
-            done += len(scores)
-
-    def train_population(self, members: Sequence[Member], part: str) -> list[float | None]:
-        """Trains the first population of ``members``; see :meth:`train`.
-
-        Where a GPU's memory does not hold as many as were thought, half as many are tried.
-        """
+    def _train_first(self, population: Sequence[Training]) -> list[float | None]:
+        """Trains as many of the first members as fit; half as many after each time that memory runs out."""
         while True:
-            size = self._size(len(members))
+            size = self._size(len(population))
             try:
                 if size not in self._trainers:
-                    self._trainers[size] = _trainer(self.settings, self.kernel, self.device, size)
-                return self._trainers[size].train(members[:size], part)
+                    self._trainers[size] = self._make_trainer(size)
+                return self._trainers[size].train(population[:size])
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
             self._trainers.clear()
             torch.cuda.empty_cache()
-            self._most = size // 2
-            _LOGGER.warning("%s does not hold %d members of %s; trying %d", self.device, size, self.protocol, size // 2)
+            self._max_members = size // 2
+            _LOGGER.warning("%s does not hold %d members of %s; trying %d", self.device, size, self.name, size // 2)
 
     def _size(self, wanted: int) -> int:
-        """Returns the size of a population: constant on a CPU, on a GPU what is wanted and its memory holds."""
-        if self._most is None:
+        """The size of the next population: constant on a CPU; on a GPU what is wanted and what its memory holds."""
+        if self._max_members is None:
             assert isinstance(self.settings, ProxySettings)
-            self._most = most_members(self.settings, self.device)
-        if self.settings.population or torch.device(self.device).type == "cpu":
-            return self._most
+            self._max_members = most_members(self.settings, self.device)
+        if self.settings.population or is_cpu(self.device):
+            return self._max_members
         size = 1 << (wanted - 1).bit_length()
-        if size > _FILLING and 4 * wanted <= 3 * size:  # rather another population than one that is a third padding
+        # Two populations are better than one of which a third is padding.
+        if size > HALVING_PAYS_ABOVE and 4 * wanted <= 3 * size:
             size //= 2
-        return min(self._most, max(_FEWEST_MEMBERS, size))
+        return min(self._max_members, max(MIN_GPU_MEMBERS, size))
 
+    @property
+    def is_native(self) -> bool:
+        """Whether numba's kernel is used on a CPU, which brings a trainer of its own."""
+        return isinstance(self.settings, ProxySettings) and self.kernel.name == "numba" and is_cpu(self.device)
 
-def _trainer(settings: TrainingSettings, kernel: Kernel, device: str, size: int) -> Trainer:
-    if isinstance(settings, OwnProxySettings):
-        return OwnTrainer(settings, kernel, device, size)
-    assert isinstance(settings, ProxySettings)
-    if _is_native(settings, kernel, device):
-        from rlsearch.proxies.trainers.native import NativeTrainer  # numba is optional
+    def _make_trainer(self, size: int) -> Trainer:
+        if isinstance(self.settings, OwnProxySettings):
+            return OwnTrainer(self.settings, self.kernel, self.device, size)
+        assert isinstance(self.settings, ProxySettings)
+        if self.is_native:
+            from rlsearch.proxies.trainers.native import NativeTrainer  # numba is optional
 
-        return NativeTrainer(settings)
-    return PopulationTrainer(settings, kernel, device, size)
-
-
-def _is_native(settings: TrainingSettings, kernel: Kernel, device: str) -> bool:
-    """Returns whether numba's kernel is used, which brings a trainer of its own."""
-    return isinstance(settings, ProxySettings) and kernel.name == "numba" and torch.device(device).type == "cpu"
-
-
-def _train_in_worker(
-    settings: TrainingSettings, kernel: type[Kernel], device: str, population: Sequence[Member], part: str
-) -> list[float | None]:
-    proxy = _worker_proxy(settings, kernel, device)
-    return [score for scores in proxy.train(population, part) for score in scores]  # a GPU may take it in parts
-
-
-@lru_cache(maxsize=16)
-def _worker_proxy(settings: TrainingSettings, kernel: type[Kernel], device: str) -> Proxy:
-    return Proxy(settings, kernel(), device)
+            return NativeTrainer(self.settings)
+        return PopulationTrainer(self.settings, self.kernel, self.device, size)

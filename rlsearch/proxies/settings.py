@@ -1,5 +1,6 @@
 """The settings of one proxy: everything that decides a score except formula and seed."""
 
+import hashlib
 from abc import abstractmethod
 from typing import Literal, Self
 
@@ -171,3 +172,25 @@ class OwnProxySettings(TrainingSettings):
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # arguments are a dict
+
+
+_SCORES_VERSION = 3
+"""Raised with every change of the code that changes scores: those of two versions are not compared."""
+
+
+def proxy_name(settings: TrainingSettings, kernel: str, device_type: str) -> str:
+    """The name that stands for all that decides a score except formula and seed.
+
+    It follows from its arguments alone: no data is loaded and no target is imported.
+
+    Args:
+        settings: The proxy. A user's own has nothing left open (:attr:`OwnProxySettings.is_decided`).
+        kernel: The name of the kernel that computes the activations.
+        device_type: ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        Network and data, and a digest of the rest, such as ``"mnist1d-mlp-0123456789"``.
+    """
+    text = f"{settings.identity} {kernel} {device_type} {_SCORES_VERSION}"
+    digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+    return f"{settings.name}-{digest}"

@@ -2,7 +2,3 @@
 
 Only the protocol is loaded here; the default reward lives in ``rlsearch.rewards.accuracy``.
 """
-
-from rlsearch.rewards.base import Reward as Reward
-from rlsearch.rewards.base import RewardResult as RewardResult
-from rlsearch.rewards.base import Status as Status

@@ -1,26 +1,29 @@
 """The default reward: accuracy of trained proxies minus latency cost, relative to ReLU."""
 
 import math
-import time
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from rlsearch.common.pool import InProcess, Pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.errors import RewardError
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.kernels.latency import LatencyCosts
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.schedule import train_populations
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
-from rlsearch.rewards.base import Evaluation, Request, RewardResult, Status, StatusValues
+from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import RewardSettings
+from rlsearch.rewards.staged import Evaluation
 
 RELU = Formula.parse("relu(x)")
 
 
-class ProxyReward:
+class AccuracyReward:
     """``mean over proxies of (score - ReLU's score) - latency_weight * log2(latency)``; 0 is as good as ReLU.
 
     A score is a validation accuracy, averaged over the seeds it was trained from. Usable as a plain reward (it is a
@@ -32,14 +35,13 @@ class ProxyReward:
         kernel: Computes the activations.
         device: Where the proxies are trained.
         run_seed: Seeds belong to the run: all trainings use :func:`search_seed` of it.
-        workers: Processes that train side by side.
+        pool: Trains. If it leaves the caller free, the caller can do something else after the first evaluations.
         status_values: The reward of formulas without a score.
         fidelities: How long the proxies are trained, in shares of their epochs: first what a new function gets, last
             what the best get.
-        leaves_caller_free: Whether :meth:`evaluate` trains in workers alone, so that the caller can do something else
-            after its first evaluations.
 
     Attributes:
+        proxies: By name.
         fidelities: The names of the proxies at each of them.
     """
 
@@ -52,31 +54,35 @@ class ProxyReward:
         kernel: Kernel,
         device: str,
         run_seed: int = 0,
-        workers: int = 1,
+        pool: Pool = InProcess(),
         status_values: StatusValues = StatusValues(),
         fidelities: Sequence[float] = (1.0,),
-        leaves_caller_free: bool = False,
     ) -> None:
         self.settings = settings
         self.costs = costs
+        self.pool = pool
         self.status_values = status_values
-        at = [
-            [Proxy(_trained_for(s, share), kernel, device, workers, leaves_caller_free) for s in settings.proxies]
-            for share in fidelities
-        ]
-        self.proxies = {proxy.protocol: proxy for proxies in at for proxy in proxies}
-        self.fidelities = tuple(tuple(proxy.protocol for proxy in proxies) for proxies in at)
-        self.protocols, self.rescoring_protocols = self.fidelities[0], self.fidelities[-1]
-        if len(set(self.protocols)) < len(self.protocols):
+        self.proxies: dict[str, Proxy] = {}
+        names_by_fidelity = []
+        for share in fidelities:
+            trained_for = [Proxy(_trained_for(proxy, share), kernel, device) for proxy in settings.proxies]
+            self.proxies |= {proxy.name: proxy for proxy in trained_for}
+            names_by_fidelity.append(tuple(proxy.name for proxy in trained_for))
+        self.fidelities = tuple(names_by_fidelity)
+        self.proxy_names, self.rescoring_proxy_names = self.fidelities[0], self.fidelities[-1]
+        if len(set(self.proxy_names)) < len(self.proxy_names):
             raise RewardError("two proxies of the reward are the same; expected different ones")
         self.run_seed = run_seed
         self.baseline: dict[str, float] = {}
 
     @property
-    def references(self) -> list[Request]:
+    def references(self) -> list[Training]:
         """The trainings of ReLU that every reward is relative to."""
         seeds = [search_seed(self.run_seed, i) for i in range(self.settings.baseline_seeds)]
-        return [Request(RELU, protocol, seed) for protocol in self.proxies for seed in seeds]
+        references = []
+        for name in self.proxies:
+            references += [Training(RELU, name, seed) for seed in seeds]
+        return references
 
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
         """Takes the evaluations of :attr:`references`.
@@ -84,50 +90,47 @@ class ProxyReward:
         Raises:
             RewardError: If ReLU itself does not train on a proxy.
         """
-        scores = _scores_by_protocol(evaluations)
-        for protocol in self.proxies:
-            if not scores[protocol]:
-                raise RewardError(f"ReLU has no score on {protocol}: it diverges there; lower its learning_rate")
-            self.baseline[protocol] = _mean(scores[protocol])
+        scores = _scores_by_proxy(evaluations)
+        for name in self.proxies:
+            if not scores[name]:
+                raise RewardError(f"ReLU has no score on {name}: it diverges there; lower its learning_rate")
+            self.baseline[name] = _mean(scores[name])
 
-    def evaluate(self, requests: Sequence[Request]) -> Iterator[list[Evaluation]]:
+    def evaluate(self, trainings: Sequence[Training]) -> Iterator[list[Evaluation]]:
         """Screens and trains; yields what is unfit, and then each population as soon as it is done."""
-        reasons = {r.formula: why_unfit(r.formula, self.settings.screening) for r in requests}
+        reasons = {t.formula: why_unfit(t.formula, self.settings.screening) for t in trainings}
         latencies = {formula: self.costs.ratio(formula) for formula in reasons}
-        unfit = [
-            Evaluation(r, Status.UNFIT, latency=latencies[r.formula], message=reasons[r.formula])
-            for r in requests
-            if reasons[r.formula]
-        ]
-        trainings = []
-        for protocol, proxy in self.proxies.items():
-            wanted = [r for r in requests if r.protocol == protocol and not reasons[r.formula]]
-            trainings.append((wanted, proxy.train([Member(r.formula, r.seed) for r in wanted])))
-        yield unfit  # what workers train is under way
-        for wanted, populations in trainings:
-            done, started = 0, time.perf_counter()
-            for scores in populations:
-                seconds = (time.perf_counter() - started) / len(scores)
+        unfit: list[Evaluation] = []
+        fit: list[Training] = []
+        for training in trainings:
+            formula = training.formula
+            if reasons[formula]:
+                result = RewardResult(math.nan, Status.UNFIT, None, latencies[formula], reasons[formula])
+                unfit.append(Evaluation(training, result))
+            else:
+                fit.append(training)
+        populations = train_populations(self.proxies, fit, self.pool)
+        try:
+            yield unfit  # what workers train is under way
+            for done in populations:
+                seconds = done.seconds / len(done.scores)
                 yield [
-                    Evaluation(
-                        request,
-                        Status.DIVERGED if score is None else Status.OK,
-                        score,
-                        latencies[request.formula],
-                        seconds,
-                        message="training became non-finite" if score is None else "",
-                    )
-                    for request, score in zip(wanted[done : done + len(scores)], scores, strict=True)
+                    Evaluation.of_score(training, score, latencies[training.formula], seconds)
+                    for training, score in zip(done.trainings, done.scores, strict=True)
                 ]
-                done, started = done + len(scores), time.perf_counter()
+        finally:
+            populations.close()  # whoever stops early ends what workers do
 
     def counted(self, evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
-        """Returns the names of the proxies whose scores count: those of the highest fidelity that is complete."""
-        scores = _scores_by_protocol(evaluations)
-        return next((f for f in reversed(self.fidelities) if all(scores[p] for p in f)), self.protocols)
+        """The names of the proxies whose scores count: those of the highest fidelity that is complete."""
+        scores = _scores_by_proxy(evaluations)
+        for names in reversed(self.fidelities):
+            if all(scores[name] for name in names):
+                return names
+        return self.proxy_names
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
-        """Returns the reward of ``formula``, in this spelling, from all its evaluations.
+        """The reward of ``formula``, in this spelling, from all its evaluations.
 
         Where there are scores of a higher fidelity they alone count, relative to ReLU at that fidelity.
         """
@@ -136,37 +139,54 @@ class ProxyReward:
         for evaluation in evaluations:
             if evaluation.status is not Status.OK:
                 value = self.status_values.of(evaluation.status)
-                return RewardResult(value, evaluation.status, latency=latency, message=evaluation.message)
-        scores = _scores_by_protocol(evaluations)
+                return RewardResult(value, evaluation.status, latency=latency, message=evaluation.result.message)
+        scores = _scores_by_proxy(evaluations)
         counted = self.counted(evaluations)
-        means = {protocol: _mean(scores[protocol]) for protocol in counted}
-        gain = _mean([means[protocol] - self.baseline[protocol] for protocol in counted])
+        means = {name: _mean(scores[name]) for name in counted}
+        gain = _mean([means[name] - self.baseline[name] for name in counted])
         cost = self.settings.latency_weight * math.log2(latency)
-        return RewardResult(gain - cost, Status.OK, _mean(list(means.values())), latency)
+        error = _standard_error(evaluations, counted)
+        return RewardResult(gain - cost, Status.OK, _mean(list(means.values())), latency, standard_error=error)
 
     def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:
         """Judges ``formulas`` without an archive."""
         if not self.baseline:
-            self.refer(e for part in self.evaluate(self.references) for e in part)
+            self.refer(self._trained(self.references))
         seeds = [search_seed(self.run_seed, i) for i in range(self.settings.seeds)]
-        requests = [Request(f, p, s) for f in dict.fromkeys(formulas) for p in self.protocols for s in seeds]
+        wanted: list[Training] = []
+        for formula in dict.fromkeys(formulas):
+            for name in self.proxy_names:
+                wanted += [Training(formula, name, seed) for seed in seeds]
         by_formula: dict[Formula, list[Evaluation]] = defaultdict(list)
-        for part in self.evaluate(requests):
-            for evaluation in part:
-                by_formula[evaluation.request.formula].append(evaluation)
+        for evaluation in self._trained(wanted):
+            by_formula[evaluation.training.formula].append(evaluation)
         return [self.combine(formula, by_formula[formula]) for formula in formulas]
+
+    def _trained(self, trainings: Sequence[Training]) -> Iterator[Evaluation]:
+        for population in self.evaluate(trainings):
+            yield from population
 
 
 def _trained_for(proxy: ProxySettings | OwnProxySettings, share: float) -> ProxySettings | OwnProxySettings:
     return proxy.check(proxy.model_dump() | {"epochs": max(1, round(share * proxy.epochs))})
 
 
-def _scores_by_protocol(evaluations: Iterable[Evaluation]) -> dict[str, list[float]]:
+def _scores_by_proxy(evaluations: Iterable[Evaluation]) -> dict[str, list[float]]:
     scores: dict[str, list[float]] = defaultdict(list)
     for evaluation in evaluations:
         if evaluation.score is not None:
-            scores[evaluation.request.protocol].append(evaluation.score)
+            scores[evaluation.training.proxy].append(evaluation.score)
     return scores
+
+
+def _standard_error(evaluations: Iterable[Evaluation], counted: Sequence[str]) -> float | None:
+    """Of the score over seeds, each seed's score being the mean over proxies; None for fewer than two seeds."""
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for evaluation in evaluations:
+        if evaluation.score is not None and evaluation.training.proxy in counted:
+            by_seed[evaluation.training.seed].append(evaluation.score)
+    means = [_mean(scores) for scores in by_seed.values()]
+    return statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
 
 
 def _mean(values: Sequence[float]) -> float:

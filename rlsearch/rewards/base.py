@@ -1,12 +1,12 @@
-"""What a reward is: a callable from formulas to results, and the staged form whose parts can be stored.
+"""What a reward is: a callable from formulas to results.
 
 Import-light on purpose: the environment knows a reward by this module alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from rlsearch.common.settings import Settings
 from rlsearch.formula.formula import Formula
@@ -53,6 +53,7 @@ class RewardResult:
         score: Higher is better; validation accuracy for a classifier. None where nothing was trained.
         latency: Forward plus backward time as a ratio to ReLU. None where it is not known.
         message: Why the status is not ok, in words.
+        standard_error: Of the score, over seeds. None where it is not known, for instance from a single seed.
     """
 
     value: float
@@ -60,6 +61,7 @@ class RewardResult:
     score: float | None = None
     latency: float | None = None
     message: str = ""
+    standard_error: float | None = None
 
 
 class Reward(Protocol):
@@ -71,85 +73,4 @@ class Reward(Protocol):
 
     def __call__(self, formulas: Sequence[Formula], /) -> Sequence[RewardResult]:
         """Returns one result per formula."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One training that is wanted: of the proxy called ``protocol``, with ``formula``, from ``seed``."""
-
-    formula: Formula
-    protocol: str
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One training that was done.
-
-    Attributes:
-        request: What was asked for.
-        status: How it ended.
-        score: Validation accuracy; None unless the status is ok.
-        latency: The formula's latency ratio, where the reward knows one.
-        wall_seconds: Its share of the time that went by until its population was there, others being there already.
-        value: The reward as returned, for a plain reward, which has no other parts.
-        message: Why the status is not ok, in words.
-    """
-
-    request: Request
-    status: Status
-    score: float | None = None
-    latency: float | None = None
-    wall_seconds: float = 0.0
-    value: float | None = None
-    message: str = ""
-
-
-@runtime_checkable
-class StagedReward(Protocol):
-    """A reward in two stages: evaluations, which are expensive and stored, and arithmetic on them, which is neither.
-
-    Judging drives this form. A plain :class:`Reward` is adapted to it.
-
-    Attributes:
-        protocols: Names of the proxies; each stands for everything that decides a score except formula and seed.
-        rescoring_protocols: Those by which the best are scored again: the same, or of a higher fidelity.
-        references: Evaluations that others are relative to, for instance ReLU's.
-        seeded: Whether another seed gives another score, so that scoring again says more.
-    """
-
-    @property
-    def protocols(self) -> Sequence[str]:
-        """Names of the proxies."""
-        ...
-
-    @property
-    def rescoring_protocols(self) -> Sequence[str]:
-        """Names of the proxies by which the best are scored again."""
-        ...
-
-    @property
-    def references(self) -> Sequence[Request]:
-        """What others are relative to."""
-        ...
-
-    @property
-    def seeded(self) -> bool:
-        """Whether scoring again says more."""
-        ...
-
-    def refer(self, evaluations: Iterable[Evaluation]) -> None:
-        """Takes the evaluations of ``references``, once, before anything is combined."""
-        ...
-
-    def evaluate(self, requests: Sequence[Request]) -> Iterator[Sequence[Evaluation]]:
-        """Yields the evaluations of ``requests``, population by population, each as soon as it is done.
-
-        What is done by other processes begins before the first of them, which may be empty.
-        """
-        ...
-
-    def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
-        """Returns the result of ``formula`` from all its evaluations, over every proxy and seed."""
         ...

@@ -5,44 +5,45 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from rlsearch.formula import Formula
-from rlsearch.rewards.base import Evaluation, Request, Reward, RewardResult, Status
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.base import Reward, RewardResult, Status
+from rlsearch.rewards.staged import Evaluation
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 class PlainReward:
     """A plain reward in stages: its one stage is the call. Failures of the reward become a status.
 
     Args:
-        reward: A callable of formulas, or None when results are only read back.
-        protocol: Names the reward and its arguments.
+        reward: A callable of formulas.
+        name: Of the reward and its arguments; it stands where other rewards have the name of a proxy.
     """
 
     seeded = False
 
-    def __init__(self, reward: Reward | None, protocol: str) -> None:
+    def __init__(self, reward: Reward, name: str) -> None:
         self.reward = reward
-        self.protocols = self.rescoring_protocols = (protocol,)
-        self.references: tuple[Request, ...] = ()
+        self.proxy_names = self.rescoring_proxy_names = (name,)
+        self.references: tuple[Training, ...] = ()
 
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
         """Takes nothing: a plain reward has no references."""
 
-    def evaluate(self, requests: Sequence[Request]) -> Iterator[list[Evaluation]]:
+    def evaluate(self, trainings: Sequence[Training]) -> Iterator[list[Evaluation]]:
         """Calls the reward once; if that fails, once per formula, to find those that fail."""
-        results, problem = self._call([request.formula for request in requests])
+        results, problem = self._call([training.formula for training in trainings])
         if results is not None:
-            yield [self._evaluation(request, result) for request, result in zip(requests, results, strict=True)]
+            yield [self._evaluation(training, result) for training, result in zip(trainings, results, strict=True)]
             return
-        for request in requests:
-            if len(requests) > 1:
-                results, problem = self._call([request.formula])
+        for training in trainings:
+            if len(trainings) > 1:
+                results, problem = self._call([training.formula])
             (result,) = results or [RewardResult(math.nan, Status.FAILED, message=problem)]
-            yield [self._evaluation(request, result)]
+            yield [self._evaluation(training, result)]
 
     def _call(self, formulas: list[Formula]) -> tuple[list[RewardResult] | None, str]:
-        """Returns the results, or None and what was wrong with them."""
-        assert self.reward is not None
+        """The results; or None, and what was wrong with them."""
         try:
             results = list(self.reward(formulas))
         except Exception as error:  # whatever a user's code raises, the run goes on
@@ -55,23 +56,26 @@ class PlainReward:
         return results, ""
 
     @staticmethod
-    def _evaluation(request: Request, result: RewardResult) -> Evaluation:
-        score = latency = value = None
+    def _evaluation(training: Training, result: RewardResult) -> Evaluation:
         message = str(result.message)
-        try:  # numpy's and torch's numbers become Python's, which the archive takes
+        score = latency = None
+        value = math.nan
+        try:
+            # Numbers of numpy and torch become Python's, which the archive takes.
             status = Status(result.status)
-            score, latency = (None if number is None else float(number) for number in (result.score, result.latency))
-            value = float(result.value) if status is Status.OK else None
-            if value is not None and not math.isfinite(value):
-                raise ValueError("its value is not finite")
+            score = None if result.score is None else float(result.score)
+            latency = None if result.latency is None else float(result.latency)
+            if status is Status.OK:
+                value = float(result.value)
+                if not math.isfinite(value):
+                    raise ValueError("its value is not finite")
         except (TypeError, ValueError, RuntimeError) as error:
-            status, value, message = Status.FAILED, None, f"the reward returned {result}: {error}"
+            status, value, message = Status.FAILED, math.nan, f"the reward returned {result}: {error}"
         if status is Status.FAILED:
-            _log.warning("'%s' failed: %s", request.formula, message)
-        return Evaluation(request, status, score, latency, 0.0, value, message)
+            _LOGGER.warning("'%s' failed: %s", training.formula, message)
+        return Evaluation(training, RewardResult(value, status, score, latency, message))
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
-        """Returns what the reward returned."""
+        """What the reward returned."""
         (evaluation,) = evaluations
-        value = math.nan if evaluation.value is None else evaluation.value
-        return RewardResult(value, evaluation.status, evaluation.score, evaluation.latency, evaluation.message)
+        return evaluation.result

@@ -17,10 +17,11 @@ from rlsearch.kernels import kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
 from rlsearch.proxies.own.batching import decided
 from rlsearch.proxies.settings import OwnProxySettings
-from rlsearch.rewards.accuracy import ProxyReward
-from rlsearch.rewards.base import Reward, StagedReward
+from rlsearch.rewards.accuracy import AccuracyReward
+from rlsearch.rewards.base import Reward
 from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.settings import RewardSettings
+from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.config import Config, TargetSettings, load_config
 from rlsearch.runs.folder import Run
 from rlsearch.search import SearchMethod
@@ -100,7 +101,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         costs = LatencyCosts.load(config.reward.latency_costs)
     else:
         costs = cached_costs(kernel, config.device)
-    reward = ProxyReward(
+    reward = AccuracyReward(
         config.reward,
         costs,
         kernel,
@@ -132,7 +133,7 @@ def make_judge(config: Config, reward: StagedReward, archive: Archive, first_rou
     seeds = 1 if isinstance(config.reward, TargetSettings) else config.reward.seeds
     rungs, rescoring = None, config.rescoring
     if config.search.method == "mining":
-        assert isinstance(reward, ProxyReward)
+        assert isinstance(reward, AccuracyReward)
         protocols = dict(zip(fidelities(config), reward.fidelities, strict=True))
         rungs = [Rung(protocols[rung.epochs], rung.seeds) for rung in config.mining.rungs]
         rescoring = RescoringSettings(every=0)  # the rungs are that

@@ -19,8 +19,9 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Judged
 from rlsearch.kernels import kernel_named
 from rlsearch.kernels.latency import LatencyCosts
-from rlsearch.rewards.accuracy import ProxyReward
-from rlsearch.rewards.base import RewardResult, StagedReward
+from rlsearch.rewards.accuracy import AccuracyReward
+from rlsearch.rewards.base import RewardResult
+from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.build import fidelities, make_judge, make_method, plain_reward, run_config
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.config import Config, TargetSettings
@@ -138,7 +139,7 @@ def read_judge(run: Run | Path | str) -> Judge | None:
     config = run_config(run)
     with Archive(run.archive, read_only=True) as archive:
         reward = _reading_reward(run, config)
-        stored = {(e.request.protocol, e.request.seed) for number, e in archive.evaluations() if number == -1}
+        stored = {(e.training.proxy, e.training.seed) for number, e in archive.evaluations() if number == -1}
         if any((r.protocol, r.seed) not in stored for r in reward.references):
             return None
         return make_judge(config, reward, archive, first_round=archive.rounds())
@@ -149,7 +150,7 @@ def _reading_reward(run: Run, config: Config) -> StagedReward:
     if isinstance(config.reward, TargetSettings):
         return plain_reward(config.reward, None)
     costs = LatencyCosts.load(run.latency_costs)
-    return ProxyReward(
+    return AccuracyReward(
         config.reward,
         costs,
         kernel_named(config.kernel, config.device),

@@ -13,7 +13,7 @@ from rlsearch.errors import ConfigError, StorageError
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Judged, RoundReport
 from rlsearch.kernels.latency import LatencyCosts
-from rlsearch.rewards.base import StagedReward
+from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.build import make_judge, make_method, make_reward, resolve, run_config
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, TargetSettings, dump_config, load_config

@@ -15,9 +15,9 @@ from rlsearch.formula.named import BASELINES
 from rlsearch.judging.judge import Judge, Judged
 from rlsearch.kernels import kernel_named
 from rlsearch.kernels.latency import Latency, label, measure
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.rewards.accuracy import ProxyReward
+from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import Status
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.runs.build import resolve, run_config
@@ -134,16 +134,16 @@ def _searched(judged: Judged | None, judge: Judge | None) -> Score | None:
     if judged is None or judge is None or judged.result.status is not Status.OK:
         return None
     reward = judge.reward
-    counted = reward.counted(judged.evaluations) if isinstance(reward, ProxyReward) else reward.protocols
+    counted = reward.counted(judged.evaluations) if isinstance(reward, AccuracyReward) else reward.proxy_names
     by_seed: dict[int, list[float]] = {}
     for evaluation in judged.evaluations:
-        if evaluation.score is not None and evaluation.request.protocol in counted:
-            by_seed.setdefault(evaluation.request.seed, []).append(evaluation.score)
+        if evaluation.score is not None and evaluation.training.proxy in counted:
+            by_seed.setdefault(evaluation.training.seed, []).append(evaluation.score)
     return Score.of([math.fsum(s) / len(s) for s in by_seed.values()]) if by_seed else None
 
 
 def _fresh_scores(formulas: Sequence[Formula], reward: RewardSettings, config: Config, seeds: int) -> list[Score]:
-    members = [Member(f, fresh_seed(config.seed, i)) for f in formulas for i in range(seeds)]
+    members = [Training(f, "p", fresh_seed(config.seed, i)) for f in formulas for i in range(seeds)]
     per_proxy = []
     for settings in reward.proxies:
         proxy = Proxy(settings, kernel_named(config.kernel, config.device), config.device, config.workers or 1)

@@ -17,11 +17,12 @@ from rlsearch.errors import InputError
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
-from rlsearch.rewards.base import Evaluation, Request, Status
+from rlsearch.rewards.base import Status
+from rlsearch.rewards.staged import Evaluation
 
 _FIRST_SEED = 1000  # of the fresh ones; those below are results.evaluate's, by which a user may have chosen already
 _FIRST_SELECTION_SEED = 4000
@@ -78,7 +79,7 @@ class _Job:
     """What one worker does at a time: a population of one proxy."""
 
     settings: TrainingSettings
-    members: tuple[Member, ...]
+    members: tuple[Training, ...]
     part: str
 
 
@@ -116,7 +117,7 @@ class Trainings:
         self.watch = watch
         self.check_stop = check_stop
         self.trained = 0
-        self._known = {_key(evaluation.request): evaluation.score for _, evaluation in archive.evaluations()}
+        self._known = {_key(evaluation.training): evaluation.score for _, evaluation in archive.evaluations()}
         self._protocols: dict[TrainingSettings, str] = {}
 
     def scores(self, wanted: Sequence[Training], what: str = "training") -> list[float | None]:
@@ -159,7 +160,7 @@ class Trainings:
     def _store(self, job: _Job, scores: list[float | None], seconds: float) -> None:
         evaluations = [
             Evaluation(
-                Request(member.formula, self._protocol(job.settings), member.seed),
+                Training(member.formula, self._protocol(job.settings), member.seed),
                 Status.DIVERGED if score is None else Status.OK,
                 score,
                 wall_seconds=seconds / len(scores),
@@ -168,11 +169,11 @@ class Trainings:
             for member, score in zip(job.members, scores, strict=True)
         ]
         self.archive.add_evaluations(0, evaluations)
-        self._known |= {_key(evaluation.request): evaluation.score for evaluation in evaluations}
+        self._known |= {_key(evaluation.training): evaluation.score for evaluation in evaluations}
         self.trained += len(evaluations)
 
-    def _request(self, training: Training) -> Request:
-        return Request(training.formula, self._protocol(training.settings), training.seed)
+    def _request(self, training: Training) -> Training:
+        return Training(training.formula, self._protocol(training.settings), training.seed)
 
     def _protocol(self, settings: TrainingSettings) -> str:
         if settings not in self._protocols:
@@ -180,15 +181,17 @@ class Trainings:
         return self._protocols[settings]
 
 
-def _key(request: Request) -> tuple[str, str, int]:
+def _key(request: Training) -> tuple[str, str, int]:
     return request.formula.fingerprint, request.protocol, request.seed
 
 
 def _jobs(trainings: Sequence[Training], device: str) -> list[_Job]:
     """Returns the trainings as populations, those of one proxy together; on a GPU as large as they can be."""
-    members: dict[tuple[TrainingSettings, str], list[Member]] = {}
+    members: dict[tuple[TrainingSettings, str], list[Training]] = {}
     for training in trainings:
-        members.setdefault((training.settings, training.part), []).append(Member(training.formula, training.seed))
+        members.setdefault((training.settings, training.part), []).append(
+            Training(training.formula, "p", training.seed)
+        )
     return [
         _Job(settings, tuple(group[start : start + size]), part)
         for (settings, part), group in members.items()

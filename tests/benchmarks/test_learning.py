@@ -18,8 +18,9 @@ from rlsearch.judging.judge import Judge
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import cached_costs
-from rlsearch.rewards.accuracy import RELU, ProxyReward
-from rlsearch.rewards.base import Request, Status
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.accuracy import RELU, AccuracyReward
+from rlsearch.rewards.base import Status
 from rlsearch.runs.build import make_method
 from rlsearch.runs.config import load_config
 
@@ -41,7 +42,7 @@ BEST = 16  # scored again on fresh seeds
 
 def search(name, seed, path):
     """Returns the rewards of the first TRAINED trained functions, proposals made, and the best's fresh rewards."""
-    reward = ProxyReward(CONFIG.reward, cached_costs(TorchKernel(), "cpu"), TorchKernel(), "cpu", run_seed=seed)
+    reward = AccuracyReward(CONFIG.reward, cached_costs(TorchKernel(), "cpu"), TorchKernel(), "cpu", run_seed=seed)
     with Archive(path, create=True) as archive:
         judge = Judge(reward, archive, lambda i: search_seed(seed, i), rescoring=RescoringSettings(every=0))
         wanted = CONFIG.search.model_copy(update={"method": name})
@@ -53,8 +54,8 @@ def search(name, seed, path):
         trained = trained[:TRAINED]
         best = sorted(trained, key=lambda j: j.rank)[-BEST:]
         # A seed that no search uses: fresh weights and order. There is one proxy, so one evaluation each.
-        again = [Request(j.formula, protocol, fresh_seed(seed, 0)) for j in best for protocol in reward.protocols]
-        fresh = [reward.combine(e.request.formula, [e]).value for part in reward.evaluate(again) for e in part]
+        again = [Training(j.formula, protocol, fresh_seed(seed, 0)) for j in best for protocol in reward.proxy_names]
+        fresh = [reward.combine(e.training.formula, [e]).value for part in reward.evaluate(again) for e in part]
         return [j.result.value for j in trained], judge.proposals, fresh, best[-1]
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from rlsearch import Formula
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.kernels import default_kernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import SharedActivation, build_network
 from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.settings import OwnProxySettings
@@ -64,7 +64,7 @@ def test_time_per_member_and_step(name, size):
         data={"target": f"helpers_networks:{data}", "examples": 512}, learning_rate=1e-3,
     )  # fmt: skip
     trainer = OwnTrainer(settings, default_kernel("cpu"), "cpu", size)
-    members = [Member(FORMULAS[k % len(FORMULAS)], 0) for k in range(size)]
+    members = [Training(FORMULAS[k % len(FORMULAS)], "p", 0) for k in range(size)]
     rows = trainer.orders(members)[0]
     networks = [trainer.together(members), *(trainer.alone(member) for member in members)]
     optimisers = [trainer.optimiser(one) for one in networks]

@@ -11,13 +11,15 @@ import pytest
 from rlsearch.errors import RunError, StorageError
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive, Proposal
-from rlsearch.rewards.base import Evaluation, Request, Status
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.base import Status
+from rlsearch.rewards.staged import Evaluation
 
 SILU, OTHER, RELU = Formula.parse("x * sigmoid(x)"), Formula.parse("x / (1 + exp(-x))"), Formula.parse("relu(x)")
 
 
 def evaluation(formula=SILU, seed=0, protocol="p", status=Status.OK, score=0.75, **more):
-    return Evaluation(Request(formula, protocol, seed), status, score, **more)
+    return Evaluation(Training(formula, protocol, seed), status, score, **more)
 
 
 def proposal(formula=SILU, fresh=True, status=Status.OK, reward=0.5):
@@ -246,11 +248,13 @@ def test_a_killed_writer_leaves_what_it_committed(path):
         "import sys, time\n"
         "from pathlib import Path\n"
         "from rlsearch.formula import Formula\n"
-        "from rlsearch.rewards.base import Evaluation, Request, Status\n"
+        "from rlsearch.proxies.base import Training
+from rlsearch.rewards.base import Status
+from rlsearch.rewards.staged import Evaluation\n"
         "from rlsearch.judging.archive import Archive\n"
         f"archive = Archive(Path({str(path)!r}), create=True)\n"
         "for seed in range(3):\n"
-        "    request = Request(Formula.parse('relu(x)'), 'p', seed)\n"
+        "    request = Training(Formula.parse('relu(x)'), 'p', seed)\n"
         "    archive.add_evaluations(0, [Evaluation(request, Status.OK, 0.5)])\n"
         "with archive._transaction() as connection:\n"
         "    connection.execute('DELETE FROM evaluations')\n"

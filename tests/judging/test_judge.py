@@ -12,8 +12,10 @@ from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
-from rlsearch.rewards.base import Evaluation, Request, RewardResult, StagedReward, Status, StatusValues
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.own import PlainReward
+from rlsearch.rewards.staged import Evaluation, StagedReward
 
 torch.set_num_threads(1)
 
@@ -37,10 +39,10 @@ class FakeReward:
     """
 
     seeded = True
-    protocols = rescoring_protocols = ("p", "q")
+    protocols = rescoring_proxy_names = ("p", "q")
 
     def __init__(self, stop_at=None, baseline_seeds=3):
-        self.references = [Request(RELU, p, s) for p in self.protocols for s in range(baseline_seeds)]
+        self.references = [Training(RELU, p, s) for p in self.proxy_names for s in range(baseline_seeds)]
         self.stop_at = stop_at
         self.populations = 0
         self.requested = []
@@ -104,10 +106,10 @@ class Halving(FakeReward):
 
     def __init__(self, **more):
         super().__init__(**more)
-        self.references = [Request(RELU, p, s) for p in ("p", "q") for s in range(3)]
+        self.references = [Training(RELU, p, s) for p in ("p", "q") for s in range(3)]
 
     def combine(self, formula, evaluations):
-        by = {p: [e for e in evaluations if e.request.protocol == p] for p in ("p", "q")}
+        by = {p: [e for e in evaluations if e.training.proxy == p] for p in ("p", "q")}
         return super().combine(formula, by["q"] or by["p"])
 
 
@@ -158,7 +160,7 @@ class TestRungs:
         (promoted,) = judge([TANH], 1)
         assert [(r.formula, r.protocol, r.seed) for r in reward.requested] == [(TANH, "q", 0)]
         assert promoted.value != first.value
-        assert promoted.score == FakeReward.score(Request(TANH, "q", 0))
+        assert promoted.score == FakeReward.score(Training(TANH, "q", 0))
         reward.requested.clear()
         judge([TANH, TANH], 2)
         assert [(r.protocol, r.seed) for r in reward.requested] == [("q", 1), ("q", 2)]
@@ -292,8 +294,8 @@ class TestARound:
         assert reward.requested == list(reward.references)
         reward.requested.clear()
         judge([TANH, X, TANH])
-        assert reward.requested == [Request(f, p, s) for f in (TANH, X) for s in (0, 1) for p in ("p", "q")]
-        scores = [FakeReward.score(Request(TANH, p, s)) for p in "pq" for s in (0, 1)]
+        assert reward.requested == [Training(f, p, s) for f in (TANH, X) for s in (0, 1) for p in ("p", "q")]
+        scores = [FakeReward.score(Training(TANH, p, s)) for p in "pq" for s in (0, 1)]
         assert judge.known[TANH.fingerprint].result.score == pytest.approx(np.mean(scores))
         assert judge.known[TANH.fingerprint].seeds == 2
         assert judge.report.evaluations == 8
@@ -420,10 +422,10 @@ class TestRescoring:
         assert RELU.fingerprint not in before
         reward.requested.clear()
         judge([X])  # nothing new: only the rescoring asks
-        assert reward.requested == [Request(f, p, 1) for f, _ in before.values() for p in ("p", "q")]
+        assert reward.requested == [Training(f, p, 1) for f, _ in before.values() for p in ("p", "q")]
         for fingerprint, (formula, score) in before.items():
             judged = judge.known[fingerprint]
-            scores = [FakeReward.score(Request(formula, p, s)) for p in "pq" for s in (0, 1)]
+            scores = [FakeReward.score(Training(formula, p, s)) for p in "pq" for s in (0, 1)]
             assert judged.result.score == pytest.approx(np.mean(scores))
             assert judged.result.score != score
             assert judged.seeds == 2
@@ -432,7 +434,7 @@ class TestRescoring:
     def test_a_rescored_formula_s_new_mean_is_told_in_the_same_round(self, archive):
         judge = make_judge(FakeReward(), archive, seeds_per_formula=1, rescoring=RescoringSettings(every=1, best=50))
         (result,) = judge([TANH])
-        scores = [FakeReward.score(Request(TANH, p, s)) for p in "pq" for s in (0, 1)]
+        scores = [FakeReward.score(Training(TANH, p, s)) for p in "pq" for s in (0, 1)]
         assert result.score == pytest.approx(np.mean(scores))
         assert judge.known[TANH.fingerprint].result == result
 

@@ -29,7 +29,7 @@ from rlsearch.formula import OPERATORS
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.program import run_with_slopes
 from rlsearch.kernels import TorchKernel, generated
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 
@@ -351,7 +351,7 @@ def test_training_comes_out_as_with_torch():
     settings_ = ProxySettings(
         dataset="digits", widths=(32, 32), epochs=3, train_size=512, validation_size=396, batch_size=64, population=8
     )
-    members = [Member(FORMULAS[k], seed) for seed, k in enumerate((0, 1, 4, 5, 0, 1, 4, 5))]
+    members = [Training(FORMULAS[k], "p", seed) for seed, k in enumerate((0, 1, 4, 5, 0, 1, 4, 5))]
     proxies = [Proxy(settings_, kernel, "cpu") for kernel in (KERNEL, KERNEL, TORCH)]
     ours, again, theirs = (proxy.train_population(members, "validation") for proxy in proxies)
     assert ours == again

@@ -41,7 +41,7 @@ def disturb(network):
 
 
 def linear(population, k, n_out=None):
-    """Member k of a PopulationLinear as torch's own layer."""
+    """Training k of a PopulationLinear as torch's own layer."""
     _, n_in, columns = population.weight.shape
     layer = nn.Linear(n_in, n_out or columns)
     layer.weight.data = population.weight[k].T[: layer.out_features].clone()

@@ -8,11 +8,11 @@ import torch
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies import proxy as module
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 
-MEMBERS = [Member(Formula.parse("relu(x)"), seed) for seed in range(150)]
+MEMBERS = [Training(Formula.parse("relu(x)"), seed) for seed in range(150)]
 
 
 @pytest.fixture

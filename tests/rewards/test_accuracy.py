@@ -10,13 +10,14 @@ from rlsearch.errors import RewardError
 from rlsearch.formula import OPERATORS
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import LatencyCosts
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
-from rlsearch.rewards.accuracy import RELU, ProxyReward
-from rlsearch.rewards.base import Evaluation, Request, StagedReward, StatusValues
+from rlsearch.rewards.accuracy import RELU, AccuracyReward
+from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
+from rlsearch.rewards.staged import Evaluation, StagedReward
 
 torch.set_num_threads(1)
 
@@ -35,15 +36,15 @@ def made(*proxies, run_seed=0, status_values=None, leaves_caller_free=False, **v
     settings = RewardSettings(**{"proxies": proxies or (TINY,), "baseline_seeds": 2} | values)
     more = {"status_values": status_values} if status_values else {}
     more |= {"leaves_caller_free": leaves_caller_free}
-    return ProxyReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
+    return AccuracyReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
 
 
 def scored(formula, protocol, *scores, status=Status.OK):
-    return [Evaluation(Request(formula, protocol, seed), status, score) for seed, score in enumerate(scores)]
+    return [Evaluation(Training(formula, protocol, seed), status, score) for seed, score in enumerate(scores)]
 
 
 def member(request):
-    return Member(request.formula, request.seed)
+    return Training(request.formula, "p", request.seed)
 
 
 def everything(reward, requests):
@@ -56,7 +57,7 @@ def everything(reward, requests):
 def two_proxies(factor=1, **values):
     reward = made(TINY, OTHER, **values)
     reward.costs = LatencyCosts("test", COSTS.fixed * factor, {name: c * factor for name, c in COSTS.costs.items()})
-    a, b = reward.protocols
+    a, b = reward.proxy_names
     reward.refer([*scored(RELU, a, 0.50, 0.60), *scored(RELU, b, 0.80, 0.84)])
     return reward, a, b
 
@@ -118,7 +119,7 @@ def test_relu_is_zero_on_its_own_seeds():
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.UNFIT])
 def test_one_evaluation_without_a_score_decides(status):
     reward, a, b = two_proxies(status_values=StatusValues(diverged=-3.0, unfit=-4.0))
-    bad = Evaluation(Request(SILU, b, 0), status, message="why")
+    bad = Evaluation(Training(SILU, b, 0), status, message="why")
     result = reward.combine(SILU, [*scored(SILU, a, 0.9, 0.9), bad])
     assert result.value == {Status.DIVERGED: -3.0, Status.UNFIT: -4.0}[status]
     assert (result.status, result.score, result.latency, result.message) == (status, None, 2.0, "why")
@@ -126,7 +127,7 @@ def test_one_evaluation_without_a_score_decides(status):
 
 def test_relu_must_train():
     reward = made(TINY, OTHER)
-    a, b = reward.protocols
+    a, b = reward.proxy_names
     with pytest.raises(RewardError, match=f"ReLU has no score on {b}: it diverges there; lower its learning_rate"):
         reward.refer([*scored(RELU, a, 0.5), *scored(RELU, b, None, status=Status.DIVERGED)])
     reward.refer([*scored(RELU, a, 0.5), *scored(RELU, b, 0.4), *scored(RELU, b, None, status=Status.DIVERGED)])
@@ -144,8 +145,8 @@ def test_is_a_staged_reward():
 
 def test_references_are_relus_trainings():
     reward = made(TINY, OTHER, run_seed=3, baseline_seeds=3)
-    a, b = reward.protocols
-    assert reward.references == [Request(RELU, p, seed) for p in (a, b) for seed in (30_000, 30_001, 30_002)]
+    a, b = reward.proxy_names
+    assert reward.references == [Training(RELU, p, seed) for p in (a, b) for seed in (30_000, 30_001, 30_002)]
 
 
 def test_two_equal_proxies_are_refused():
@@ -173,7 +174,7 @@ def test_the_plain_call_equals_the_stages():
     staged = made(TINY, OTHER, seeds=2)
     staged.refer(everything(staged, staged.references))
     for formula, result in zip(formulas, results, strict=True):
-        requests = [Request(formula, p, search_seed(0, i)) for p in staged.protocols for i in range(2)]
+        requests = [Training(formula, p, search_seed(0, i)) for p in staged.proxy_names for i in range(2)]
         assert staged.combine(formula, everything(staged, requests)) == result
     assert [r.status for r in results] == [Status.OK, Status.UNFIT, Status.OK, Status.OK]
     assert results[0] == results[3]
@@ -200,7 +201,7 @@ def test_workers_train_all_proxies_while_the_caller_is_free(tmp_path):
     for reward in made_of:
         for mark in marks:
             mark.unlink(missing_ok=True)
-        parts = reward.evaluate([Request(f, p, 7) for p in reward.protocols for f in (SILU, TANH)])
+        parts = reward.evaluate([Training(f, p, 7) for p in reward.proxy_names for f in (SILU, TANH)])
         assert next(parts) == []
         if reward is made_of[1]:
             end = time.monotonic() + 60
@@ -215,16 +216,16 @@ def test_workers_train_all_proxies_while_the_caller_is_free(tmp_path):
 
 def test_evaluations_are_proxys_scores_population_by_population():
     reward = made()
-    (protocol,) = reward.protocols
-    requests = [Request(f, protocol, seed) for seed in (0, 1) for f in (SILU, TANH, SQUARE)]
+    (protocol,) = reward.proxy_names
+    requests = [Training(f, protocol, seed) for seed in (0, 1) for f in (SILU, TANH, SQUARE)]
     parts = list(reward.evaluate(requests))
     assert [len(part) for part in parts] == [0, 4, 2]
     evaluations = [e for part in parts for e in part]
-    assert [e.request for e in evaluations] == requests
+    assert [e.training for e in evaluations] == requests
     assert [e.score for e in evaluations] == [next(reward.proxies[protocol].train([member(r)]))[0] for r in requests]
     for e in evaluations:
         assert e.status is Status.OK
-        assert e.latency == COSTS.ratio(e.request.formula)
+        assert e.latency == COSTS.ratio(e.training.formula)
         assert e.wall_seconds > 0
         assert (e.value, e.message) == (None, "")
 
@@ -240,7 +241,7 @@ def test_results_come_as_soon_as_they_are_there(monkeypatch):
 
     monkeypatch.setattr(Proxy, "train", counting)
     reward = made()
-    requests = [Request(f, reward.protocols[0], s) for s in range(2) for f in (SILU, STEEP, TANH, SQUARE)]
+    requests = [Training(f, reward.proxy_names[0], s) for s in range(2) for f in (SILU, STEEP, TANH, SQUARE)]
     parts = reward.evaluate(requests)
     assert [e.status for e in next(parts)] == [Status.UNFIT] * 2
     assert trained == []
@@ -252,7 +253,7 @@ def test_results_come_as_soon_as_they_are_there(monkeypatch):
 
 def test_unfit_formulas_are_not_trained(monkeypatch):
     reward = made(status_values=StatusValues(unfit=-7.0))
-    reward.refer(scored(RELU, reward.protocols[0], 0.5))
+    reward.refer(scored(RELU, reward.proxy_names[0], 0.5))
     monkeypatch.setattr(Proxy, "train_population", lambda *a: 1 / 0)
     (result,) = reward([STEEP])
     assert result.value == -7.0
@@ -276,8 +277,8 @@ def test_diverged_formulas():
 def test_more_seeds_are_averaged():
     one, three = made(seeds=1)([SILU])[0], made(seeds=3)([SILU])[0]
     reward = made()
-    protocol = reward.protocols[0]
-    found = everything(reward, [Request(SILU, protocol, search_seed(0, i)) for i in range(3)])
+    protocol = reward.proxy_names[0]
+    found = everything(reward, [Training(SILU, protocol, search_seed(0, i)) for i in range(3)])
     assert one.score == found[0].score
     assert three.score == pytest.approx(sum(e.score for e in found) / 3)
     assert len({e.score for e in found}) > 1
@@ -285,9 +286,9 @@ def test_more_seeds_are_averaged():
 
 def test_each_proxy_trains_its_own_requests():
     reward = made(TINY, OTHER)
-    a, b = reward.protocols
-    requests = [Request(SILU, b, 0), Request(SILU, a, 0), Request(TANH, b, 0)]
-    found = {e.request: e.score for e in everything(reward, requests)}
+    a, b = reward.proxy_names
+    requests = [Training(SILU, b, 0), Training(SILU, a, 0), Training(TANH, b, 0)]
+    found = {e.training: e.score for e in everything(reward, requests)}
     assert set(found) == set(requests)
     for request, score in found.items():
         points = 40 if request.protocol == a else 80
@@ -301,8 +302,8 @@ def test_each_proxy_trains_its_own_requests():
 def two_fidelities():
     """A reward whose leaders are trained ten times as long, with ReLU at 0.5 by the short and 0.7 by the long."""
     settings = RewardSettings(proxies=(TINY,), baseline_seeds=2)
-    reward = ProxyReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
-    (short,), (long,) = reward.protocols, reward.rescoring_protocols
+    reward = AccuracyReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
+    (short,), (long,) = reward.proxy_names, reward.rescoring_proxy_names
     reward.refer([*scored(RELU, short, 0.5, 0.5), *scored(RELU, long, 0.6, 0.8)])
     return reward, short, long
 
@@ -315,7 +316,7 @@ def test_a_higher_fidelity_is_a_protocol_of_its_own_and_has_references():
         (p, search_seed(0, i)) for p in (short, long) for i in range(2)
     }
     same = made()
-    assert same.rescoring_protocols == same.protocols == (short,)
+    assert same.rescoring_proxy_names == same.proxy_names == (short,)
 
 
 def test_scores_of_the_higher_fidelity_alone_count():
@@ -340,10 +341,10 @@ def test_a_divergence_at_either_fidelity_is_one():
 def test_the_higher_fidelity_is_the_longer_training():
     """The scores are those of a proxy that has twenty epochs in its settings."""
     reward, short, long = two_fidelities()
-    requests = [Request(SILU, protocol, 3) for protocol in (short, long)]
-    scores = {e.request.protocol: e.score for e in everything(reward, requests)}
+    requests = [Training(SILU, protocol, 3) for protocol in (short, long)]
+    scores = {e.training.proxy: e.score for e in everything(reward, requests)}
     for protocol, epochs in ((short, 2), (long, 20)):
         proxy = Proxy(ProxySettings.check(TINY | {"epochs": epochs}), TorchKernel(), "cpu")
-        (expected,) = next(iter(proxy.train([Member(SILU, 3)])))
+        (expected,) = next(iter(proxy.train([Training(SILU, "p", 3)])))
         assert scores[protocol] == expected
     assert scores[short] != scores[long]

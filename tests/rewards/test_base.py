@@ -6,9 +6,11 @@ import pytest
 
 from rlsearch import Formula
 from rlsearch.errors import ConfigError
+from rlsearch.proxies.base import Training
 from rlsearch.rewards import Reward, RewardResult, Status
-from rlsearch.rewards.base import Evaluation, Request, StagedReward, StatusValues
+from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
+from rlsearch.rewards.staged import Evaluation, StagedReward
 
 X = Formula(("x",))
 
@@ -18,7 +20,7 @@ def test_a_result_needs_its_value_only():
     assert (result.status, result.score, result.latency, result.message) == (Status.OK, None, None, "")
 
 
-@pytest.mark.parametrize("value", [RewardResult(0.5), Request(X, "p", 1), Evaluation(Request(X, "p", 1), Status.OK)])
+@pytest.mark.parametrize("value", [RewardResult(0.5), Training(X, "p", 1), Evaluation(Training(X, "p", 1), Status.OK)])
 def test_values_are_frozen_and_equal_by_content(value):
     field = dataclasses.fields(value)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -12,7 +12,9 @@ from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar, Vocabulary
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judged, RoundReport
-from rlsearch.rewards.base import Evaluation, Request, RewardResult, Status
+from rlsearch.proxies.base import Training
+from rlsearch.rewards.base import RewardResult, Status
+from rlsearch.rewards.staged import Evaluation
 from rlsearch.runs.monitor import Monitor, curves_figure, leaderboard_markdown, operators_figure, round_scalars
 from rlsearch.search.random import RandomSearch
 from rlsearch_envs import CurveReward
@@ -197,7 +199,7 @@ def test_a_round_without_anything_ok_has_no_mean_of_it():
 
 def a_board():
     silu, relu = Formula.parse("x * sigmoid(x)"), Formula.parse("relu(x)")
-    evaluations = [Evaluation(Request(silu, "p", seed), Status.OK, 0.75) for seed in (0, 1, 1)]
+    evaluations = [Evaluation(Training(silu, "p", seed), Status.OK, 0.75) for seed in (0, 1, 1)]
     return [
         Judged(silu, RewardResult(0.0123456, Status.OK, 0.75, 2.345), evaluations),
         Judged(relu, RewardResult(-0.5), []),

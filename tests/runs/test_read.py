@@ -13,7 +13,7 @@ from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import ConfigError, InputError, RunError
 from rlsearch.formula.named import BASELINES
 from rlsearch.kernels import default_kernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.runs import read as results
 from rlsearch.studies import evaluate as evaluation
@@ -160,7 +160,7 @@ def test_an_evaluation_is_on_fresh_seeds_and_the_test_part(real_run):
 
     per_proxy = []
     for settings in run_config(real_run).reward.proxies:
-        members = [Member(wanted, fresh_seed(3, i)) for i in range(3)]
+        members = [Training(wanted, "p", fresh_seed(3, i)) for i in range(3)]
         parts = Proxy(settings, default_kernel("cpu"), "cpu").train(members, "test")
         per_proxy.append([score for part in parts for score in part])
     expected = evaluation.Score.of(np.mean(per_proxy, axis=0).tolist())

@@ -13,7 +13,7 @@ from rlsearch import Formula, Status
 from rlsearch.errors import ConfigError, RunError
 from rlsearch.judging.judge import Judge
 from rlsearch.rewards.accuracy import RELU, search_seed
-from rlsearch.rewards.base import Evaluation
+from rlsearch.rewards.staged import Evaluation
 from rlsearch.runs.build import resolve
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.config import load_config
@@ -312,7 +312,7 @@ def test_a_proxy_on_which_relu_does_not_train_is_an_error(tmp_path, monkeypatch)
     def diverging(self, requests):
         yield [Evaluation(request, Status.DIVERGED) for request in requests]
 
-    monkeypatch.setattr("rlsearch.rewards.accuracy.ProxyReward.evaluate", diverging)
+    monkeypatch.setattr("rlsearch.rewards.accuracy.AccuracyReward.evaluate", diverging)
     with pytest.raises(rlsearch.RlsearchError, match=r"ReLU has no score on digits-mlp-.*lower its learning_rate") as e:
         train(make_config(proxies(tmp_path)), "a")
     assert e.value.exit_code == 1

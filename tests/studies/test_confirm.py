@@ -15,7 +15,7 @@ from rlsearch.errors import ConfigError, FormulaError, InputError, RunError, Sto
 from rlsearch.formula.named import CONFIRMED_AGAINST
 from rlsearch.kernels import default_kernel
 from rlsearch.kernels.latency import Latency, label
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.runs import read as results
@@ -90,7 +90,7 @@ def test_scores_are_those_of_fresh_seeds_and_data_on_the_test_part_at_the_chosen
             seed = fresh_seed(3, 1000 + j)
             fresh = {"data_seed": 2**31 + seed, "validation_size": 4, "learning_rate": found.learning_rates[i]}
             proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
-            ((expected[i, j],),) = proxy.train([Member(parse(found.formula), seed)], "test")
+            ((expected[i, j],),) = proxy.train([Training(parse(found.formula), "p", seed)], "test")
     assert found.scores == pytest.approx(expected.mean(axis=0), abs=1e-12)
 
 
@@ -104,7 +104,7 @@ def test_the_learning_rate_is_the_best_of_three_on_a_validation_part_of_its_own(
                 fresh = {"data_seed": 2**31 + fresh_seed(3, 4000), "test_size": 4}
                 fresh["learning_rate"] = settings.learning_rate * factor
                 proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
-                members = [Member(parse(found.formula), fresh_seed(3, 4000 + j)) for j in range(2)]
+                members = [Training(parse(found.formula), "p", fresh_seed(3, 4000 + j)) for j in range(2)]
                 means[factor] = sum(next(iter(proxy.train(members))))
             best = max(means, key=means.__getitem__)
             assert found.learning_rates[i] == settings.learning_rate * best

@@ -4,7 +4,7 @@ from helpers import DIGITS
 from rlsearch import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.studies.retrain import Training, Trainings
@@ -23,7 +23,7 @@ def made(path, workers=1, **more):
 def expected():
     """What each proxy alone says of each training."""
     by_proxy = {proxy: Proxy(proxy, TorchKernel(), "cpu") for proxy in PROXIES}
-    return [next(iter(by_proxy[t.settings].train([Member(t.formula, t.seed)], t.part)))[0] for t in WANTED]
+    return [next(iter(by_proxy[t.settings].train([Training(t.formula, "p", t.seed)], t.part)))[0] for t in WANTED]
 
 
 def test_scores_are_those_of_each_proxy_alone_in_the_order_asked_for(tmp_path, expected):

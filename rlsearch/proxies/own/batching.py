@@ -20,7 +20,7 @@ from rlsearch.common.cache import cache_folder
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import check_network, random_numbers_of, source_digest
 from rlsearch.proxies.own.trainer import Networks, OwnTrainer
 from rlsearch.proxies.settings import OwnProxySettings
@@ -145,8 +145,8 @@ def _leak(trainer: OwnTrainer) -> str:
     return ""
 
 
-def _members(trainer: OwnTrainer, formulas: Sequence[Formula]) -> list[Member]:
-    return [Member(formulas[k % len(formulas)], 0) for k in range(trainer.size)]
+def _members(trainer: OwnTrainer, formulas: Sequence[Formula]) -> list[Training]:
+    return [Training(formulas[k % len(formulas)], "", 0) for k in range(trainer.size)]
 
 
 def _seconds(trainer: OwnTrainer) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import RewardError, RlsearchError
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import (
     SharedActivation,
     build_network,
@@ -22,7 +22,7 @@ from rlsearch.proxies.own.factories import (
 )
 from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.starts import batches
-from rlsearch.proxies.trainers.population import accuracies, count_right, current_device, make_optimiser
+from rlsearch.proxies.trainers.population import accuracies, count_right, current_device, make_optimiser, padded
 
 _PADDING = Formula.parse("relu(x)")
 
@@ -48,7 +48,7 @@ class Networks(Protocol):
 class Alone:
     """One network as it is; K is 1."""
 
-    def __init__(self, settings: OwnProxySettings, member: Member, kernel: Kernel, device: torch.device) -> None:
+    def __init__(self, settings: OwnProxySettings, member: Training, kernel: Kernel, device: torch.device) -> None:
         compute = kernel.population([member.formula])
         activation = SharedActivation(lambda x: compute(x.unsqueeze(0)).squeeze(0))
         self._network = build_network(settings, member.seed, activation).to(device)
@@ -73,7 +73,7 @@ class Together:
     """K networks as one, by ``torch.func.vmap``; all their activations are one call of the kernel."""
 
     def __init__(
-        self, settings: OwnProxySettings, members: Sequence[Member], kernel: Kernel, device: torch.device
+        self, settings: OwnProxySettings, members: Sequence[Training], kernel: Kernel, device: torch.device
     ) -> None:
         population = kernel.population([member.formula for member in members])
         activation = SharedActivation(lambda x: _AllMembers.apply(x, population))  # type: ignore[no-untyped-call]
@@ -143,7 +143,7 @@ class OwnTrainer:
         self.device = torch.device(device)
         self._data = load_own_dataset(settings).to(device)
 
-    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[float | None]:
         """Trains members together or one after the other.
 
         Raises:
@@ -151,33 +151,33 @@ class OwnTrainer:
         """
         with one_thread(), no_denormals(), current_device(self.device):
             try:
-                return self._train(members, part)
+                return self._train(population)
             except (RlsearchError, torch.OutOfMemoryError):
                 raise
             except Exception as error:  # whatever a user's network raises
                 message = f"training {self.settings.target} raised {type(error).__name__}: {error}"
                 raise RewardError(message) from error
 
-    def _train(self, members: Sequence[Member], part: str) -> list[float | None]:
+    def _train(self, members: Sequence[Training]) -> list[float | None]:
+        part = members[0].part
         if self.settings.batched is not True:
             return [self._scores([member], self.alone(member), part)[0] for member in members]
         scores: dict[int, float | None] = {}
         for places in self._groups(members):
-            group = [members[i] for i in places]
-            padded = [*group, *[Member(_PADDING, group[0].seed)] * (self.size - len(group))]
-            found = self._scores(padded, self.together(padded), part)
+            group = padded([members[i] for i in places], self.size)
+            found = self._scores(group, self.together(group), part)
             scores |= dict(zip(places, found, strict=False))
         return [scores[i] for i in range(len(members))]
 
-    def alone(self, member: Member) -> Alone:
+    def alone(self, member: Training) -> Alone:
         """Returns the untrained network of a member."""
         return Alone(self.settings, member, self._kernel, self.device)
 
-    def together(self, members: Sequence[Member]) -> Together:
+    def together(self, members: Sequence[Training]) -> Together:
         """Returns the untrained networks of a population as one."""
         return Together(self.settings, members, self._kernel, self.device)
 
-    def orders(self, members: Sequence[Member]) -> Tensor:
+    def orders(self, members: Sequence[Training]) -> Tensor:
         """Returns the rows of every batch of every member, shape ``[steps, K, batch]``."""
         examples = len(self._data.train.labels)
         of_seed = {s: batches(self.settings, s, examples) for s in {member.seed for member in members}}
@@ -207,7 +207,7 @@ class OwnTrainer:
         trained: Iterable[Any] = (p for p in networks.parameters.values() if p.requires_grad)
         return make_optimiser(self.settings, trained, self.device)
 
-    def _scores(self, members: Sequence[Member], networks: Networks, part: str) -> list[float | None]:
+    def _scores(self, members: Sequence[Training], networks: Networks, part: str) -> list[float | None]:
         """Trains and scores; of members that draw random numbers meanwhile, all have the same seed."""
         optimiser = self.optimiser(networks)
         with random_numbers_of(members[0].seed ^ 0xD20, self.device):  # not those that the weights were drawn from
@@ -217,7 +217,7 @@ class OwnTrainer:
         scored = getattr(self._data, part)
         return accuracies(count_right(networks, scored, len(members), self.settings.batch_size), scored)
 
-    def _groups(self, members: Sequence[Member]) -> list[list[int]]:
+    def _groups(self, members: Sequence[Training]) -> list[list[int]]:
         """Returns the places of those members that are trained together."""
         by_seed: dict[int, list[int]] = {}
         for i, member in enumerate(members):
@@ -228,7 +228,7 @@ class OwnTrainer:
 
     def _draws_random_numbers(self) -> bool:
         """Returns whether the network draws random numbers while it is trained."""
-        network = self.alone(Member(_PADDING, 0))
+        network = self.alone(Training(_PADDING, "", 0))
         states = []
         with random_numbers_of(0, self.device), torch.no_grad():
             for _ in range(2):

@@ -22,7 +22,7 @@ from rlsearch.kernels import TorchKernel, numba_functions
 from rlsearch.kernels.base import checked_programs
 from rlsearch.kernels.numba_kernel import packed
 from rlsearch.kernels.numba_source import interpreter_source, load_compiled
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.base import N_CLASSES, Part
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks.conv1d import PopulationConv1d
@@ -60,14 +60,15 @@ class NativeTrainer:
         sizes = (n_kept, n_flowing, n_flowing, N_CLASSES * self._rows)
         self._buffers = tuple(_aligned(size) for size in sizes)
 
-    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[float | None]:
         """Trains members; see :class:`~rlsearch.proxies.base.Trainer`."""
-        programs = checked_programs([member.formula for member in members], ("x",))
-        starts = {member.seed: self._start(member.seed) for member in members}
+        programs = checked_programs([member.formula for member in population], ("x",))
+        starts = {member.seed: self._start(member.seed) for member in population}
+        part: Part = getattr(self._data, population[0].part)
         with self._libraries.limit(limits=1, user_api="blas"), no_denormals():
             return [
-                self._train(packed([program]), *starts[member.seed], getattr(self._data, part))
-                for program, member in zip(programs, members, strict=True)
+                self._train(packed([program]), *starts[member.seed], part)
+                for program, member in zip(programs, population, strict=True)
             ]
 
     def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> float | None:

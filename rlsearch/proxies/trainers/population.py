@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -12,7 +13,7 @@ from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.base import Part
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks.conv1d import PopulationConv1d
@@ -59,10 +60,10 @@ class PopulationTrainer:
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
         self._replays: dict[str, Callable[[], object]] = {}
 
-    def train(self, members: Sequence[Member], part: str) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[float | None]:
         """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
-        wanted = len(members)
-        members = [*members, *[Member(_PADDING, members[0].seed)] * (self.size - len(members))]
+        wanted, part = len(population), population[0].part
+        members = padded(population, self.size)
         with one_thread(), no_denormals(), current_device(self._device):
             self._load_formulas([member.formula for member in members])
             stretch = self._ready("stretch", self._take_steps, self._first_steps)
@@ -150,6 +151,12 @@ class PopulationTrainer:
             return results
 
         return replay
+
+
+def padded(population: Sequence[Training], size: int) -> list[Training]:
+    """Fills a population up with trainings that cost little, so that a member's bits do not depend on their number."""
+    filling = replace(population[0], formula=_PADDING)
+    return [*population, *[filling] * (size - len(population))]
 
 
 def most_members(settings: ProxySettings, device: str) -> int:

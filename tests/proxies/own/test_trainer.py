@@ -12,7 +12,7 @@ from rlsearch import Formula
 from rlsearch.errors import ConfigError, RewardError
 from rlsearch.kernels import TorchKernel, default_kernel
 from rlsearch.proxies import batching, own_training
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.batching import decided
 from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset, random_numbers_of
 from rlsearch.proxies.own.trainer import OwnTrainer
@@ -99,7 +99,7 @@ def by_hand(s, formula, seed):
 @pytest.mark.parametrize("name", ["mlp", "ConvNet", "Transformer"])
 def test_whole_trainings_equal_a_plain_loop(name):
     """Two epochs of four batches; of 64 or, for the transformer, 64 x 12 predictions a few may flip by rounding."""
-    members = [Member(formula, seed) for formula in SMOOTH for seed in (1, 2)]
+    members = [Training(formula, "p", seed) for formula in SMOOTH for seed in (1, 2)]
     expected = [by_hand(settings(name), member.formula, member.seed) for member in members]
     flips = 2.5 / (64 * 12 if name == "Transformer" else 64)
     for batched in (True, False):
@@ -144,7 +144,7 @@ class Counting(nn.Module):
 
 def test_label_positions_are_averaged():
     """12 letters per sequence, 64 sequences: a score is a share of 768 predictions."""
-    (score,) = scores(proxy("Recurrent", batched=False, epochs=1), [Member(SMOOTH[0], 0)])
+    (score,) = scores(proxy("Recurrent", batched=False, epochs=1), [Training(SMOOTH[0], "p", 0)])
     assert score * 768 == pytest.approx(round(score * 768))
     assert 0.1 < score < 0.5  # guessing scores 0.125
 
@@ -152,12 +152,12 @@ def test_label_positions_are_averaged():
 def test_a_language_model_learns():
     """Each letter is the sum of the two before it, mod 8; guessing scores 0.125. Seen: 0.97."""
     p = proxy("Recurrent", batched=False, examples=1024, epochs=25, learning_rate=1e-2)
-    assert scores(p, [Member(SMOOTH[0], 0)])[0] > 0.6
+    assert scores(p, [Training(SMOOTH[0], "p", 0)])[0] > 0.6
 
 
 @pytest.mark.parametrize("batched", [True, False])
 def test_the_test_part_is_scored_when_asked_for(batched):
-    p, members = proxy(batched=batched), [Member(f, 1) for f in SMOOTH]
+    p, members = proxy(batched=batched), [Training(f, "p", 1) for f in SMOOTH]
     assert scores(p, members, "test") != scores(p, members, "validation")
 
 
@@ -167,9 +167,9 @@ def test_the_test_part_is_scored_when_asked_for(batched):
 @ALL
 def test_a_member_that_becomes_nan_changes_no_bit_of_the_others(name, trained):
     p = proxy(name)
-    members = [Member(SMOOTH[k % 5], 3) for k in range(8)]
+    members = [Training(SMOOTH[k % 5], "p", 3) for k in range(8)]
     clean = scores(p, members)
-    members[2] = Member(EXPLODING, 3)
+    members[2] = Training(EXPLODING, "p", 3)
     found = scores(p, members)
     assert found[2] is None
     assert not all(t[2].isfinite().all() for t in trained[1].values())
@@ -181,10 +181,10 @@ def test_a_member_that_becomes_nan_changes_no_bit_of_the_others(name, trained):
 @ALL
 def test_a_members_bits_do_not_depend_on_its_population(name, trained):
     """Every place, other neighbours, a population that is filled up."""
-    p, member = proxy(name), Member(SMOOTH[1], 11)
+    p, member = proxy(name), Training(SMOOTH[1], "p", 11)
     (alone,) = scores(p, [member])
     for place in (0, 3, 7):
-        neighbours = [Member(SMOOTH[(k + place) % 5], 11) for k in range(8)]
+        neighbours = [Training(SMOOTH[(k + place) % 5], "p", 11) for k in range(8)]
         found = scores(p, [*neighbours[:place], member, *neighbours[place + 1 :]])
         assert found[place] == alone
         assert_same_bits(trained[-1], trained[0], [place], [0])
@@ -194,7 +194,7 @@ def test_a_members_bits_do_not_depend_on_its_population(name, trained):
 @pytest.mark.parametrize("batched", [True, False])
 def test_the_same_bits_again(name, batched, trained):
     """Whatever the other seeds and the caller's random numbers, which stay."""
-    member, others = Member(SMOOTH[0], 5), (Member(SMOOTH[1], 6), Member(SMOOTH[2], 7))
+    member, others = Training(SMOOTH[0], "p", 5), (Training(SMOOTH[1], "p", 6), Training(SMOOTH[2], "p", 7))
     torch.manual_seed(1)
     state = torch.get_rng_state()
     (first,) = scores(proxy(name, batched=batched), [member])
@@ -210,7 +210,7 @@ def test_the_same_bits_again(name, batched, trained):
 
 
 def test_the_same_with_workers():
-    members = [Member(formula, seed) for formula in SMOOTH for seed in (1, 2)]
+    members = [Training(formula, "p", seed) for formula in SMOOTH for seed in (1, 2)]
     for batched in (True, False):
         alone = scores(proxy(kernel=TorchKernel(), batched=batched, population=4), members)
         assert scores(proxy(kernel=TorchKernel(), batched=batched, population=4, workers=2), members) == alone
@@ -218,7 +218,7 @@ def test_the_same_with_workers():
 
 def test_dropout_draws_from_the_members_seed(trained):
     """Together or alone the same; with it another result than without; nothing in scoring."""
-    members = [Member(SMOOTH[0], seed) for seed in (1, 2)]
+    members = [Training(SMOOTH[0], "p", seed) for seed in (1, 2)]
     together, alone = (scores(proxy("dropout", batched=batched), members) for batched in (True, False))
     assert together == pytest.approx(alone, abs=2.5 / 64)
     scores(proxy(), members[:1])
@@ -246,13 +246,14 @@ def impatient(activation):
 def test_a_network_that_raises(batched):
     s = settings(batched=batched).model_copy(update={"target": f"{__name__}:impatient"})
     with pytest.raises(RewardError, match=r"training .*:impatient raised ValueError: I am not for use"):
-        scores(Proxy(s, KERNEL, "cpu"), [Member(SMOOTH[0], 0)])
+        scores(Proxy(s, KERNEL, "cpu"), [Training(SMOOTH[0], "p", 0)])
 
 
 def test_diverged_is_none():
     for batched in (True, False):
         found = scores(
-            proxy(batched=batched, optimiser="sgd", learning_rate=1e-2), [Member(EXPLODING, 0), Member(SMOOTH[0], 0)]
+            proxy(batched=batched, optimiser="sgd", learning_rate=1e-2),
+            [Training(EXPLODING, "p", 0), Training(SMOOTH[0], "p", 0)],
         )
         assert found[0] is None
         assert found[1] is not None
@@ -332,7 +333,7 @@ def test_what_vmap_cannot_do_is_trained_alone(name, data, reason, empty_cache, c
     found = decided(s, KERNEL, "cpu")
     assert (found.batched, found.population) == (False, 1)
     assert reason in caplog.text
-    scored = scores(Proxy(found, KERNEL, "cpu"), [Member(SMOOTH[0], 0), Member(EXPLODING, 0)])
+    scored = scores(Proxy(found, KERNEL, "cpu"), [Training(SMOOTH[0], "p", 0), Training(EXPLODING, "p", 0)])
     assert scored[0] is not None
 
 
@@ -380,7 +381,7 @@ def test_an_edited_network_is_another_and_the_run_of_the_old_one_does_not_go_on(
     again = Proxy(before.settings, KERNEL, "cpu")  # nothing of the user's is loaded yet
     assert again.protocol == before.protocol
     with pytest.raises(ConfigError, match=r"the source of edited_network:build or .* was edited since"):
-        scores(again, [Member(SMOOTH[0], 0)])
+        scores(again, [Training(SMOOTH[0], "p", 0)])
     with pytest.raises(ConfigError, match="begin a new run"):
         decided(before.settings, KERNEL, "cpu")
 
@@ -397,7 +398,7 @@ def test_copies_of_the_activation_are_the_activation():
 @pytest.mark.parametrize("batched", [True, False])
 @ALL
 def test_cuda_trains_like_the_cpu(name, batched):
-    members = [Member(formula, 0) for formula in SMOOTH[:4]]
+    members = [Training(formula, "p", 0) for formula in SMOOTH[:4]]
     on_cuda = scores(Proxy(settings(name, batched=batched), TorchKernel(), "cuda"), members)
     if name != "dropout":
         assert on_cuda == pytest.approx(scores(proxy(name, batched=batched), members), abs=0.1)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from rlsearch import Formula
 from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.base import N_CLASSES, Dataset, Part
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.proxy import Proxy
@@ -27,7 +27,7 @@ FORMULAS = [Formula.parse(text) for text in TEXTS]
 SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "gelu(x)", "x + sin(x)")]
 EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
 SIZES = {"train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32}
-MEMBERS = [Member(formula, k) for k, formula in enumerate(FORMULAS)]
+MEMBERS = [Training(formula, "p", k) for k, formula in enumerate(FORMULAS)]
 
 SHAPES = pytest.mark.parametrize(
     "values",
@@ -114,7 +114,7 @@ def test_whole_trainings_equal_the_population_trainer(values, optimiser):
     """
     sizes = {"train_size": 400, "batch_size": 64, "validation_size": 400, "epochs": 4}
     s = settings(**sizes, optimiser=optimiser, **values)
-    members = [Member(formula, 3) for formula in SMOOTH]
+    members = [Training(formula, "p", 3) for formula in SMOOTH]
     found = native.NativeTrainer(s).train(members, "validation")
     assert found == pytest.approx(by_population(s, members)[0], abs=2.5 / 400)
     assert len(set(found)) > 1
@@ -166,7 +166,7 @@ def test_a_member_that_becomes_nan_changes_no_bit_of_the_next(values):
     s = settings(**values)
     expected = one_by_one(native.NativeTrainer(s), MEMBERS[:2])
     trainer = native.NativeTrainer(s)
-    (score,) = trainer.train([Member(EXPLODING, 0)], "validation")
+    (score,) = trainer.train([Training(EXPLODING, "p", 0)], "validation")
     assert score is None
     assert not np.isfinite(weights(trainer)).all()
     found = one_by_one(trainer, MEMBERS[:2])
@@ -191,7 +191,7 @@ def test_a_proxy_takes_it_for_numbas_kernel_on_a_cpu():
 
 def test_formulas_of_other_inputs_are_refused():
     with pytest.raises(FormulaError, match="proxies take formulas of x alone"):
-        native.NativeTrainer(settings()).train([Member(Formula.parse("x * g"), 0)], "validation")
+        native.NativeTrainer(settings()).train([Training(Formula.parse("x * g"), "p", 0)], "validation")
 
 
 # --- how a training can end ---
@@ -201,7 +201,10 @@ def test_formulas_of_other_inputs_are_refused():
 def test_diverged_is_none(optimiser):
     s = settings(optimiser=optimiser, learning_rate=1e6 if optimiser == "sgd" else 1e30)
     trainer = native.NativeTrainer(s)
-    assert trainer.train([Member(Formula.parse("x * x * x"), 0), Member(EXPLODING, 0)], "validation") == [None, None]
+    assert trainer.train([Training(Formula.parse("x * x * x"), "p", 0), Training(EXPLODING, "p", 0)], "validation") == [
+        None,
+        None,
+    ]
 
 
 def test_a_hopeless_training_is_left(monkeypatch):
@@ -209,7 +212,7 @@ def test_a_hopeless_training_is_left(monkeypatch):
     trainer = native.NativeTrainer(settings())
     start = trainer._start(0)
     monkeypatch.setattr(trainer, "_start", lambda seed: (start[0], np.tile(start[1], (200_000, 1))))
-    assert trainer.train([Member(EXPLODING, 0)], "validation") == [None]
+    assert trainer.train([Training(EXPLODING, "p", 0)], "validation") == [None]
 
 
 def test_diverged_in_one_validation_point_only():
@@ -219,7 +222,7 @@ def test_diverged_in_one_validation_point_only():
     inputs = data.validation.inputs.clone()
     inputs[70] = 1e6
     trainer._data = Dataset(data.train, Part(inputs, data.validation.labels), data.test)
-    found = trainer.train([Member(Formula.parse("exp(x)"), 0), Member(FORMULAS[0], 0)], "validation")
+    found = trainer.train([Training(Formula.parse("exp(x)"), 0), Training(FORMULAS[0], "p", 0)], "validation")
     assert found[0] is None
     assert 0 <= found[1] <= 1
 

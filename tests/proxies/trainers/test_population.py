@@ -12,7 +12,7 @@ from torch.nn import functional
 from rlsearch import Formula
 from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel, kernel_named
-from rlsearch.proxies.base import Member
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.base import Dataset, Part
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks.choice import NETWORKS
@@ -119,7 +119,7 @@ def by_hand(s, formula, seed, steps=None):
 def test_one_step_equals_a_plain_loop(optimiser, trained):
     """The logits after a step; later ones drift apart by rounding (reference/performance.md, section 2)."""
     s = settings(train_size=32, epochs=1, widths=(24, 16), population=8, optimiser=optimiser)
-    scores(Proxy(s, TorchKernel(), "cpu"), [Member(f, k) for k, f in enumerate(FORMULAS)])
+    scores(Proxy(s, TorchKernel(), "cpu"), [Training(f, "p", k) for k, f in enumerate(FORMULAS)])
     inputs = load_dataset(s).validation.inputs
     logits = trained[0](inputs.expand(8, *inputs.shape)).detach()
     for k, formula in enumerate(FORMULAS):
@@ -134,7 +134,7 @@ def test_whole_trainings_equal_a_plain_loop(optimiser):
     4 epochs of 6 batches; 16 of the 400 examples do not fill a batch and are left out of each epoch.
     """
     s = settings(train_size=400, batch_size=64, validation_size=400, epochs=4, population=8, optimiser=optimiser)
-    found = scores(Proxy(s, TorchKernel(), "cpu"), [Member(formula, 3) for formula in SMOOTH])
+    found = scores(Proxy(s, TorchKernel(), "cpu"), [Training(formula, "p", 3) for formula in SMOOTH])
     expected = [by_hand(s, formula, 3)[1] for formula in SMOOTH]
     assert found == pytest.approx(expected, abs=2.5 / 400)
     assert len(set(found)) > 1
@@ -143,23 +143,23 @@ def test_whole_trainings_equal_a_plain_loop(optimiser):
 def test_a_proxy_learns():
     """10 classes: guessing scores 0.1. Seen on 1000 examples: linear 0.29, ReLU 0.39, x*x 0.46."""
     p = proxy(train_size=1000, validation_size=1000, widths=(40,), epochs=8, population=4)
-    linear, relu, square = scores(p, [Member(Formula.parse(text), 0) for text in ("x", "relu(x)", "x*x")])
+    linear, relu, square = scores(p, [Training(Formula.parse(text), "p", 0) for text in ("x", "relu(x)", "x*x")])
     assert 0.2 < linear < relu - 0.05 < square - 0.05
 
 
 def test_conv1d_learns():
     p = proxy(network="conv1d", train_size=1000, validation_size=1000, widths=(12, 12, 12), epochs=5, population=1)
-    assert scores(p, [Member(FORMULAS[0], 0)])[0] > 0.3  # guessing scores 0.1
+    assert scores(p, [Training(FORMULAS[0], "p", 0)])[0] > 0.3  # guessing scores 0.1
 
 
 def test_scores_are_shares_of_the_part():
-    for score in scores(proxy(), [Member(f, 0) for f in FORMULAS]):
+    for score in scores(proxy(), [Training(f, "p", 0) for f in FORMULAS]):
         assert 0 <= score <= 1
         assert score == round(score * 80) / 80
 
 
 def test_more_points_than_are_scored_at_once(monkeypatch):
-    members = [Member(f, 0) for f in FORMULAS[:4]]
+    members = [Training(f, "p", 0) for f in FORMULAS[:4]]
     whole = scores(proxy(), members)
     monkeypatch.setattr(population, "_SCORED_ROWS", 32)  # 80 points in three pieces
     assert scores(proxy(), members) == whole
@@ -173,9 +173,9 @@ def test_more_points_than_are_scored_at_once(monkeypatch):
 def test_a_member_that_becomes_nan_changes_no_bit_of_the_others(values, slot, trained):
     p = proxy(**values)
     size = p.settings.population
-    members = [Member(FORMULAS[k % len(FORMULAS)], k) for k in range(size)]
+    members = [Training(FORMULAS[k % len(FORMULAS)], "p", k) for k in range(size)]
     clean = scores(p, members)
-    members[slot] = Member(EXPLODING, slot)
+    members[slot] = Training(EXPLODING, "p", slot)
     found = scores(p, members)
     assert found[slot] is None
     assert None not in clean
@@ -191,8 +191,8 @@ def test_a_members_bits_do_not_depend_on_its_population(values, trained):
     """Other neighbours, every slot, a short last population that is filled up."""
     p = proxy(**values)
     size = p.settings.population
-    member = Member(FORMULAS[1], 11)
-    neighbours = [Member(FORMULAS[k % len(FORMULAS)], k) for k in range(2 * size)]
+    member = Training(FORMULAS[1], "p", 11)
+    neighbours = [Training(FORMULAS[k % len(FORMULAS)], "p", k) for k in range(2 * size)]
     (alone,) = scores(p, [member])
     expected = weights(trained[-1], 0)
     for slot in range(size):
@@ -207,15 +207,23 @@ def test_a_members_bits_do_not_depend_on_its_population(values, trained):
 
 def test_members_of_different_seeds_in_one_population():
     p = proxy()
-    together = scores(p, [Member(FORMULAS[1], seed) for seed in (5, 6, 7, 5)])
-    apart = [scores(p, [Member(FORMULAS[1], seed)])[0] for seed in (5, 6, 7)]
+    together = scores(p, [Training(FORMULAS[1], "p", seed) for seed in (5, 6, 7, 5)])
+    apart = [scores(p, [Training(FORMULAS[1], "p", seed)])[0] for seed in (5, 6, 7)]
     assert together == [*apart, apart[0]]
     assert len(set(apart)) > 1
 
 
 def test_a_seed_decides_weights_and_order(trained):
     p = proxy(epochs=1)
-    scores(p, [Member(FORMULAS[1], 5), Member(FORMULAS[1], 5), Member(FORMULAS[1], 6), Member(FORMULAS[2], 5)])
+    scores(
+        p,
+        [
+            Training(FORMULAS[1], "p", 5),
+            Training(FORMULAS[1], "p", 5),
+            Training(FORMULAS[1], "p", 6),
+            Training(FORMULAS[2], "p", 5),
+        ],
+    )
     a, b, c, d = (weights(trained[0], k) for k in range(4))
     assert_same_bits(a, b)
     assert all(not torch.equal(p, q) for p, q in zip(a, c, strict=True))
@@ -229,7 +237,7 @@ def test_a_seed_decides_weights_and_order(trained):
 @pytest.mark.parametrize("values", [{}, {"network": "conv1d"}], ids=["mlp", "conv1d"])
 def test_the_same_bits_again(values, trained):
     """By the same proxy, by another object, and whatever the global random numbers and threads are."""
-    members = [Member(f, k) for k, f in enumerate(FORMULAS[:4])]
+    members = [Training(f, "p", k) for k, f in enumerate(FORMULAS[:4])]
     first = scores(p := proxy(**values), members)
     torch.manual_seed(1234)
     assert scores(p, members) == first
@@ -245,7 +253,7 @@ def test_the_same_bits_again(values, trained):
 
 
 def test_the_same_with_workers():
-    members = [Member(f, k) for k, f in enumerate(FORMULAS)]
+    members = [Training(f, "p", k) for k, f in enumerate(FORMULAS)]
     alone = list(proxy().train(members))
     assert [len(part) for part in alone] == [4, 3]
     with_workers = Proxy(settings(), TorchKernel(), "cpu", workers=2)
@@ -257,7 +265,7 @@ def test_the_same_with_workers():
 
 def test_diverged_is_none():
     p = proxy(optimiser="sgd", learning_rate=1e6)
-    assert scores(p, [Member(Formula.parse("x * x * x"), 0), Member(EXPLODING, 0)]) == [None, None]
+    assert scores(p, [Training(Formula.parse("x * x * x"), "p", 0), Training(EXPLODING, "p", 0)]) == [None, None]
 
 
 def test_diverged_in_one_validation_point_only():
@@ -269,7 +277,7 @@ def test_diverged_in_one_validation_point_only():
 
 
 def test_one_list_per_population_each_as_soon_as_it_is_done(trained):
-    done = proxy(population=4).train([Member(f, 0) for f in (*FORMULAS, *FORMULAS[:3])])
+    done = proxy(population=4).train([Training(f, "p", 0) for f in (*FORMULAS, *FORMULAS[:3])])
     assert [len(next(done)), len(trained)] == [4, 1]
     assert [len(part) for part in done] == [4, 2]
     assert len(trained) == 3
@@ -280,12 +288,12 @@ def test_denormals_are_flushed_in_training_only(monkeypatch):
     tiny, seen = torch.tensor([1e-40]), []
     accuracy = population.accuracies
     monkeypatch.setattr(population, "accuracies", lambda *a: seen.append((tiny * 1).item()) or accuracy(*a))
-    scores(proxy(), [Member(FORMULAS[0], 0)])
+    scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert seen == [0.0]
     assert (tiny * 1).item() > 0
     monkeypatch.setattr(population, "accuracies", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        scores(proxy(), [Member(FORMULAS[0], 0)])
+        scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert (tiny * 1).item() > 0
 
 
@@ -298,7 +306,7 @@ class Forbidden:
 
 
 def test_the_test_part_is_used_only_when_asked_for():
-    p, members = proxy(), [Member(f, 0) for f in FORMULAS[:4]]
+    p, members = proxy(), [Training(f, "p", 0) for f in FORMULAS[:4]]
     data = load_dataset(p.settings)
     expected = scores(p, members)
     p._trainers[4]._data = Dataset(data.train, data.validation, Forbidden())
@@ -311,7 +319,7 @@ def test_the_test_part_is_used_only_when_asked_for():
 
 def test_the_test_part_is_scored_when_asked_for(trained):
     p = proxy(population=1)
-    (found,) = scores(p, [Member(FORMULAS[1], 0)], "test")
+    (found,) = scores(p, [Training(FORMULAS[1], "p", 0)], "test")
     part = load_dataset(p.settings).test
     right = (trained[0](part.inputs[None])[0].argmax(dim=1) == part.labels).sum().item()
     assert found == pytest.approx(right / 40)
@@ -372,7 +380,7 @@ def test_cuda_trains_like_the_cpu(name):
     kernel, values = kernel_named(name, "cuda"), {"validation_size": 1000, "train_size": 400, "epochs": 2}
     on_cuda = Proxy(settings(**values), kernel, "cuda")
     for formulas in (SMOOTH[:4], SMOOTH[3::-1]):
-        members = [Member(formula, 0) for formula in formulas]
+        members = [Training(formula, "p", 0) for formula in formulas]
         assert scores(on_cuda, members) == pytest.approx(scores(proxy(**values), members), abs=0.05)
 
 
@@ -394,7 +402,7 @@ class Narrow(TorchKernel):
 
 
 def test_formulas_for_which_an_activation_has_no_room_get_a_new_one():
-    kernel, members = Narrow(), [Member(f, 0) for f in FORMULAS[:4]]
+    kernel, members = Narrow(), [Training(f, "p", 0) for f in FORMULAS[:4]]
     p = Proxy(settings(), kernel, "cpu")
     assert scores(p, members) == scores(proxy(), members)
     assert scores(p, members[::-1]) == scores(proxy(), members)[::-1]
@@ -426,7 +434,7 @@ def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, mon
     monkeypatch.setattr(trainer, "_captured", lambda work, warm_up: captured.append(1) or work)
     monkeypatch.setattr(trainer, "_load_start", lambda seeds: trainer._at.zero_())
     for part in ("validation", "validation", "test"):
-        trainer.train([Member(f, 0) for f in FORMULAS[:4]], part)
+        trainer.train([Training(f, "p", 0) for f in FORMULAS[:4]], part)
     assert len(captured) == 3 * programs_are_data  # some steps, and scoring on either part
 
 
@@ -478,7 +486,7 @@ def test_what_capture_does_is_undone(monkeypatch):
         return work
 
     monkeypatch.setattr(trainer, "_ready", ready)
-    members = [Member(formula, seed) for formula in FORMULAS[:2] for seed in (0, 1)]
+    members = [Training(formula, "p", seed) for formula in FORMULAS[:2] for seed in (0, 1)]
     for part in ("validation", "test", "validation"):
         assert trainer.train(members, part) == scores(proxy(population=4), members, part)
     assert warm_ups == ["stretch", "validation", "test"]

@@ -1,0 +1,76 @@
+"""The one way to have trainings done: as populations of all proxies, in one stream, by whatever pool there is."""
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rlsearch.common.pool import InProcess, Pool
+from rlsearch.kernels import Kernel
+from rlsearch.proxies.base import Training
+from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.settings import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A population that is done.
+
+    Attributes:
+        trainings: Its members.
+        scores: One per member; None where its training became non-finite.
+        seconds: What training them took, in the process that did it.
+    """
+
+    trainings: Sequence[Training]
+    scores: list[float | None]
+    seconds: float
+
+
+def train_populations(
+    proxies: Mapping[str, Proxy], trainings: Sequence[Training], pool: Pool, *, in_order: bool = True
+) -> Generator[Trained, None, None]:
+    """Trains everything that is wanted, population by population.
+
+    The populations of all proxies are one stream: with a stream per proxy, workers would wait at the end of each.
+
+    Args:
+        proxies: By name; they may be more than are wanted.
+        trainings: What is wanted, in the order in which it is to be done within each proxy.
+        pool: Does it. Worker processes begin with all of it at once, before the first result is asked for.
+        in_order: Whether populations come proxy by proxy in the order of ``proxies``, or else as they are done.
+
+    Returns:
+        The populations; close it to end early.
+    """
+    of_proxy: dict[str, list[Training]] = {name: [] for name in proxies}
+    for training in trainings:
+        of_proxy[training.proxy].append(training)
+    populations: list[tuple[Proxy, Sequence[Training]]] = []
+    for name, wanted in of_proxy.items():
+        populations += [(proxies[name], cut) for cut in proxies[name].populations(wanted, pool.workers)]
+    # Handing a single population over would only cost time.
+    if len(populations) < 2 and not pool.leaves_caller_free:
+        pool = InProcess()
+    if isinstance(pool, InProcess):
+        return pool.run(_train, populations)
+    # A worker makes proxy and kernel itself, and keeps them; kernels of one class are equal.
+    calls = [(proxy.settings, type(proxy.kernel), proxy.device, population) for proxy, population in populations]
+    return pool.run(_train_in_worker, calls, in_order=in_order)
+
+
+def _train(proxy: Proxy, population: Sequence[Training]) -> Trained:
+    started = time.perf_counter()
+    scores = proxy.train(population)
+    return Trained(population, scores, time.perf_counter() - started)
+
+
+def _train_in_worker(
+    settings: TrainingSettings, kernel: type[Kernel], device: str, population: Sequence[Training]
+) -> Trained:
+    return _train(_worker_proxy(settings, kernel, device), population)
+
+
+@lru_cache(maxsize=16)
+def _worker_proxy(settings: TrainingSettings, kernel: type[Kernel], device: str) -> Proxy:
+    return Proxy(settings, kernel(), device)
