@@ -9,7 +9,7 @@ from torch import Tensor
 from rlsearch.bench.limits import copying
 from rlsearch.bench.report import Limit, Report, Row, cost_rows
 from rlsearch.bench.timing import clock_of, in_turn
-from rlsearch.common.progress import Watcher
+from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel, TorchKernel, default_kernel
@@ -65,7 +65,7 @@ def bench_kernels(
     formulas: Mapping[str, Formula] = FORMULAS,
     elements: Sequence[int] | None = None,
     rounds: int = 15,
-    watch: Watcher = lambda what, done, wanted: None,
+    events: Events = Events(),
 ) -> Report:
     """Measures nanoseconds per element of forward plus backward, beside a copy that moves as many bytes.
 
@@ -74,7 +74,7 @@ def bench_kernels(
         formulas: What is computed, by the name to show.
         elements: Sizes of the tensor; by default :data:`ELEMENTS`.
         rounds: How often everything is timed.
-        watch: Told of progress.
+        events: Told of progress.
     """
     on_gpu = torch.device(device).type == "cuda"
     clock, kernels = clock_of(device), available_kernels(device)
@@ -100,7 +100,7 @@ def bench_kernels(
                 rows += cost_rows(
                     f"forward plus backward of {numbers}", text, "ns per element", costs, EagerKernel.name, at_limit
                 )
-                watch("formulas", len(rows) // len(ways), len(sizes) * len(formulas))
+                events.on_progress("formulas", len(rows) // len(ways), len(sizes) * len(formulas))
             limits.append(Limit(f"copy bandwidth at {numbers}", float(np.median(bandwidths)) / 1e9, "GB/s"))
     return Report("kernels", machine(device), next(iter(kernels)), clock.name, rounds, tuple(limits), tuple(rows))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import available_kernels
 from rlsearch.bench.report import Report, Row, Spread, value_rows
-from rlsearch.common.progress import Watcher
+from rlsearch.common.progress import Events
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels.latency import Latency, calibrate, machine, measure
@@ -22,7 +22,7 @@ def bench_latency(
     formulas: Mapping[str, Formula] = KNOWN,
     ranked: int = 40,
     rounds: int = 15,
-    watch: Watcher = lambda what, done, wanted: None,
+    events: Events = Events(),
 ) -> Report:
     """Measures latency as a ratio to ReLU by the fastest kernel, the torch kernel and plain autograd.
 
@@ -31,7 +31,7 @@ def bench_latency(
         formulas: What is measured, by the name to show.
         ranked: Random formulas over which rank correlations are taken.
         rounds: How often everything is timed.
-        watch: Told of progress.
+        events: Told of progress.
     """
     kernels = available_kernels(device)
     chosen = list(formulas.values())
@@ -51,7 +51,7 @@ def bench_latency(
             "estimate and measurement": rank_correlation([costs.ratio(formula) for formula in drawn], measured[name]),
             "two measurements": rank_correlation(measured[name], again),
         }
-        watch("kernels", done, len(kernels))
+        events.on_progress("kernels", done, len(kernels))
     rows = [row for text, each in latencies.items() for row in value_rows("latency", text, _UNIT, each)]
     rows += [row for text, each in estimates.items() for row in value_rows("cost model", text, _UNIT, each)]
     rows += _agreement(correlations, measured, ranked)

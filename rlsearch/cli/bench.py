@@ -66,8 +66,8 @@ def proxies(
     if not chosen:
         raise InputError(f"{config} has networks of its own alone; expected one that rlsearch brings")
     kernel = kernel_named(resolved.kernel, resolved.device)
-    with counting() as watch:
-        report = bench_proxies(resolved.device, kernel, chosen, rounds, processes, watch)
+    with counting() as events:
+        report = bench_proxies(resolved.device, kernel, chosen, rounds, processes, events)
     _give(report, output, as_json)
 
 
@@ -86,8 +86,8 @@ def kernels(
 
     _check_new(output)
     sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x", "g")), _resolved(device).device
-    with counting() as watch:
-        report = bench_kernels(on, chosen or FORMULAS, sizes or None, rounds, watch)
+    with counting() as events:
+        report = bench_kernels(on, chosen or FORMULAS, sizes or None, rounds, events)
     _give(report, output, as_json)
 
 
@@ -107,8 +107,8 @@ def controller(rounds: RoundsOption = 7, output: OutputOption = None, as_json: J
     from rlsearch.cli.progress import counting
 
     _check_new(output)
-    with counting() as watch:
-        report = bench_controller(rounds=rounds, watch=watch)
+    with counting() as events:
+        report = bench_controller(rounds=rounds, events=events)
     _give(report, output, as_json)
 
 
@@ -130,8 +130,8 @@ def latency(
 
     _check_new(output)
     chosen, on = _parsed(formulas, ("x",)) or KNOWN, _resolved(device).device
-    with counting() as watch:
-        report = bench_latency(on, chosen, rounds=rounds, watch=watch)
+    with counting() as events:
+        report = bench_latency(on, chosen, rounds=rounds, events=events)
     _give(report, output, as_json)
 
 

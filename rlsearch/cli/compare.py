@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlsearch.cli.options import SetOption, check_folder_name
+from rlsearch.cli.options import SetOption, check_folder_name, find_own_code_here
 from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
@@ -36,6 +36,7 @@ def compare(
     from rlsearch.studies import compare as comparing
     from rlsearch.studies.retrain import Options
 
+    find_own_code_here()
     wanted = _numbers(rewards)
     options = Options(seeds=confirm_seeds) if confirm_seeds else None
     if name is not None:
@@ -47,13 +48,13 @@ def compare(
     def announce(run: str, number: int, total: int) -> None:
         print_out(f"{run} ({number}/{total})")
 
-    with watching() as watch:
+    with watching() as events:
         records = comparing.run_methods(
-            loaded, names, folder, seeds=seeds, candidates=candidates, on_run=announce, watch=watch
+            loaded, names, folder, seeds=seeds, candidates=candidates, on_run=announce, events=events
         )
     comparison = None
     if records is not None:
-        with counting() as watch_confirmation:
+        with counting() as confirmation_events:
             comparison = comparing.conclude(
                 loaded,
                 records,
@@ -61,7 +62,7 @@ def compare(
                 candidates=candidates,
                 rewards=wanted,
                 options=options,
-                watch=watch_confirmation,
+                events=confirmation_events,
             )
     if comparison is None:
         print_out(f"Stopped; everything in {folder} is saved. The same command goes on from there.")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlsearch.cli.options import RunArgument, SetOption
+from rlsearch.cli.options import RunArgument, SetOption, find_own_code_here
 from rlsearch.cli.tables import print_findings, print_list, print_out
 from rlsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from rlsearch.studies.confirm import Outcome as Confirmation
+    from rlsearch.studies.confirm import Confirmation
     from rlsearch.studies.retrain import Options
 
 BestOption = Annotated[int, typer.Option(help="How many of the run's best functions.")]
@@ -47,6 +47,7 @@ def confirm(
     from rlsearch.runs.config import load_config
     from rlsearch.studies import confirm as confirming
 
+    find_own_code_here()
     options = _confirm_options(seeds, rates, selection_seeds)
     given = [*(what or []), *(formulas or [])]  # what follows the first of --formulas comes as an argument
     if formulas is None:
@@ -54,8 +55,8 @@ def confirm(
             raise InputError(f"expected one run, or --formulas; got {', '.join(given) or 'neither'}")
         if config is not None or overrides or output is not None:
             raise InputError("--config, --set and -o go with --formulas; for other proxies: rlsearch transfer RUN --to")
-        with counting() as watch:
-            outcome = confirming.confirm(given[0], best=best, options=options, watch=watch)
+        with counting() as events:
+            outcome = confirming.confirm(given[0], best=best, options=options, events=events)
     else:
         runs = [text for text in given if os.path.isdir(text)]
         if runs:
@@ -64,8 +65,8 @@ def confirm(
             raise InputError("--set goes with --config")
         loaded = load_config(config, overrides or []) if config else None
         parsed = [Formula.parse(text) for text in (*formulas, *(what or []))]
-        with counting() as watch:
-            outcome = confirming.confirm_formulas(parsed, loaded, output=output, options=options, watch=watch)
+        with counting() as events:
+            outcome = confirming.confirm_formulas(parsed, loaded, output=output, options=options, events=events)
     _print_confirmation(outcome)
 
 
@@ -84,6 +85,7 @@ def transfer(
     from rlsearch.studies import confirm as confirming
     from rlsearch.studies.findings import where_they_hold
 
+    find_own_code_here()
     options = _confirm_options(seeds, rates, selection_seeds)
     paths = [*(to or []), *(more or [])]  # what follows the first config comes as an argument
     if not to:
@@ -93,8 +95,8 @@ def transfer(
     if twice:
         raise InputError(f"two configs are called {twice[0]}; expected different names, which name the outputs")
     configs = {path.stem: load_config(path) for path in paths}
-    with counting() as watch:
-        outcomes = confirming.transfer(run, configs, best=best, options=options, watch=watch)
+    with counting() as events:
+        outcomes = confirming.transfer(run, configs, best=best, options=options, events=events)
     for name, outcome in outcomes.items():
         print_out(f"On {name}:")
         _print_confirmation(outcome)

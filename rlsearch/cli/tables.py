@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rlsearch.judging.judge import Judged
-    from rlsearch.runs.train import Outcome
+    from rlsearch.judging.history import Judged
+    from rlsearch.runs.train import SearchOutcome
     from rlsearch.studies.evaluate import Comparison, Score
     from rlsearch.studies.findings import Finding, Findings
 
 
-def print_outcome(outcome: "Outcome") -> None:
+def print_outcome(outcome: "SearchOutcome") -> None:
     """Prints how a search ended, and what to do next."""
     folder = outcome.run.folder
     if outcome.counts:

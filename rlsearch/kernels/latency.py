@@ -6,7 +6,6 @@ free. What is reported of finalists is measured. A figure is only ever compared 
 
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from rlsearch.common.cache import cache_folder
+from rlsearch.common.files import write_text
 from rlsearch.common.threads import one_thread
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula
@@ -68,9 +68,7 @@ class LatencyCosts:
     def save(self, path: Path) -> None:
         """Writes the costs as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        partial.write_text(json.dumps(asdict(self), indent=1))
-        partial.replace(path)
+        write_text(path, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def load(cls, path: Path) -> "LatencyCosts":

@@ -248,9 +248,8 @@ def test_a_killed_writer_leaves_what_it_committed(path):
         "import sys, time\n"
         "from pathlib import Path\n"
         "from rlsearch.formula import Formula\n"
-        "from rlsearch.proxies.base import Training
-from rlsearch.rewards.base import Status
-from rlsearch.rewards.staged import Evaluation\n"
+        "from rlsearch.proxies.base import Training\n"
+        "from rlsearch.rewards.staged import Evaluation\n"
         "from rlsearch.judging.archive import Archive\n"
         f"archive = Archive(Path({str(path)!r}), create=True)\n"
         "for seed in range(3):\n"
