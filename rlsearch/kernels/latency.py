@@ -68,7 +68,7 @@ class LatencyCosts:
     def save(self, path: Path) -> None:
         """Writes the costs as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(self), indent=1))
+        write_text(path, json.dumps(asdict(self), indent=1), shared=True)
 
     @classmethod
     def load(cls, path: Path) -> "LatencyCosts":

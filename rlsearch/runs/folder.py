@@ -5,6 +5,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("rlsearch", "torch", "stable-baselines3", "gymnasium", "numpy")
 
 
+@dataclass(frozen=True)
 class Run:
     """One folder under ``runs/``.
 
@@ -29,8 +31,7 @@ class Run:
         folder: The folder; TensorBoard's event files lie directly in it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     @property
     def name(self) -> str:

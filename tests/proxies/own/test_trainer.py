@@ -360,10 +360,10 @@ def test_every_setting_changes_the_protocol():
     }  # fmt: skip
     assert set(changes) == set(OwnProxySettings.model_fields)
     first = settings(source="one")
-    names = {Proxy(first, KERNEL, "cpu").protocol}
+    names = {Proxy(first, KERNEL, "cpu").name}
     for name, value in changes.items():
         changed = OwnProxySettings.check(first.model_dump() | {name: value})
-        names.add(Proxy(changed, KERNEL, "cpu").protocol)
+        names.add(Proxy(changed, KERNEL, "cpu").name)
     assert len(names) == len(changes) + 1
     assert all(name.startswith("helpers_networks:") for name in names)
 
@@ -377,9 +377,9 @@ def test_an_edited_network_is_another_and_the_run_of_the_old_one_does_not_go_on(
     before = Proxy(s, KERNEL, "cpu")
     file.write_text(source.replace("width=8", "width=12"))
     after = Proxy(s, KERNEL, "cpu")
-    assert before.protocol != after.protocol
+    assert before.name != after.name
     again = Proxy(before.settings, KERNEL, "cpu")  # nothing of the user's is loaded yet
-    assert again.protocol == before.protocol
+    assert again.name == before.name
     with pytest.raises(ConfigError, match=r"the source of edited_network:build or .* was edited since"):
         scores(again, [Training(SMOOTH[0], "p", 0)])
     with pytest.raises(ConfigError, match="begin a new run"):

@@ -346,25 +346,25 @@ CHANGES = {
 
 def test_every_setting_changes_the_protocol():
     assert set(CHANGES) == set(ProxySettings.model_fields)
-    names = {proxy(**change).protocol for change in CHANGES.values()} | {proxy().protocol}
+    names = {proxy(**change).name for change in CHANGES.values()} | {proxy().name}
     assert len(names) == len(CHANGES) + 1
 
 
 def test_kernel_and_kind_of_device_change_the_protocol():
     other = TorchKernel()
     other.name = "other"
-    assert Proxy(settings(), other, "cpu").protocol != proxy().protocol
-    assert Proxy(settings(), TorchKernel(), "cuda").protocol != proxy().protocol
-    assert Proxy(settings(), TorchKernel(), "cuda:1").protocol == Proxy(settings(), TorchKernel(), "cuda").protocol
+    assert Proxy(settings(), other, "cpu").name != proxy().name
+    assert Proxy(settings(), TorchKernel(), "cuda").name != proxy().name
+    assert Proxy(settings(), TorchKernel(), "cuda:1").name == Proxy(settings(), TorchKernel(), "cuda").name
 
 
 def test_the_protocol_is_readable_and_the_same_in_every_process():
-    name = proxy(network="conv1d").protocol
+    name = proxy(network="conv1d").name
     assert name.startswith("mnist1d-conv1d-")
     code = (
         "from rlsearch.kernels import TorchKernel; from rlsearch.proxies.proxy import Proxy;"
         "from rlsearch.proxies.settings import ProxySettings;"
-        f"print(Proxy(ProxySettings(**{settings(network='conv1d').model_dump()}), TorchKernel(), 'cpu').protocol)"
+        f"print(Proxy(ProxySettings(**{settings(network='conv1d').model_dump()}), TorchKernel(), 'cpu').name)"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7"}
     command = [sys.executable, "-c", code]
