@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rlsearch.studies.paired import Bools, Differences, Floats, compare, pareto_front
+from rlsearch.studies.paired import Bools, Differences, Floats, paired_differences, pareto_front
 
 _STEADY = 1.5  # quartiles of a latency lie nearer together than this on a machine that does nothing else
 
@@ -234,7 +234,7 @@ def _compared(formulas: Sequence[Finding], baselines: Sequence[Finding], seeds: 
     def scores(findings: Sequence[Finding]) -> Floats:
         return np.array([f.scores for f in findings], dtype=np.float64).reshape(-1, seeds)
 
-    return compare(scores(formulas), scores([b for b in baselines if not b.diverged]), confidence=confidence)
+    return paired_differences(scores(formulas), scores([b for b in baselines if not b.diverged]), confidence=confidence)
 
 
 def _support(differences: Differences, row: int, mean: float) -> tuple[float, float]:
