@@ -8,9 +8,10 @@ from torch import Tensor
 
 from rlsearch.bench.limits import copying
 from rlsearch.bench.report import Limit, Report, Row, cost_rows
-from rlsearch.bench.timing import clock_of, in_turn
+from rlsearch.common.device import device_type, is_cpu
 from rlsearch.common.progress import Watcher
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import clock_of, in_turn
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel, TorchKernel, default_kernel
 from rlsearch.kernels.base import Activation
@@ -76,10 +77,10 @@ def bench_kernels(
         rounds: How often everything is timed.
         watch: Told of progress.
     """
-    on_gpu = torch.device(device).type == "cuda"
+    on_gpu = not is_cpu(device)
     clock, kernels = clock_of(device), available_kernels(device)
     dtypes = (torch.float32, torch.bfloat16) if on_gpu else (torch.float32,)
-    sizes = [(dtype, n) for dtype in dtypes for n in elements or ELEMENTS["cuda" if on_gpu else "cpu"]]
+    sizes = [(dtype, n) for dtype in dtypes for n in elements or ELEMENTS[device_type(device)]]
     rows: list[Row] = []
     limits: list[Limit] = []
     with one_thread():

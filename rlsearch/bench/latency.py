@@ -8,11 +8,8 @@ from rlsearch.bench.report import Report, Row, Spread, value_rows
 from rlsearch.common.progress import Watcher
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.kernels.latency import Latency, calibrate, machine, measure
+from rlsearch.kernels.latency import Latency, calibrate, machine, measure, timer_of
 from rlsearch.search.surrogate import rank_correlation
-
-CLOCK = {"cpu": "wall time", "cuda": "CUDA events"}
-"""How latency is timed, by device type."""
 
 _UNIT = "ratio to ReLU"
 
@@ -55,7 +52,7 @@ def bench_latency(
     rows = [row for text, each in latencies.items() for row in value_rows("latency", text, _UNIT, each)]
     rows += [row for text, each in estimates.items() for row in value_rows("cost model", text, _UNIT, each)]
     rows += _agreement(correlations, measured, ranked)
-    clock = CLOCK["cuda" if device.startswith("cuda") else "cpu"]
+    clock = timer_of(device).name
     return Report("latency", machine(device), next(iter(kernels)), clock, rounds, (), tuple(rows))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rlsearch.bench.timing import Times
+from rlsearch.common.timing import Times
 
 _FORMAT = 1
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from rlsearch.bench.formulas import random_formulas
 from rlsearch.bench.limits import multiplication_rate
 from rlsearch.bench.report import Limit, Report, rate_rows
-from rlsearch.bench.timing import PROCESS, in_turn
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import PROCESS, in_turn
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import compile_program, run
