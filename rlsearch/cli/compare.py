@@ -112,7 +112,7 @@ def _print_comparison(comparison: "MethodComparison") -> None:
     reached.add_row("trainings", *(f"{m.trainings:.0f}" for m in comparison.methods))
     print_out(reached)
     kinds = [comparison.better, comparison.sooner, *([confirmed.better] if confirmed else [])]
-    legend = "Confirmed: test accuracy of each run's best on fresh seeds. " if confirmed else ""
+    legend = f"Confirmed: test {confirmed.task.score} of each run's best on fresh seeds. " if confirmed else ""
     pairs = list(combinations([m.method for m in comparison.methods], 2))
     if pairs:
         print_out("Probability that a run of one is better than a run of the other, with its 95 % interval:")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rlsearch.judging.judge import Judged
+    from rlsearch.proxies.tasks import Task
     from rlsearch.runs.train import Outcome
     from rlsearch.studies.evaluate import Comparison, Score
     from rlsearch.studies.findings import Finding, Findings
@@ -137,10 +138,10 @@ def print_findings(findings: "Findings") -> None:
     """Prints scores, differences to every baseline, and the verdicts."""
     print_out(_scores_table(findings))
     if findings.compared and findings.compared_with:
-        print_out("Difference in percentage points to each baseline; * is significant, all pairs taken together:")
+        print_out(f"Difference in {findings.task.unit} to each baseline; * is significant, all pairs taken together:")
         print_out(_differences_table(findings))
     print_out(
-        f"Test accuracy: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
+        f"Test {findings.task.score}: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
         f"{findings.latency_label}.\n* no other function is as good and as fast.\n"
     )
     print_list(findings.verdicts)
@@ -160,8 +161,8 @@ def _scores_table(findings: "Findings") -> "Table":
         spread = f"{finding.latency:.2f} ({finding.latency_low:.2f}-{finding.latency_high:.2f})"
         table.add_row(
             str(place) if not finding.name else "",
-            number(finding.searched, ".4f"),
-            _tested(finding),
+            "-" if finding.searched is None else findings.task.score_text(finding.searched),
+            _tested(finding, findings.task),
             " ".join(f"{rate:.2g}" for rate in finding.learning_rates),
             f"{spread}{'*' if on_front else ' '}",
             finding.title,
@@ -170,10 +171,10 @@ def _scores_table(findings: "Findings") -> "Table":
     return table
 
 
-def _tested(finding: "Finding") -> str:
+def _tested(finding: "Finding", task: "Task") -> str:
     if finding.diverged:
         return f"{finding.diverged}/{len(finding.scores)} diverged"
-    return f"{finding.mean:.4f} ± {finding.standard_error:.4f}"
+    return f"{task.score_text(finding.mean)} ± {task.score_text(finding.standard_error)}"
 
 
 def _differences_table(findings: "Findings") -> "Table":
@@ -181,7 +182,8 @@ def _differences_table(findings: "Findings") -> "Table":
     table = make_table("#", *(baseline.title for baseline in findings.compared_with))
     for row in range(len(findings.compared)):
         sure = d.better[row] | d.worse[row]
-        cells = (f"{100 * v:+.1f}{'*' if s else ' '}" for v, s in zip(d.mean[row], sure, strict=True))
+        marks = ["*" if is_sure else " " for is_sure in sure]
+        cells = [findings.task.cell(mean) + mark for mean, mark in zip(d.mean[row], marks, strict=True)]
         table.add_row(str(row + 1), *cells)
     table.columns[-1].justify = "right"
     return table
