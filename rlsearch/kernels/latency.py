@@ -27,7 +27,9 @@ ELEMENTS = {"cpu": 2**16, "cuda": 2**24}
 """By device type. On a CPU enough that overhead per call does not decide, and few enough that the data stays in a
 core's second-level cache; on a GPU enough that launches do not decide, and more than its cache holds."""
 
-_CALIBRATION = 2  # raised with every change of a kernel's speed: costs kept by an earlier one are measured anew
+_CALIBRATION = 2
+"""Raised with every change of a kernel's speed, so that costs which an earlier one kept are measured anew."""
+
 _RELU = Formula.parse("relu(x)")
 
 PIECE_SECONDS = 3e-4
