@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from rlsearch.bench.report import Report, Row, Spread, rate_rows, value_rows
-from rlsearch.bench.timing import PROCESS, Stopwatch, Times, in_turn
 from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import PROCESS, Stopwatch, Times, in_turn
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import OPERATORS, Formula

@@ -8,13 +8,10 @@ from rlsearch.bench.report import Report, Row, Spread, value_rows
 from rlsearch.common.progress import Events
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.kernels.latency import Latency, calibrate, machine, measure
+from rlsearch.kernels.latency import Latency, calibrate, machine, measure, timer_of
 from rlsearch.search.surrogate import rank_correlation
 
-CLOCK = {"cpu": "wall time", "cuda": "CUDA events"}
-"""How latency is timed, by device type."""
-
-_UNIT = "ratio to ReLU"
+UNIT = "ratio to ReLU"
 
 
 def bench_latency(
@@ -52,10 +49,12 @@ def bench_latency(
             "two measurements": rank_correlation(measured[name], again),
         }
         events.on_progress("kernels", done, len(kernels))
-    rows = [row for text, each in latencies.items() for row in value_rows("latency", text, _UNIT, each)]
-    rows += [row for text, each in estimates.items() for row in value_rows("cost model", text, _UNIT, each)]
+    rows: list[Row] = []
+    for section, found in (("latency", latencies), ("cost model", estimates)):
+        for text, each in found.items():
+            rows += value_rows(section, text, UNIT, each)
     rows += _agreement(correlations, measured, ranked)
-    clock = CLOCK["cuda" if device.startswith("cuda") else "cpu"]
+    clock = timer_of(device).name
     return Report("latency", machine(device), next(iter(kernels)), clock, rounds, (), tuple(rows))
 
 
@@ -66,7 +65,7 @@ def _ratios(latencies: Sequence[Latency]) -> list[float]:
 def _agreement(
     correlations: Mapping[str, Mapping[str, float]], measured: Mapping[str, list[float]], count: int
 ) -> list[Row]:
-    """Returns rank correlations within each kernel, and of each kernel with each."""
+    """Rank correlations within each kernel, and of each kernel with each."""
     section, unit = f"order of {count} random formulas", "Spearman's rank correlation"
     rows = []
     for case in next(iter(correlations.values())):

@@ -10,9 +10,9 @@ from torch.nn import functional
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.limits import operations_per_candidate, product_rate
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
-from rlsearch.bench.timing import WALL, Clock, clock_of, in_turn
 from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import WALL, Clock, clock_of, in_turn
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import Kernel, TorchKernel

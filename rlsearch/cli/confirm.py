@@ -19,7 +19,7 @@ BestOption = Annotated[int, typer.Option(help="How many of the run's best functi
 SeedsOption = Annotated[int, typer.Option(help="Fresh seeds per function, each with its own data.")]
 RatesOption = Annotated[str, typer.Option(metavar="FACTORS", help="On the config's learning rate, to choose from.")]
 SelectionOption = Annotated[int, typer.Option(help="Fresh seeds by which the learning rate is chosen.")]
-_RATES = "1/3,1,3"
+DEFAULT_RATES = "1/3,1,3"
 
 
 def confirm(
@@ -34,7 +34,7 @@ def confirm(
     ] = None,
     best: BestOption = 10,
     seeds: SeedsOption = 20,
-    rates: RatesOption = _RATES,
+    rates: RatesOption = DEFAULT_RATES,
     selection_seeds: SelectionOption = 3,
 ) -> None:
     """Say what can be claimed of a run's best formulas.
@@ -49,7 +49,8 @@ def confirm(
 
     find_own_code_here()
     options = _confirm_options(seeds, rates, selection_seeds)
-    given = [*(what or []), *(formulas or [])]  # what follows the first of --formulas comes as an argument
+    # What follows the first of --formulas comes as an argument.
+    given = [*(what or []), *(formulas or [])]
     if formulas is None:
         if len(given) != 1:
             raise InputError(f"expected one run, or --formulas; got {', '.join(given) or 'neither'}")
@@ -76,7 +77,7 @@ def transfer(
     to: Annotated[list[Path] | None, typer.Option("--to", metavar="CONFIG...", help="Whose proxies to train.")] = None,
     best: BestOption = 10,
     seeds: SeedsOption = 20,
-    rates: RatesOption = _RATES,
+    rates: RatesOption = DEFAULT_RATES,
     selection_seeds: SelectionOption = 3,
 ) -> None:
     """Confirm a run's best formulas on the proxies of other configs."""
@@ -87,7 +88,8 @@ def transfer(
 
     find_own_code_here()
     options = _confirm_options(seeds, rates, selection_seeds)
-    paths = [*(to or []), *(more or [])]  # what follows the first config comes as an argument
+    # What follows the first config comes as an argument.
+    paths = [*(to or []), *(more or [])]
     if not to:
         raise InputError("expected --to with at least one config, such as --to configs/two_proxies.yaml")
     names = [path.stem for path in paths]
@@ -112,7 +114,7 @@ def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
     try:
         factors = tuple(float(Fraction(text)) for text in rates.split(","))
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise InputError(f"--rates {rates!r} is not a list of factors such as {_RATES}") from None
+        raise InputError(f"--rates {rates!r} is not a list of factors such as {DEFAULT_RATES}") from None
     return Options(seeds, factors, selection_seeds)
 
 

@@ -16,6 +16,7 @@ from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError, InputError, RunError, StorageError, nearest
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
+from rlsearch.proxies.tasks import Task
 from rlsearch.rewards.base import Status
 from rlsearch.runs.build import resolve
 from rlsearch.runs.config import Config
@@ -102,10 +103,12 @@ class Confirmed:
     Attributes:
         scores: For each method, the interquartile mean over runs of the test accuracy of the run's best.
         better: For each ordered pair, the probability that the best of a run of the first is the more accurate one.
+        task: What the scores are.
     """
 
     scores: dict[str, Estimate]
     better: dict[tuple[str, str], Estimate]
+    task: Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +352,7 @@ def _confirmed(findings: Findings, records: Records) -> Confirmed:
     found = (*findings.formulas, *findings.baselines)
     score = {Formula.parse(f.formula).fingerprint: 0.0 if f.diverged else f.mean for f in found}
     scores = {m: np.array([score[record.best.fingerprint] for record in runs]) for m, runs in records.items()}
-    return Confirmed({method: estimate(values) for method, values in scores.items()}, _pairs(scores))
+    return Confirmed({method: estimate(values) for method, values in scores.items()}, _pairs(scores), findings.task)
 
 
 def _write(comparison: MethodComparison) -> None:

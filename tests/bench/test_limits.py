@@ -12,7 +12,7 @@ from rlsearch.bench.limits import (
     product_rate,
     step_products,
 )
-from rlsearch.bench.timing import PROCESS
+from rlsearch.common.timing import PROCESS
 from rlsearch.proxies.data.base import N_CLASSES
 from rlsearch.proxies.networks.choice import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationLinear

@@ -236,7 +236,7 @@ def test_more_rounds_equal_a_run_that_had_them_from_the_start(tmp_path, real, ov
     assert longer.proposals == 40
     assert archive_rows(part.run.folder) == archive_rows(whole.run.folder)
     assert longer.leaderboard[0].result == whole.leaderboard[0].result
-    assert part.run.config == whole.run.config
+    assert longer.run.config == whole.run.config
     assert steps_by_tag(part.run.folder) == steps_by_tag(whole.run.folder)
 
 
@@ -325,9 +325,9 @@ def wrong_key(path):
     [
         ("archive.sqlite", garbage, "archive.sqlite is not a readable archive"),
         ("archive.sqlite", half, "archive.sqlite is "),
-        ("archive.sqlite", empty, "archive.sqlite is an archive of version 0; expected 1"),
+        ("archive.sqlite", empty, "archive.sqlite is an archive of version 0; expected 2"),
         ("archive.sqlite", remove, "a is not a run of rlsearch: it has no archive.sqlite"),
-        ("archive.sqlite", foreign_database, "archive.sqlite is an archive of version 0; expected 1"),
+        ("archive.sqlite", foreign_database, "archive.sqlite is an archive of version 0; expected 2"),
         ("checkpoints/latest.pt", garbage, "latest.pt is not a checkpoint of rlsearch"),
         ("checkpoints/latest.pt", half, "latest.pt is not a checkpoint of rlsearch"),
         ("checkpoints/latest.pt", empty, "latest.pt is not a checkpoint of rlsearch"),
@@ -386,7 +386,7 @@ def test_a_run_whose_reward_is_gone_is_refused_by_its_name():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_a_run_of_a_device_that_is_not_here_is_refused():
     run = train(make_config(), "a").run
-    run.config.write_text(run.config.read_text().replace("device: cpu", "device: cuda"))
+    run.config_path.write_text(run.config_path.read_text().replace("device: cpu", "device: cuda"))
     with pytest.raises(ConfigError, match="device 'cuda': torch sees 0 CUDA"):
         resume("runs/a", 3)
 

@@ -22,7 +22,7 @@ from rlsearch.proxies.settings import ProxySettings
 from rlsearch.runs import read as results
 from rlsearch.studies import confirm as confirming
 from rlsearch.studies.confirm import confirm, confirm_formulas, transfer
-from rlsearch.studies.paired import compare
+from rlsearch.studies.paired import paired_differences
 from rlsearch.studies.retrain import Options
 
 parse = Formula.parse
@@ -124,7 +124,9 @@ def test_no_seed_and_no_data_of_the_search_is_used_again(run, confirmed):
 
 def test_the_differences_are_those_of_the_scores(confirmed):
     found = confirmed.findings
-    again = compare(np.array([f.scores for f in found.compared]), np.array([f.scores for f in found.compared_with]))
+    again = paired_differences(
+        np.array([f.scores for f in found.compared]), np.array([f.scores for f in found.compared_with])
+    )
     np.testing.assert_array_equal(found.differences.mean, again.mean)
     np.testing.assert_array_equal(found.differences.p, again.p)
 
