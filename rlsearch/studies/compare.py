@@ -272,7 +272,7 @@ def _check_same(run: Run, config: Config) -> None:
             continue
         if key not in then or key not in now or then[key] != now[key]:
             raise ConfigError(
-                f"{run.folder} was made with {_said(then, key)}, and now {_said(now, key)}; choose another --name for "
+                f"{run.folder} was made {_said(then, key)}, and now it is {_said(now, key)}; choose another --name for "
                 "another comparison"
             )
     budget = run.config.search.candidates or 0
@@ -284,7 +284,7 @@ def _check_same(run: Run, config: Config) -> None:
 
 
 def _said(config: dict[str, Any], key: str) -> str:
-    return f"{key} = {config[key]}" if key in config else f"without {key}"
+    return f"with {key} = {config[key]}" if key in config else f"without {key}"
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:
