@@ -1,0 +1,43 @@
+"""Files that are written whole or not at all, whatever happens to the process that writes them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the path of a new file, which takes the place of ``path`` at the end of the block.
+
+    Until then ``path`` stays as it is, and other processes read its old contents. The new contents are on the disk
+    before they take its place, so not even a power cut leaves half a file.
+
+    Args:
+        path: The file to replace or make. Its folder exists.
+
+    Raises:
+        OSError: If it cannot be written; ``path`` is unchanged then.
+    """
+    # Processes that write the same file at the same time must not write into each other's.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text; see :func:`replacing`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes bytes; see :func:`replacing`."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
