@@ -1,6 +1,6 @@
 """Proxies: candidates trained per second, in populations and by a loop over single networks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -11,6 +11,7 @@ from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.limits import operations_per_candidate, product_rate
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
 from rlsearch.bench.timing import WALL, Clock, clock_of, in_turn
+from rlsearch.common.pool import InProcess, Pool, make_pool
 from rlsearch.common.progress import Watcher
 from rlsearch.common.threads import one_thread
 from rlsearch.formula import Formula
@@ -21,6 +22,7 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.base import N_CLASSES, Dataset
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.schedule import train_populations
 from rlsearch.proxies.settings import ProxySettings
 
 PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
@@ -91,15 +93,12 @@ def _single(
 ) -> list[Row]:
     data = load_dataset(settings).to(device)
     count = CANDIDATES[torch.device(device).type]
-    members = [Training(formulas[i % len(formulas)], "p", i // len(formulas)) for i in range(count)]
-    populations = {k.name: Proxy(settings, k, device) for k in (kernel, TorchKernel())}
     plain = "eager"
-    times = in_turn(
-        {name: lambda p=proxy: list(p.train(members)) for name, proxy in populations.items()}
-        | {plain: lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]},
-        rounds,
-        clock,
-    )
+    ways = {
+        k.name: _training(Proxy(settings, k, device), formulas, count, InProcess()) for k in (kernel, TorchKernel())
+    }
+    ways[plain] = lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]
+    times = in_turn(ways, rounds, clock)
     rates = {name: (len(formulas) if name == plain else count) / seconds for name, seconds in times.items()}
     section = f"{title(settings)}, one process"
     return rate_rows(section, f"{kind} formulas", "candidates/s", rates, plain, limit)
@@ -115,13 +114,18 @@ def _scaling(
 ) -> list[Row]:
     """Measures the same work by several numbers of processes, enough of it that each has two populations."""
     count = 2 * max(workers) * CANDIDATES[torch.device(device).type]
-    members = [Training(formulas[i % len(formulas)], "p", i // len(formulas)) for i in range(count)]
-    proxies = {f"{n} worker{'s' * (n > 1)}": Proxy(settings, kernel, device, n) for n in workers}
-    ways = {name: lambda p=proxy: list(p.train(members)) for name, proxy in proxies.items()}
+    proxy = Proxy(settings, kernel, device)
+    ways = {f"{n} worker{'s' * (n > 1)}": _training(proxy, formulas, count, make_pool(n)) for n in workers}
     rates = {name: count / seconds for name, seconds in in_turn(ways, rounds, WALL).items()}
     return rate_rows(
         f"{title(settings)}, by processes ({WALL.name})", f"{count} trainings", "candidates/s", rates, next(iter(rates))
     )
+
+
+def _training(proxy: Proxy, formulas: Sequence[Formula], count: int, pool: Pool) -> Callable[[], object]:
+    """A call that trains ``count`` candidates: the formulas again and again, each time from another seed."""
+    wanted = [Training(formulas[i % len(formulas)], proxy.name, i // len(formulas)) for i in range(count)]
+    return lambda: list(train_populations({proxy.name: proxy}, wanted, pool))
 
 
 def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Dataset) -> float:

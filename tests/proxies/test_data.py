@@ -9,7 +9,7 @@ import torch
 from mnist1d.data import get_dataset_args, make_dataset
 
 from rlsearch.common.cache import cache_folder
-from rlsearch.proxies import data
+from rlsearch.proxies.data import load
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.settings import ProxySettings
 
@@ -30,16 +30,16 @@ def everything(dataset):
 
 def fresh(settings):
     """Loads as a new process would."""
-    data._load.cache_clear()
+    load._load.cache_clear()
     return load_dataset(settings)
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "cache"))
-    data._load.cache_clear()
+    load._load.cache_clear()
     yield tmp_path / "cache"
-    data._load.cache_clear()
+    load._load.cache_clear()
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_cache_that_cannot_be_written_is_ignored(tmp_path, monkeypatch, genera
     first, second = everything(fresh(small())), everything(fresh(small()))
     assert torch.equal(first[0], second[0])
     assert len(generated) == 2
-    data._load.cache_clear()
+    load._load.cache_clear()
 
 
 def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch, generated):

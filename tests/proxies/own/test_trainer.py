@@ -5,14 +5,17 @@ import re
 
 import pytest
 import torch
+from helpers_proxies import scores
 from torch import nn
 from torch.nn import functional
 
 from rlsearch import Formula
+from rlsearch.common.pool import LokyPool
 from rlsearch.errors import ConfigError, RewardError
 from rlsearch.kernels import TorchKernel, default_kernel
-from rlsearch.proxies import batching, own_training
 from rlsearch.proxies.base import Training
+from rlsearch.proxies.own import batching
+from rlsearch.proxies.own import trainer as own_trainer
 from rlsearch.proxies.own.batching import decided
 from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset, random_numbers_of
 from rlsearch.proxies.own.trainer import OwnTrainer
@@ -47,25 +50,21 @@ def settings(name="mlp", examples=256, **values):
     return OwnProxySettings.check(given | values)
 
 
-def proxy(name="mlp", kernel=KERNEL, workers=1, **values):
-    return Proxy(settings(name, **values), kernel, "cpu", workers)
-
-
-def scores(p, members, part="validation"):
-    return [score for population in p.train(members, part) for score in population]
+def proxy(name="mlp", kernel=KERNEL, **values):
+    return Proxy(settings(name, **values), kernel, "cpu")
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """The parameters and buffers of the networks that were trained."""
     states = []
-    count_right = own_training.count_right
+    count_right = own_trainer.count_right
 
     def keeping(networks, *arguments):
         states.append({name: t.detach().clone() for name, t in {**networks.parameters, **networks.buffers}.items()})
         return count_right(networks, *arguments)
 
-    monkeypatch.setattr(own_training, "count_right", keeping)
+    monkeypatch.setattr(own_trainer, "count_right", keeping)
     return states
 
 
@@ -118,14 +117,14 @@ def test_another_computation_is_seen(monkeypatch):
     """A buffer that is replaced, which vmap forgets; then an activation that gives each member its neighbour's."""
     s = settings().model_copy(update={"target": f"{__name__}:Counting"})
     assert re.match("logits 1 of .* differs by", batching._difference(OwnTrainer(s, KERNEL, "cpu", 4)))
-    right = own_training._AllMembers.vmap
-    monkeypatch.setattr(own_training._AllMembers, "vmap", lambda *a: (right(*a)[0].roll(1, 0), 0))
+    right = own_trainer._AllMembers.vmap
+    monkeypatch.setattr(own_trainer._AllMembers, "vmap", lambda *a: (right(*a)[0].roll(1, 0), 0))
     assert "differs by" in batching._difference(OwnTrainer(settings(), KERNEL, "cpu", 8))
 
 
 def test_a_neighbour_that_is_felt_is_seen(monkeypatch):
-    right = own_training._AllMembers.vmap
-    monkeypatch.setattr(own_training._AllMembers, "vmap", lambda *a: ((y := right(*a)[0]) + 0 * y.sum(0), 0))
+    right = own_trainer._AllMembers.vmap
+    monkeypatch.setattr(own_trainer._AllMembers, "vmap", lambda *a: ((y := right(*a)[0]) + 0 * y.sum(0), 0))
     trainer = OwnTrainer(settings(), KERNEL, "cpu", 8)
     assert batching._difference(trainer) == ""
     assert "depends on its place in the population or on its neighbours" in batching._leak(trainer)
@@ -212,8 +211,8 @@ def test_the_same_bits_again(name, batched, trained):
 def test_the_same_with_workers():
     members = [Training(formula, "p", seed) for formula in SMOOTH for seed in (1, 2)]
     for batched in (True, False):
-        alone = scores(proxy(kernel=TorchKernel(), batched=batched, population=4), members)
-        assert scores(proxy(kernel=TorchKernel(), batched=batched, population=4, workers=2), members) == alone
+        p = proxy(kernel=TorchKernel(), batched=batched, population=4)
+        assert scores(p, members, pool=LokyPool(2)) == scores(p, members)
 
 
 def test_dropout_draws_from_the_members_seed(trained):
@@ -347,10 +346,10 @@ def test_a_wrong_network_is_found_when_the_proxy_is_made():
         Proxy(s, KERNEL, "cpu")
 
 
-# --- the protocol ---
+# --- the name ---
 
 
-def test_every_setting_changes_the_protocol():
+def test_every_setting_changes_the_name():
     changes = {
         "target": "helpers_networks:ConvNet",
         "arguments": {"width": 12},
@@ -360,10 +359,10 @@ def test_every_setting_changes_the_protocol():
     }  # fmt: skip
     assert set(changes) == set(OwnProxySettings.model_fields)
     first = settings(source="one")
-    names = {Proxy(first, KERNEL, "cpu").protocol}
+    names = {Proxy(first, KERNEL, "cpu").name}
     for name, value in changes.items():
         changed = OwnProxySettings.check(first.model_dump() | {name: value})
-        names.add(Proxy(changed, KERNEL, "cpu").protocol)
+        names.add(Proxy(changed, KERNEL, "cpu").name)
     assert len(names) == len(changes) + 1
     assert all(name.startswith("helpers_networks:") for name in names)
 
@@ -377,9 +376,9 @@ def test_an_edited_network_is_another_and_the_run_of_the_old_one_does_not_go_on(
     before = Proxy(s, KERNEL, "cpu")
     file.write_text(source.replace("width=8", "width=12"))
     after = Proxy(s, KERNEL, "cpu")
-    assert before.protocol != after.protocol
+    assert before.name != after.name
     again = Proxy(before.settings, KERNEL, "cpu")  # nothing of the user's is loaded yet
-    assert again.protocol == before.protocol
+    assert again.name == before.name
     with pytest.raises(ConfigError, match=r"the source of edited_network:build or .* was edited since"):
         scores(again, [Training(SMOOTH[0], "p", 0)])
     with pytest.raises(ConfigError, match="begin a new run"):

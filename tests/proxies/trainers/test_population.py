@@ -3,13 +3,16 @@ import copy
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from helpers_proxies import scores
 from torch import nn
 from torch.nn import functional
 
 from rlsearch import Formula
+from rlsearch.common.pool import LokyPool
 from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel, kernel_named
 from rlsearch.proxies.base import Training
@@ -37,10 +40,6 @@ def settings(**values):
 
 def proxy(**values):
     return Proxy(settings(**values), TorchKernel(), "cpu")
-
-
-def scores(p, members, part="validation"):
-    return [score for population_scores in p.train(members, part) for score in population_scores]
 
 
 @pytest.fixture
@@ -254,10 +253,7 @@ def test_the_same_bits_again(values, trained):
 
 def test_the_same_with_workers():
     members = [Training(f, "p", k) for k, f in enumerate(FORMULAS)]
-    alone = list(proxy().train(members))
-    assert [len(part) for part in alone] == [4, 3]
-    with_workers = Proxy(settings(), TorchKernel(), "cpu", workers=2)
-    assert list(with_workers.train(members)) == alone
+    assert scores(proxy(), members, pool=LokyPool(2)) == scores(proxy(), members)
 
 
 # --- how a training can end ---
@@ -274,14 +270,6 @@ def test_diverged_in_one_validation_point_only():
     activation = TorchKernel().population([Formula.parse("exp(exp(x))"), Formula.parse("x")])
     counts = population.count_right(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
     assert population.accuracies(counts, part) == [None, 1.0]
-
-
-def test_one_list_per_population_each_as_soon_as_it_is_done(trained):
-    done = proxy(population=4).train([Training(f, "p", 0) for f in (*FORMULAS, *FORMULAS[:3])])
-    assert [len(next(done)), len(trained)] == [4, 1]
-    assert [len(part) for part in done] == [4, 2]
-    assert len(trained) == 3
-    assert list(proxy().train([])) == []
 
 
 def test_denormals_are_flushed_in_training_only(monkeypatch):
@@ -325,7 +313,7 @@ def test_the_test_part_is_scored_when_asked_for(trained):
     assert found == pytest.approx(right / 40)
 
 
-# --- the protocol ---
+# --- the name ---
 
 CHANGES = {
     "dataset": {"dataset": "digits"},
@@ -344,27 +332,27 @@ CHANGES = {
 }
 
 
-def test_every_setting_changes_the_protocol():
+def test_every_setting_changes_the_name():
     assert set(CHANGES) == set(ProxySettings.model_fields)
-    names = {proxy(**change).protocol for change in CHANGES.values()} | {proxy().protocol}
+    names = {proxy(**change).name for change in CHANGES.values()} | {proxy().name}
     assert len(names) == len(CHANGES) + 1
 
 
-def test_kernel_and_kind_of_device_change_the_protocol():
+def test_kernel_and_kind_of_device_change_the_name():
     other = TorchKernel()
     other.name = "other"
-    assert Proxy(settings(), other, "cpu").protocol != proxy().protocol
-    assert Proxy(settings(), TorchKernel(), "cuda").protocol != proxy().protocol
-    assert Proxy(settings(), TorchKernel(), "cuda:1").protocol == Proxy(settings(), TorchKernel(), "cuda").protocol
+    assert Proxy(settings(), other, "cpu").name != proxy().name
+    assert Proxy(settings(), TorchKernel(), "cuda").name != proxy().name
+    assert Proxy(settings(), TorchKernel(), "cuda:1").name == Proxy(settings(), TorchKernel(), "cuda").name
 
 
-def test_the_protocol_is_readable_and_the_same_in_every_process():
-    name = proxy(network="conv1d").protocol
+def test_the_name_is_readable_and_the_same_in_every_process():
+    name = proxy(network="conv1d").name
     assert name.startswith("mnist1d-conv1d-")
     code = (
         "from rlsearch.kernels import TorchKernel; from rlsearch.proxies.proxy import Proxy;"
         "from rlsearch.proxies.settings import ProxySettings;"
-        f"print(Proxy(ProxySettings(**{settings(network='conv1d').model_dump()}), TorchKernel(), 'cpu').protocol)"
+        f"print(Proxy(ProxySettings(**{settings(network='conv1d').model_dump()}), TorchKernel(), 'cpu').name)"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7"}
     command = [sys.executable, "-c", code]
@@ -434,7 +422,7 @@ def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, mon
     monkeypatch.setattr(trainer, "_captured", lambda work, warm_up: captured.append(1) or work)
     monkeypatch.setattr(trainer, "_load_start", lambda seeds: trainer._at.zero_())
     for part in ("validation", "validation", "test"):
-        trainer.train([Training(f, "p", 0) for f in FORMULAS[:4]], part)
+        trainer.train([Training(f, "p", 0, part) for f in FORMULAS[:4]])
     assert len(captured) == 3 * programs_are_data  # some steps, and scoring on either part
 
 
@@ -488,5 +476,6 @@ def test_what_capture_does_is_undone(monkeypatch):
     monkeypatch.setattr(trainer, "_ready", ready)
     members = [Training(formula, "p", seed) for formula in FORMULAS[:2] for seed in (0, 1)]
     for part in ("validation", "test", "validation"):
-        assert trainer.train(members, part) == scores(proxy(population=4), members, part)
+        found = trainer.train([replace(member, part=part) for member in members])
+        assert found == scores(proxy(population=4), members, part)
     assert warm_ups == ["stretch", "validation", "test"]
