@@ -2,24 +2,18 @@
 
 import hashlib
 from abc import abstractmethod
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from rlsearch.common.settings import Settings, TargetSettings
 from rlsearch.common.targets import takes_argument
+from rlsearch.proxies.data import DATASETS, Dataset
+from rlsearch.proxies.networks import NETWORKS, Network
+from rlsearch.proxies.tasks import CLASSIFICATION, Task
 
-DEFAULT_SIZES = {
-    "mnist1d": (4000, 10_000, 10_000),
-    "digits": (1000, 396, 400),
-}
-"""Examples for training, validation and test. mnist1d is generated: many validation points cut the score's noise."""
-
-GENERATED = ("mnist1d",)
-"""Data sets that another seed makes anew; of the others it only divides the same examples in another way."""
-
-_AVAILABLE = {"digits": 1796}  # 1797 in scikit-learn; parts are multiples of 4
-_CONV1D_LAYERS = 5  # each halves the length of a sequence: 40, 20, 10, 5, 2, 1
+Registered = tuple[type[Dataset], type[Network]] | None
+"""What a process must have registered before it can train."""
 
 
 class TrainingSettings(Settings):
@@ -46,6 +40,16 @@ class TrainingSettings(Settings):
 
     @property
     @abstractmethod
+    def task(self) -> Task:
+        """Loss and score."""
+
+    @property
+    def registered(self) -> Registered:
+        """The classes that the names of data set and network stand for; None where there are no such names."""
+        return None
+
+    @property
+    @abstractmethod
     def caveat(self) -> str | None:
         """What is not fresh about the data of another ``data_seed``; None if it is generated anew."""
 
@@ -58,8 +62,8 @@ class ProxySettings(TrainingSettings):
     (One network alone is a population too; it has one place.)
     """
 
-    dataset: Literal["mnist1d", "digits"] = "mnist1d"
-    network: Literal["mlp", "conv1d"] = "mlp"
+    dataset: Annotated[str, AfterValidator(DATASETS.checked)] = "mnist1d"
+    network: Annotated[str, AfterValidator(NETWORKS.checked)] = "mlp"
     train_size: int | None = Field(None, ge=4)
     validation_size: int | None = Field(None, ge=4)
     test_size: int | None = Field(None, ge=4)
@@ -70,8 +74,28 @@ class ProxySettings(TrainingSettings):
     def sizes(self) -> tuple[int, int, int]:
         """Number of training, validation and test examples."""
         chosen = (self.train_size, self.validation_size, self.test_size)
-        train, validation, test = (c or d for c, d in zip(chosen, DEFAULT_SIZES[self.dataset], strict=True))
+        train, validation, test = (c or d for c, d in zip(chosen, DATASETS[self.dataset].sizes, strict=True))
         return train, validation, test
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of an example."""
+        return DATASETS[self.dataset].n_features
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that the network puts out for an example."""
+        return self.task.n_outputs(DATASETS[self.dataset])
+
+    @property
+    def registered(self) -> Registered:
+        """The classes that the names of data set and network stand for."""
+        return type(DATASETS[self.dataset]), type(NETWORKS[self.network])
+
+    @property
+    def task(self) -> Task:
+        """That of the data set."""
+        return DATASETS[self.dataset].task
 
     @property
     def name(self) -> str:
@@ -86,7 +110,7 @@ class ProxySettings(TrainingSettings):
     @property
     def caveat(self) -> str | None:
         """Says so where another seed only divides the same examples in another way."""
-        if self.dataset in GENERATED:
+        if DATASETS[self.dataset].available is None:
             return None
         return (
             f"{self.dataset} cannot be generated anew: every seed divides the same examples in another way, and the "
@@ -107,15 +131,10 @@ class ProxySettings(TrainingSettings):
             raise ValueError("widths must name at least one layer, or the activation is never used")
         if self.batch_size > self.sizes[0]:
             raise ValueError(f"batch_size {self.batch_size} is larger than the training part of {self.sizes[0]}")
-        if sum(self.sizes) > _AVAILABLE.get(self.dataset, sum(self.sizes)):
-            raise ValueError(f"{self.dataset} has {_AVAILABLE[self.dataset]} examples, got parts of {self.sizes}")
-        if self.network == "conv1d" and self.dataset != "mnist1d":
-            raise ValueError(f"the conv1d network is for sequences (mnist1d), not for {self.dataset}")
-        if self.network == "conv1d" and len(self.widths) > _CONV1D_LAYERS:
-            raise ValueError(
-                f"conv1d halves the sequence of 40 in every layer; expected at most {_CONV1D_LAYERS} widths, "
-                f"got {len(self.widths)}"
-            )
+        available = DATASETS[self.dataset].available
+        if available is not None and sum(self.sizes) > available:
+            raise ValueError(f"{self.dataset} has {available} examples, got parts of {self.sizes}")
+        NETWORKS[self.network].check(self)
         return self
 
 
@@ -164,6 +183,11 @@ class OwnProxySettings(TrainingSettings):
             f"{self.data.target} takes no seed and cannot generate anew: every seed trains and is tested on the same "
             "examples, of which the search has seen all but the test part, so intervals are too narrow"
         )
+
+    @property
+    def task(self) -> Task:
+        """Classification, of as many classes as the network has outputs."""
+        return CLASSIFICATION
 
     @property
     def is_decided(self) -> bool:

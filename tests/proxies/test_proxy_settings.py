@@ -37,8 +37,11 @@ def test_sizes_are_chosen_one_by_one():
         ({"learning_rate": 0}, "learning_rate: .*greater than 0"),
         ({"learning_rate": float("inf")}, "learning_rate: .*finite"),
         ({"data_seed": -1}, "data_seed: .*greater than or equal to 0"),
-        ({"dataset": "mnist"}, "dataset: .*'mnist1d' or 'digits'"),
-        ({"network": "mpl"}, "network: .*'mlp' or 'conv1d'"),
+        (
+            {"dataset": "mnist"},
+            "dataset: unknown data set 'mnist'; expected .*; did you mean 'mnist1d'",
+        ),
+        ({"network": "mpl"}, "network: unknown network 'mpl'; expected .*; did you mean 'mlp'"),
         ({"normalisation": "batch"}, "normalisation: .*'none' or 'layer'"),
         ({"optimiser": "adamw"}, "optimiser: .*'adam' or 'sgd'"),
         ({"epoch": 5}, "epoch: unknown key; did you mean 'epochs'"),

@@ -15,7 +15,7 @@ from torch.nn import functional
 from rlsearch.common.settings import TargetSettings
 from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
 from rlsearch.errors import ConfigError, RlsearchError
-from rlsearch.proxies.data.base import Dataset, Part
+from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.settings import OwnProxySettings
 
 _PARTS = ("training", "validation", "test")
@@ -130,7 +130,7 @@ def check_network(settings: OwnProxySettings) -> None:
         raise ConfigError(f"the network of {settings.target} does not use the activation that it was given")
 
 
-def load_own_dataset(settings: OwnProxySettings) -> Dataset:
+def load_own_dataset(settings: OwnProxySettings) -> Parts:
     """Returns the data that the user's factory makes, on the CPU; once per process.
 
     Raises:
@@ -145,7 +145,7 @@ def load_own_dataset(settings: OwnProxySettings) -> Dataset:
 
 
 @lru_cache(maxsize=8)
-def _load(data: str, seed: int | None) -> Dataset:
+def _load(data: str, seed: int | None) -> Parts:
     settings = TargetSettings.model_validate_json(data)
     arguments = settings.model_dump()
     if seed is not None:
@@ -169,7 +169,7 @@ def _load(data: str, seed: int | None) -> Dataset:
                     f"{what} of the {name} part of {settings.target} are {own.dtype} {list(own.shape)}, and of the "
                     f"training part {first.dtype} {list(first.shape)}; expected them to differ in length alone"
                 )
-    return Dataset(*parts)
+    return Parts(*parts)
 
 
 def _part(pair: Any, name: str) -> Part:

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn import functional
 
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import RewardError, RlsearchError
@@ -22,7 +21,7 @@ from rlsearch.proxies.own.factories import (
 )
 from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.starts import batches
-from rlsearch.proxies.trainers.population import accuracies, count_right, current_device, make_optimiser, padded
+from rlsearch.proxies.trainers.population import counted, current_device, make_optimiser, padded, scores_of
 
 _PADDING = Formula.parse("relu(x)")
 
@@ -190,11 +189,9 @@ class OwnTrainer:
     def backward(self, networks: Networks, rows: Tensor) -> Tensor:
         """Computes every member's gradient of its mean loss on its ``rows``, shape ``[K, batch]``; returns logits."""
         labels = self._data.train.labels[rows]
-        logits = networks(self.inputs(rows))
-        # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
-        loss = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
-        (loss / labels[0].numel()).backward()  # type: ignore[no-untyped-call]
-        return logits
+        outputs = networks(self.inputs(rows))
+        self.settings.task.loss(outputs, labels).backward()  # type: ignore[no-untyped-call]
+        return outputs
 
     def step(self, networks: Networks, optimiser: torch.optim.Optimizer, rows: Tensor) -> None:
         """Trains every member on its ``rows``, shape ``[K, batch]``."""
@@ -214,8 +211,8 @@ class OwnTrainer:
             for rows in self.orders(members):
                 self.step(networks, optimiser, rows)
         networks.evaluate()
-        scored = getattr(self._data, part)
-        return accuracies(count_right(networks, scored, len(members), self.settings.batch_size), scored)
+        task, scored = self.settings.task, getattr(self._data, part)
+        return scores_of(task, counted(task, networks, scored, len(members), self.settings.batch_size), scored)
 
     def _groups(self, members: Sequence[Training]) -> list[list[int]]:
         """Returns the places of those members that are trained together."""

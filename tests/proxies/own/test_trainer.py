@@ -58,13 +58,13 @@ def proxy(name="mlp", kernel=KERNEL, **values):
 def trained(monkeypatch):
     """The parameters and buffers of the networks that were trained."""
     states = []
-    count_right = own_trainer.count_right
+    counted = own_trainer.counted
 
-    def keeping(networks, *arguments):
+    def keeping(task, networks, *arguments):
         states.append({name: t.detach().clone() for name, t in {**networks.parameters, **networks.buffers}.items()})
-        return count_right(networks, *arguments)
+        return counted(task, networks, *arguments)
 
-    monkeypatch.setattr(own_trainer, "count_right", keeping)
+    monkeypatch.setattr(own_trainer, "counted", keeping)
     return states
 
 

@@ -14,8 +14,8 @@ from rlsearch.common.pool import LokyPool
 from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data.base import N_CLASSES, Dataset, Part
 from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.trainers.population import PopulationTrainer
@@ -68,7 +68,7 @@ def by_population(s, members):
         for layer in network.layers:
             n_in, n_out = layer.weight[k].shape
             pieces += [layer.weight[k].reshape(n_in // taps, taps, n_out).transpose(0, 1), layer.bias[k]]
-        pieces += [network.head.weight[k, :, :N_CLASSES], network.head.bias[k, :, :N_CLASSES]]
+        pieces += [network.head.weight[k, :, :10], network.head.bias[k, :, :10]]
         pieces += [piece[k] for norm in network.norms for piece in norm.parameters()]
         flat.append(torch.cat([piece.detach().flatten() for piece in pieces]).numpy())
     return found, flat
@@ -220,7 +220,7 @@ def test_diverged_in_one_validation_point_only():
     data = load_dataset(s)
     inputs = data.validation.inputs.clone()
     inputs[70] = 1e6
-    trainer._data = Dataset(data.train, Part(inputs, data.validation.labels), data.test)
+    trainer._data = Parts(data.train, Part(inputs, data.validation.labels), data.test)
     found = trainer.train([Training(Formula.parse("exp(x)"), "p", 0), Training(FORMULAS[0], "p", 0)])
     assert found[0] is None
     assert 0 <= found[1] <= 1
@@ -257,11 +257,11 @@ def test_the_test_part_is_used_only_when_asked_for():
     trainer = native.NativeTrainer(settings())
     data = load_dataset(trainer.settings)
     expected = trainer.train(MEMBERS)
-    trainer._data = Dataset(data.train, data.validation, Forbidden())
+    trainer._data = Parts(data.train, data.validation, Forbidden())
     assert trainer.train(MEMBERS) == expected
     with pytest.raises(AssertionError, match="must not look"):
         trainer.train([replace(member, part="test") for member in MEMBERS])
-    trainer._data = Dataset(data.train, Forbidden(), data.validation)
+    trainer._data = Parts(data.train, Forbidden(), data.validation)
     assert trainer.train([replace(member, part="test") for member in MEMBERS]) == expected
 
 

@@ -16,12 +16,13 @@ from rlsearch.common.pool import LokyPool
 from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel, kernel_named
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data.base import Dataset, Part
 from rlsearch.proxies.data.load import load_dataset
-from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.data.parts import Part, Parts
+from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches
+from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.proxies.trainers import population
 from rlsearch.proxies.trainers.population import PopulationTrainer
 
@@ -46,13 +47,13 @@ def proxy(**values):
 def trained(monkeypatch):
     """The networks that were trained, as they were when they were scored."""
     networks = []
-    count_right = population.count_right
+    counted = population.counted
 
-    def keeping(network, *arguments):
+    def keeping(task, network, *arguments):
         networks.append(copy.deepcopy(network))  # the trainer goes on with its own
-        return count_right(network, *arguments)
+        return counted(task, network, *arguments)
 
-    monkeypatch.setattr(population, "count_right", keeping)
+    monkeypatch.setattr(population, "counted", keeping)
     return networks
 
 
@@ -88,7 +89,7 @@ SHAPES = pytest.mark.parametrize(
 def by_hand(s, formula, seed, steps=None):
     """One network of torch's own layers, trained by a plain loop from the same weights on the same batches."""
     data = load_dataset(s)
-    start = NETWORKS["mlp"](s, 40, [torch.Generator().manual_seed(seed)], None)
+    start = NETWORKS["mlp"].build(s, [torch.Generator().manual_seed(seed)], None)
     layers = []
     for layer in (*start.layers, start.head):
         _, n_in, n_out = layer.weight.shape
@@ -268,18 +269,19 @@ def test_diverged_in_one_validation_point_only():
     """Finite on all but one: exp(exp(10)) overflows a float32, exp(exp(1)) does not."""
     part = Part(torch.tensor([[1.0], [10.0], [1.0], [1.0]]), torch.tensor([0, 0, 0, 0]))
     activation = TorchKernel().population([Formula.parse("exp(exp(x))"), Formula.parse("x")])
-    counts = population.count_right(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
-    assert population.accuracies(counts, part) == [None, 1.0]
+    network = lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1)  # noqa: E731
+    counts = population.counted(CLASSIFICATION, network, part, 2)
+    assert population.scores_of(CLASSIFICATION, counts, part) == [None, 1.0]
 
 
 def test_denormals_are_flushed_in_training_only(monkeypatch):
     tiny, seen = torch.tensor([1e-40]), []
-    accuracy = population.accuracies
-    monkeypatch.setattr(population, "accuracies", lambda *a: seen.append((tiny * 1).item()) or accuracy(*a))
+    scores_of = population.scores_of
+    monkeypatch.setattr(population, "scores_of", lambda *a: seen.append((tiny * 1).item()) or scores_of(*a))
     scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert seen == [0.0]
     assert (tiny * 1).item() > 0
-    monkeypatch.setattr(population, "accuracies", lambda *a: 1 / 0)
+    monkeypatch.setattr(population, "scores_of", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert (tiny * 1).item() > 0
@@ -297,11 +299,11 @@ def test_the_test_part_is_used_only_when_asked_for():
     p, members = proxy(), [Training(f, "p", 0) for f in FORMULAS[:4]]
     data = load_dataset(p.settings)
     expected = scores(p, members)
-    p._trainers[4]._data = Dataset(data.train, data.validation, Forbidden())
+    p._trainers[4]._data = Parts(data.train, data.validation, Forbidden())
     assert scores(p, members) == expected
     with pytest.raises(AssertionError, match="must not look"):
         scores(p, members, "test")
-    p._trainers[4]._data = Dataset(data.train, Forbidden(), data.validation)
+    p._trainers[4]._data = Parts(data.train, Forbidden(), data.validation)
     assert scores(p, members, "test") == expected
 
 
