@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from rlsearch.formula.module import replace_activations as replace_activations
     from rlsearch.runs.config import Config as Config
     from rlsearch.runs.config import load_config as load_config
+    from rlsearch.runs.events import RunEvents as RunEvents
     from rlsearch.runs.read import export as export
-    from rlsearch.runs.read import sample as sample
     from rlsearch.runs.read import top as top
+    from rlsearch.runs.sample import sample as sample
     from rlsearch.runs.train import resume as resume
     from rlsearch.runs.train import train as train
     from rlsearch.studies.evaluate import evaluate as evaluate
@@ -33,8 +34,9 @@ _HOMES = {
     "Vocabulary": "rlsearch.formula",
     "replace_activations": "rlsearch.formula.module",
     "evaluate": "rlsearch.studies.evaluate",
+    "RunEvents": "rlsearch.runs.events",
     "export": "rlsearch.runs.read",
-    "sample": "rlsearch.runs.read",
+    "sample": "rlsearch.runs.sample",
     "top": "rlsearch.runs.read",
     "RewardResult": "rlsearch.rewards.base",
     "Status": "rlsearch.rewards.base",

@@ -1,5 +1,6 @@
 """Tiny configs, and what is common to the tests of whole runs."""
 
+import math
 import os
 import sqlite3
 import subprocess
@@ -10,8 +11,11 @@ from pathlib import Path
 from rlsearch.formula import OPERATORS
 from rlsearch.judging.judge import Judge
 from rlsearch.kernels.latency import LatencyCosts
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.rewards.own import PlainReward
+from rlsearch.rewards.staged import Evaluation
 from rlsearch.runs.config import Config
+from rlsearch.runs.events import RunEvents
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 SCRIPT = Path(sysconfig.get_path("scripts")) / "rlsearch"
@@ -49,8 +53,60 @@ class NoArchive:
     def add_evaluations(self, round_number, evaluations):
         pass
 
-    def add_round(self, round_number, proposals):
+    def add_round(self, round_number, proposals, functions):
         pass
+
+    def begin_at(self, round_number, functions):
+        pass
+
+
+def evaluated(training, score=None, status=Status.OK, *, wall_seconds=0.0, **more):
+    """What became of a training."""
+    return Evaluation(training, RewardResult(math.nan, status, score, **more), wall_seconds)
+
+
+class Recorder(RunEvents):
+    """Remembers what it is told; ``calls`` has all of it in order, as tuples."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_start(self, judge):
+        self.calls.append(("start", judge.round))
+
+    def on_progress(self, what, done, wanted):
+        self.calls.append(("progress", what, done, wanted))
+
+    def on_round(self, judge, scalars):
+        leader = judge.leaderboard(1)
+        self.calls.append(("round", judge.round, judge.candidates, leader[0] if leader else None))
+
+    def on_end(self, judge):
+        self.calls.append(("end", judge.round))
+
+    @property
+    def progress(self):
+        return [call[1:] for call in self.calls if call[0] == "progress"]
+
+    @property
+    def rounds(self):
+        return [call[1:] for call in self.calls if call[0] == "round"]
+
+
+class InterruptAfter(RunEvents):
+    """Stops a run after so many rounds; or within the next, when so much of its trainings is done."""
+
+    def __init__(self, rounds, within=None):
+        self.rounds = rounds
+        self.within = within
+
+    def on_progress(self, what, done, wanted):
+        if self.within is not None and done > self.rounds + self.within:
+            raise KeyboardInterrupt
+
+    def on_round(self, judge, scalars):
+        if self.within is None and judge.round == self.rounds:
+            raise KeyboardInterrupt
 
 
 def make_judge(reward, archive=None, first_round=0):
@@ -73,8 +129,9 @@ def archive_rows(run):
         proposals = connection.execute("SELECT * FROM proposals ORDER BY round, slot").fetchall()
         columns = "id, round, fingerprint, formula, protocol, seed, status, score, latency, value, message"
         evaluations = connection.execute(f"SELECT {columns} FROM evaluations ORDER BY id").fetchall()
+        functions = connection.execute("SELECT * FROM functions ORDER BY number").fetchall()
     connection.close()
-    return {"proposals": proposals, "evaluations": evaluations}
+    return {"proposals": proposals, "evaluations": evaluations, "functions": functions}
 
 
 def command(*arguments):

@@ -4,8 +4,9 @@ import os
 import time
 from pathlib import Path
 
+from helpers import evaluated
+
 from rlsearch.rewards.base import RewardResult, Status
-from rlsearch.rewards.staged import Evaluation
 
 
 class Size:
@@ -52,7 +53,7 @@ def unfit():
 class Staged:
     """A staged reward: the score is the size plus the seed, which is to show that every part is used."""
 
-    protocols = rescoring_proxy_names = ("size", "depth")
+    proxy_names = rescoring_proxy_names = ("size", "depth")
     references = ()
     seeded = True
 
@@ -62,7 +63,7 @@ class Staged:
     def evaluate(self, requests):
         for request in requests:
             of = {"size": request.formula.size, "depth": request.formula.depth}
-            yield [Evaluation(request, Status.OK, float(of[request.protocol] + request.seed))]
+            yield [evaluated(request, float(of[request.proxy] + request.seed))]
 
     def combine(self, formula, evaluations):
         scores = [evaluation.score for evaluation in evaluations]
@@ -72,7 +73,7 @@ class Staged:
 class Picky:
     """Every third formula of a call is screened out before the others are scored; one is trained at a time."""
 
-    protocols = rescoring_proxy_names = ("p",)
+    proxy_names = rescoring_proxy_names = ("p",)
     references = ()
     seeded = False
 
@@ -80,10 +81,10 @@ class Picky:
         assert list(evaluations) == []
 
     def evaluate(self, requests):
-        yield [Evaluation(request, Status.UNFIT) for request in requests if request.formula.size % 3 == 0]
+        yield [evaluated(request, None, Status.UNFIT) for request in requests if request.formula.size % 3 == 0]
         for request in requests:
             if request.formula.size % 3:
-                yield [Evaluation(request, Status.OK, 1 / request.formula.size)]
+                yield [evaluated(request, 1 / request.formula.size)]
 
     def combine(self, formula, evaluations):
         (evaluation,) = evaluations

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from rlsearch.bench.report import Report, Row, Spread, rate_rows, value_rows
-from rlsearch.bench.timing import PROCESS, Stopwatch, Times, in_turn
-from rlsearch.common.progress import Watcher
+from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import PROCESS, Stopwatch, Times, in_turn
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import OPERATORS, Formula
@@ -51,14 +51,14 @@ def free_reward(formulas: Sequence[Formula]) -> list[RewardResult]:
 def bench_controller(
     sizes: Sequence[int] = FORMULAS_PER_ROUND,
     rounds: int = 7,
-    watch: Watcher = lambda what, done, wanted: None,
+    events: Events = Events(),
 ) -> Report:
     """Measures the search where training costs nothing: the archive is on disk, the reward is free.
 
     Args:
         sizes: Formulas per round.
         rounds: How often everything is timed.
-        watch: Told of progress.
+        events: Told of progress.
     """
     speeds: list[Row] = []
     parts: dict[str, dict[str, Spread]] = {part: {} for part in _PARTS}
@@ -73,7 +73,7 @@ def bench_controller(
         beside = {way: 3600e-6 * each for way, each in _beside_device(n, rounds).items()}
         section = f"search beside a device that trains {3600e-6 * DEVICE_RATE:g} M an hour (wall time)"
         speeds += rate_rows(section, case, "M candidates/h", beside, _IN_TURN, 3600e-6 * DEVICE_RATE)
-        watch("sizes", done, len(sizes))
+        events.on_progress("sizes", done, len(sizes))
     speeds.sort(key=lambda row: row.section)  # the searches come after the environment
     rows = [row for part in _PARTS for row in value_rows("where a round's time goes", part, "%", parts[part])]
     return Report("controller", machine("cpu"), None, PROCESS.name, rounds, (), (*speeds, *rows))

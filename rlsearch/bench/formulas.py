@@ -10,7 +10,7 @@ from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.random import random_ids
 
-_DRAWN = 1024  # at a time
+WALKS_AT_A_TIME = 1024
 
 KNOWN: Mapping[str, Formula] = {
     text: Formula.parse(text)
@@ -23,7 +23,7 @@ KNOWN: Mapping[str, Formula] = {
 
 
 def random_formulas(count: int, language: LanguageSettings, *, fit: bool) -> list[Formula]:
-    """Returns different formulas by uniform walks over the grammar, the same ones each time.
+    """Draws different formulas by uniform walks over the grammar, the same ones each time.
 
     Args:
         count: How many.
@@ -33,7 +33,7 @@ def random_formulas(count: int, language: LanguageSettings, *, fit: bool) -> lis
     grammar, rng = language.grammar(), np.random.default_rng(0)
     found: dict[object, Formula] = {}
     while len(found) < count:
-        for row in random_ids(grammar, _DRAWN, rng):
+        for row in random_ids(grammar, WALKS_AT_A_TIME, rng):
             formula = grammar.vocabulary.decode(row)
             if not fit:
                 found.setdefault(formula, formula)

@@ -1,5 +1,6 @@
 """Activations: forward plus backward of one formula by the kernels and by plain autograd."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from rlsearch.bench.limits import copying
 from rlsearch.bench.report import Limit, Report, Row, cost_rows
-from rlsearch.bench.timing import clock_of, in_turn
-from rlsearch.common.progress import Watcher
+from rlsearch.common.device import device_type, is_cpu
+from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import clock_of, in_turn
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel, TorchKernel, default_kernel
 from rlsearch.kernels.base import Activation
@@ -25,8 +27,11 @@ FORMULAS: Mapping[str, Formula] = {
 ELEMENTS = {"cpu": (2**13, 2**16, 2**20), "cuda": (2**13, 2**16, 2**20, 2**22, 2**26)}
 """By device type: a proxy's layer, a core's second-level cache, memory; on a GPU what fills it too."""
 
-_PIECE = 0.02  # seconds
-_COPY = "copy"
+PIECE_SECONDS = 0.02
+"""A timed piece lasts at least this long."""
+
+COPY = "copy"
+"""The way that is the machine's limit."""
 
 
 class EagerKernel:
@@ -36,7 +41,7 @@ class EagerKernel:
     programs_are_data = False
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> Activation:
-        """Returns the activation of the one formula."""
+        """The activation of the one formula."""
         return _Eager(formulas, inputs)
 
 
@@ -56,7 +61,7 @@ class _Eager:
 
 
 def available_kernels(device: str) -> dict[str, Kernel]:
-    """Returns by name the fastest kernel for a device, the torch kernel, and plain autograd."""
+    """The fastest kernel for a device, the torch kernel and plain autograd, by name."""
     return {kernel.name: kernel for kernel in (default_kernel(device), TorchKernel(), EagerKernel())}
 
 
@@ -65,7 +70,7 @@ def bench_kernels(
     formulas: Mapping[str, Formula] = FORMULAS,
     elements: Sequence[int] | None = None,
     rounds: int = 15,
-    watch: Watcher = lambda what, done, wanted: None,
+    events: Events = Events(),
 ) -> Report:
     """Measures nanoseconds per element of forward plus backward, beside a copy that moves as many bytes.
 
@@ -74,12 +79,12 @@ def bench_kernels(
         formulas: What is computed, by the name to show.
         elements: Sizes of the tensor; by default :data:`ELEMENTS`.
         rounds: How often everything is timed.
-        watch: Told of progress.
+        events: Told of progress.
     """
-    on_gpu = torch.device(device).type == "cuda"
+    on_gpu = not is_cpu(device)
     clock, kernels = clock_of(device), available_kernels(device)
     dtypes = (torch.float32, torch.bfloat16) if on_gpu else (torch.float32,)
-    sizes = [(dtype, n) for dtype in dtypes for n in elements or ELEMENTS["cuda" if on_gpu else "cpu"]]
+    sizes = list(itertools.product(dtypes, elements or ELEMENTS[device_type(device)]))
     rows: list[Row] = []
     limits: list[Limit] = []
     with one_thread():
@@ -92,15 +97,16 @@ def bench_kernels(
                 # inputs' gradients written. The copy is of as many bytes as all of these have: it sees the same cache.
                 n_inputs = len(formula.inputs)
                 moved, copied = 3 * n_inputs + 2, 2 * (1 + n_inputs)  # numbers per element
-                times = in_turn({**ways, _COPY: copying(copied // 2 * n, device, dtype)}, rounds, clock, piece=_PIECE)
-                copy = times.pop(_COPY)
+                ways_and_copy = {**ways, COPY: copying(copied // 2 * n, device, dtype)}
+                times = in_turn(ways_and_copy, rounds, clock, piece=PIECE_SECONDS)
+                copy = times.pop(COPY)
                 bandwidths.append(copied * n * dtype.itemsize / float(np.median(copy)))
                 costs = {name: 1e9 * seconds / n for name, seconds in times.items()}
                 at_limit = 1e9 * copy / n * moved / copied
                 rows += cost_rows(
                     f"forward plus backward of {numbers}", text, "ns per element", costs, EagerKernel.name, at_limit
                 )
-                watch("formulas", len(rows) // len(ways), len(sizes) * len(formulas))
+                events.on_progress("formulas", len(rows) // len(ways), len(sizes) * len(formulas))
             limits.append(Limit(f"copy bandwidth at {numbers}", float(np.median(bandwidths)) / 1e9, "GB/s"))
     return Report("kernels", machine(device), next(iter(kernels)), clock.name, rounds, tuple(limits), tuple(rows))
 

@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import available_kernels
 from rlsearch.bench.report import Report, Row, Spread, value_rows
-from rlsearch.common.progress import Watcher
+from rlsearch.common.progress import Events
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.kernels.latency import Latency, calibrate, machine, measure
+from rlsearch.kernels.latency import Latency, calibrate, machine, measure, timer_of
 from rlsearch.search.surrogate import rank_correlation
 
-CLOCK = {"cpu": "wall time", "cuda": "CUDA events"}
-"""How latency is timed, by device type."""
-
-_UNIT = "ratio to ReLU"
+UNIT = "ratio to ReLU"
 
 
 def bench_latency(
@@ -22,7 +19,7 @@ def bench_latency(
     formulas: Mapping[str, Formula] = KNOWN,
     ranked: int = 40,
     rounds: int = 15,
-    watch: Watcher = lambda what, done, wanted: None,
+    events: Events = Events(),
 ) -> Report:
     """Measures latency as a ratio to ReLU by the fastest kernel, the torch kernel and plain autograd.
 
@@ -31,7 +28,7 @@ def bench_latency(
         formulas: What is measured, by the name to show.
         ranked: Random formulas over which rank correlations are taken.
         rounds: How often everything is timed.
-        watch: Told of progress.
+        events: Told of progress.
     """
     kernels = available_kernels(device)
     chosen = list(formulas.values())
@@ -51,11 +48,13 @@ def bench_latency(
             "estimate and measurement": rank_correlation([costs.ratio(formula) for formula in drawn], measured[name]),
             "two measurements": rank_correlation(measured[name], again),
         }
-        watch("kernels", done, len(kernels))
-    rows = [row for text, each in latencies.items() for row in value_rows("latency", text, _UNIT, each)]
-    rows += [row for text, each in estimates.items() for row in value_rows("cost model", text, _UNIT, each)]
+        events.on_progress("kernels", done, len(kernels))
+    rows: list[Row] = []
+    for section, found in (("latency", latencies), ("cost model", estimates)):
+        for text, each in found.items():
+            rows += value_rows(section, text, UNIT, each)
     rows += _agreement(correlations, measured, ranked)
-    clock = CLOCK["cuda" if device.startswith("cuda") else "cpu"]
+    clock = timer_of(device).name
     return Report("latency", machine(device), next(iter(kernels)), clock, rounds, (), tuple(rows))
 
 
@@ -66,7 +65,7 @@ def _ratios(latencies: Sequence[Latency]) -> list[float]:
 def _agreement(
     correlations: Mapping[str, Mapping[str, float]], measured: Mapping[str, list[float]], count: int
 ) -> list[Row]:
-    """Returns rank correlations within each kernel, and of each kernel with each."""
+    """Rank correlations within each kernel, and of each kernel with each."""
     section, unit = f"order of {count} random formulas", "Spearman's rank correlation"
     rows = []
     for case in next(iter(correlations.values())):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from rlsearch.bench.timing import Clock, in_turn
+from rlsearch.common.timing import Clock, in_turn
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.settings import ProxySettings
 

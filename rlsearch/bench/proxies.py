@@ -10,10 +10,10 @@ from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import EagerKernel
 from rlsearch.bench.limits import operations_per_candidate, product_rate
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
-from rlsearch.bench.timing import WALL, Clock, clock_of, in_turn
 from rlsearch.common.pool import InProcess, Pool, make_pool
-from rlsearch.common.progress import Watcher
+from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import WALL, Clock, clock_of, in_turn
 from rlsearch.formula import Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import Kernel, TorchKernel
@@ -42,7 +42,7 @@ def bench_proxies(
     proxies: Sequence[ProxySettings] = PROXIES,
     rounds: int = 3,
     workers: Sequence[int] = (),
-    watch: Watcher = lambda what, done, wanted: None,
+    events: Events = Events(),
 ) -> Report:
     """Measures candidates per second on one core or GPU, on known and on random formulas.
 
@@ -52,7 +52,7 @@ def bench_proxies(
         proxies: What is trained.
         rounds: How often everything is timed.
         workers: Numbers of processes; with them, wall time of the same work by so many processes is measured too.
-        watch: Told of progress.
+        events: Told of progress.
     """
     clock = clock_of(device)
     formulas = {"known": list(KNOWN.values()), "random": random_formulas(len(KNOWN), _LANGUAGE, fit=True)}
@@ -65,7 +65,7 @@ def bench_proxies(
             limit = rate / operations_per_candidate(settings)
             for i, (kind, some) in enumerate(formulas.items()):
                 rows += _single(settings, kind, some, device, kernel, rounds, clock, limit)
-                watch("proxies", 2 * done + i + 1, 2 * len(proxies))
+                events.on_progress("proxies", 2 * done + i + 1, 2 * len(proxies))
             if workers:
                 rows += _scaling(settings, formulas["random"], device, kernel, rounds, workers)
     return Report("proxies", machine(device), kernel.name, clock.name, rounds, tuple(limits), tuple(rows))

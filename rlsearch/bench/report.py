@@ -3,16 +3,17 @@
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.metadata import version
 from typing import Any, Self
 
 import numpy as np
 
-from rlsearch.bench.timing import Times
+from rlsearch.common.timing import Times
 
-_FORMAT = 1
+FORMAT = 1
+"""Of the JSON; raised with every change that a reader would stumble over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Times) -> Self:
-        """Returns the spread of one number per round."""
+        """The spread of one number per round."""
         low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
         return cls(median, low, high)
 
@@ -98,13 +99,13 @@ class Report:
         return found
 
     def to_json(self) -> str:
-        """Returns the report as JSON: flat rows, with nulls where there is nothing, so that pandas reads them.
+        """Writes the report as JSON: flat rows, with nulls where there is nothing, so that pandas reads them.
 
         ``{"format": 1, "bench", "machine", "kernel", "threads": 1, "clock", "rounds", "versions": {name: version},
         "limits": [{"name", "value", "unit"}], "rows": [{"section", "case", "way", "unit", "median", "low", "high",
         "ratio", "ratio_low", "ratio_high", "plain", "share"}]}``
         """
-        head = {"format": _FORMAT, "bench": self.bench, "machine": self.machine, "kernel": self.kernel, "threads": 1}
+        head = {"format": FORMAT, "bench": self.bench, "machine": self.machine, "kernel": self.kernel, "threads": 1}
         more = {"clock": self.clock, "rounds": self.rounds, "versions": self.versions}
         figures = {"limits": [asdict(limit) for limit in self.limits], "rows": [_flat(row) for row in self.rows]}
         return json.dumps(head | more | figures, indent=1, allow_nan=False)
@@ -131,7 +132,7 @@ def _flat(row: Row) -> dict[str, Any]:
 def cost_rows(
     section: str, case: str, unit: str, costs: Mapping[str, Times], plain: str, limits: Times | None = None
 ) -> list[Row]:
-    """Returns a row per way of what costs time, such as nanoseconds per element.
+    """A row per way of what costs time, such as nanoseconds per element.
 
     Args:
         section: What is measured.
@@ -147,7 +148,7 @@ def cost_rows(
 def rate_rows(
     section: str, case: str, unit: str, rates: Mapping[str, Times], plain: str | None = None, limit: float | None = None
 ) -> list[Row]:
-    """Returns a row per way of what is done in a second; see :func:`cost_rows`.
+    """A row per way of what is done in a second; see :func:`cost_rows`.
 
     Args:
         section: What is measured.
@@ -169,15 +170,18 @@ def _rows(
     plain: str | None,
     cost_at_limit: Times | np.float64 | None,
 ) -> list[Row]:
+    """A row per way; ``speeds`` are what is compared, round by round, and ``values`` are what is shown."""
     rows = []
     for way, speed in speeds.items():
-        compared = plain is not None and way != plain
-        ratio = Spread.of(speed / speeds[plain]) if plain is not None and compared else None
-        share = None if cost_at_limit is None else float(np.median(speed * cost_at_limit))
-        rows.append(Row(section, case, way, unit, Spread.of(values[way]), ratio, plain if compared else None, share))
+        row = Row(section, case, way, unit, Spread.of(values[way]))
+        if plain is not None and way != plain:
+            row = replace(row, ratio=Spread.of(speed / speeds[plain]), plain=plain)
+        if cost_at_limit is not None:
+            row = replace(row, share=float(np.median(speed * cost_at_limit)))
+        rows.append(row)
     return rows
 
 
 def value_rows(section: str, case: str, unit: str, values: Mapping[str, Spread]) -> list[Row]:
-    """Returns a row per way of what is compared with nothing."""
+    """A row per way of what is compared with nothing."""
     return [Row(section, case, way, unit, value) for way, value in values.items()]

@@ -10,8 +10,8 @@ from torch import Tensor
 from rlsearch.bench.formulas import random_formulas
 from rlsearch.bench.limits import multiplication_rate
 from rlsearch.bench.report import Limit, Report, rate_rows
-from rlsearch.bench.timing import PROCESS, in_turn
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import PROCESS, in_turn
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import compile_program, run
@@ -24,7 +24,8 @@ from rlsearch.search.mining import mine
 POINTS = 256
 """Of the grid."""
 
-_DECIMALS = 3  # of the values that tell functions apart, on the plain way
+VALUE_DECIMALS = 3
+"""Of the values that tell functions apart, on the plain way."""
 
 
 def bench_screening(formulas: int = 1000, rounds: int = 15, mined_length: int = 6) -> Report:
@@ -44,6 +45,7 @@ def bench_screening(formulas: int = 1000, rounds: int = 15, mined_length: int = 
     x = torch.linspace(-settings.reach, settings.reach, POINTS)
     by_numpy, by_torch = iter(batches), iter(batches)
 
+    # Every call takes the next batch: nothing that is remembered of a formula is of use to a later one.
     def project() -> None:
         for formula in next(by_numpy):
             if not why_unfit(formula, settings):
@@ -64,15 +66,17 @@ def bench_screening(formulas: int = 1000, rounds: int = 15, mined_length: int = 
         times = in_turn(ways, rounds, PROCESS)
         rate = multiplication_rate(PROCESS)
     rates = {way: done[way] / seconds for way, seconds in times.items()}
-    operations = np.mean([len(compile_program(f.tokens, f.inputs).instructions) for f in drawn])
-    limit = rate / (2 * POINTS * float(operations))  # an operator takes a multiplication for value and slope, or more
+
+    # An operator takes at least a multiplication for its value and one for its slope.
+    operations = float(np.mean([len(compile_program(f.tokens, f.inputs).instructions) for f in drawn]))
+    limit = rate / (2 * POINTS * operations)
     rows = rate_rows("screening", f"{POINTS} points", "formulas/s", rates, "torch autograd", limit)
     limits = (Limit("multiplications of float32 in cache", rate / 1e9, "G/s"),)
     return Report("screening", machine("cpu"), None, PROCESS.name, rounds, limits, tuple(rows))
 
 
 def screen_by_autograd(formula: Formula, x: Tensor, settings: ScreeningSettings) -> int | None:
-    """Screens a formula as one would by hand; returns a hash of its rounded values, or None where it is unfit."""
+    """Screens a formula as one would by hand: a hash of its rounded values, or None where it is unfit."""
     x = x.detach().requires_grad_()
     inputs = formula.inputs
     y = run(compile_program(formula.tokens, inputs), torch_backend(), [x] * len(inputs))
@@ -81,4 +85,4 @@ def screen_by_autograd(formula: Formula, x: Tensor, settings: ScreeningSettings)
         return None
     if y.max() - y.min() <= settings.min_spread or slope.abs().max() > settings.max_slope:
         return None
-    return hash(y.detach().mul(10**_DECIMALS).round().numpy().tobytes())
+    return hash(y.detach().mul(10**VALUE_DECIMALS).round().numpy().tobytes())

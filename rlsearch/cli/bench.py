@@ -32,7 +32,10 @@ FormulasArgument = Annotated[
 ]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write JSON to this file, too.")]
 
-_NARROWEST = 12  # characters of a formula in a line, on a screen that is too narrow for the numbers
+MIN_FORMULA_CHARACTERS = 12
+"""Of a formula in a line, on a screen that is too narrow for the numbers."""
+
+SHARE_HEADING = "of\nlimit"
 
 
 @bench_app.command()
@@ -66,8 +69,8 @@ def proxies(
     if not chosen:
         raise InputError(f"{config} has networks of its own alone; expected one that rlsearch brings")
     kernel = kernel_named(resolved.kernel, resolved.device)
-    with counting() as watch:
-        report = bench_proxies(resolved.device, kernel, chosen, rounds, processes, watch)
+    with counting() as events:
+        report = bench_proxies(resolved.device, kernel, chosen, rounds, processes, events)
     _give(report, output, as_json)
 
 
@@ -86,8 +89,8 @@ def kernels(
 
     _check_new(output)
     sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x", "g")), _resolved(device).device
-    with counting() as watch:
-        report = bench_kernels(on, chosen or FORMULAS, sizes or None, rounds, watch)
+    with counting() as events:
+        report = bench_kernels(on, chosen or FORMULAS, sizes or None, rounds, events)
     _give(report, output, as_json)
 
 
@@ -107,8 +110,8 @@ def controller(rounds: RoundsOption = 7, output: OutputOption = None, as_json: J
     from rlsearch.cli.progress import counting
 
     _check_new(output)
-    with counting() as watch:
-        report = bench_controller(rounds=rounds, watch=watch)
+    with counting() as events:
+        report = bench_controller(rounds=rounds, events=events)
     _give(report, output, as_json)
 
 
@@ -130,13 +133,13 @@ def latency(
 
     _check_new(output)
     chosen, on = _parsed(formulas, ("x",)) or KNOWN, _resolved(device).device
-    with counting() as watch:
-        report = bench_latency(on, chosen, rounds=rounds, watch=watch)
+    with counting() as events:
+        report = bench_latency(on, chosen, rounds=rounds, events=events)
     _give(report, output, as_json)
 
 
 def _resolved(device: str | None, config: Path | None = None, overrides: list[str] | None = None) -> "Config":
-    """Returns the config, or the default one, with its device decided."""
+    """The config, or the default one, with its device decided."""
     from rlsearch.runs.build import resolve
     from rlsearch.runs.config import Config, load_config
 
@@ -210,55 +213,83 @@ def print_report(report: "Report") -> None:
 
 
 def _table_of_ways(rows: "Sequence[Row]") -> "Table":
-    """Returns a line per way, for one case: there may be many ways, such as numbers of processes."""
-    compared = [f"to\n{plain}" for plain in dict.fromkeys(row.plain for row in rows) if plain]
-    limited = ["of\nlimit"] * any(row.share is not None for row in rows)
-    table = _compact_table(rows[0].unit, *compared, *limited)
+    """A line per way, for one case: there may be many ways, such as numbers of processes."""
+    # All ways of a case are compared with the same plain one, if with any.
+    plain = next((row.plain for row in rows if row.plain), None)
+    has_limit = _has_limit(rows)
+    columns = [rows[0].unit]
+    if plain:
+        columns.append(f"to\n{plain}")
+    if has_limit:
+        columns.append(SHARE_HEADING)
+    table = _compact_table(*columns)
     for row in rows:
-        cells = [_spread(row.ratio) if row.ratio else ""] * len(compared) + [_share(row)] * len(limited)
-        table.add_row(row.way, _spread(row.value), *cells)
+        cells = [_spread(row.value)]
+        if plain:
+            cells.append(_spread(row.ratio) if row.ratio else "")
+        if has_limit:
+            cells.append(_share(row))
+        table.add_row(row.way, *cells)
     return table
 
 
 def _table_of_cases(rows: "Sequence[Row]", cases: "Sequence[str]") -> "Table":
-    """Returns a line per case: the first way and its share of the limit, the other ways, and how they compare."""
-    first, *others = ways = list(dict.fromkeys(row.way for row in rows))
+    """A line per case: the first way and its share of the limit, the other ways, and how they compare."""
+    ways = list(dict.fromkeys(row.way for row in rows))
     compared = {row.way: row.plain for row in rows if row.ratio is not None}
-    limited = ["of\nlimit"] * any(row.share is not None for row in rows)
-    table = _compact_table(first, *limited, *others, *(f"{way} to\n{plain}" for way, plain in compared.items()))
+    has_limit = _has_limit(rows)
+    columns = [*ways, *(f"{way} to\n{plain}" for way, plain in compared.items())]
+    if has_limit:
+        columns.insert(1, SHARE_HEADING)
+    table = _compact_table(*columns)
     for case in cases:
         found = {row.way: row for row in rows if row.case == case}
+
         # Where ways are compared, the spread that matters is that of the ratio.
-        values = [_number(found[way].value.median) if compared else _spread(found[way].value) for way in ways]
-        ratios = [_spread(ratio) if (ratio := found[way].ratio) else "" for way in compared]
-        table.add_row(case, values[0], *[_share(found[first])] * len(limited), *values[1:], *ratios)
+        values = [found[way].value for way in ways]
+        cells = [_number(value.median) if compared else _spread(value) for value in values]
+        for way in compared:
+            ratio = found[way].ratio
+            cells.append(_spread(ratio) if ratio else "")
+        if has_limit:
+            cells.insert(1, _share(found[ways[0]]))
+        table.add_row(case, *cells)
     return table
 
 
+def _has_limit(rows: "Sequence[Row]") -> bool:
+    return any(row.share is not None for row in rows)
+
+
 def _compact_table(*columns: str) -> "Table":
-    """Returns an empty table that leaves room for formulas, which come first, on a screen of 80 columns."""
+    """Makes an empty table that leaves room for formulas, which come first, on a screen of 80 columns."""
     table = make_table("", *columns, text_at=0)
-    table.columns[0].min_width = _NARROWEST
+    table.columns[0].min_width = MIN_FORMULA_CHARACTERS
     table.pad_edge, table.show_edge, table.collapse_padding = False, False, True
     return table
 
 
 def _share(row: "Row") -> str:
-    return "" if row.share is None else f"{row.share:.{int(row.share < 0.1)}%}"
+    """The share of the limit, with a decimal where it is less than a tenth."""
+    if row.share is None:
+        return ""
+    return f"{row.share:.1%}" if row.share < 0.1 else f"{row.share:.0%}"
 
 
 def _spread(spread: "Spread") -> str:
-    """Returns the median and half the distance between the quartiles, with as many digits."""
+    """The median and half the distance between the quartiles, with as many digits."""
     if spread.low == spread.high:
         return _number(spread.median)
     return f"{_number(spread.median)} ±{(spread.high - spread.low) / 2:,.{_digits(spread.median)}f}"
 
 
 def _number(value: float) -> str:
-    """Returns a number with three digits or all before the point."""
+    """A number with three digits, or with all that it has before the point."""
     return f"{value:,.{_digits(value)}f}"
 
 
 def _digits(value: float) -> int:
-    """Returns how many digits of a number are shown after the point."""
-    return 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    """How many digits of a number are shown after the point."""
+    if abs(value) < 10:
+        return 2
+    return 1 if abs(value) < 100 else 0

@@ -1,13 +1,14 @@
 """The verb that sets search methods against each other: compare."""
 
 import math
+import statistics
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlsearch.cli.options import SetOption, check_folder_name
+from rlsearch.cli.options import SetOption, check_folder_name, find_own_code_here
 from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
@@ -36,6 +37,7 @@ def compare(
     from rlsearch.studies import compare as comparing
     from rlsearch.studies.retrain import Options
 
+    find_own_code_here()
     wanted = _numbers(rewards)
     options = Options(seeds=confirm_seeds) if confirm_seeds else None
     if name is not None:
@@ -47,13 +49,13 @@ def compare(
     def announce(run: str, number: int, total: int) -> None:
         print_out(f"{run} ({number}/{total})")
 
-    with watching() as watch:
+    with watching() as events:
         records = comparing.run_methods(
-            loaded, names, folder, seeds=seeds, candidates=candidates, on_run=announce, watch=watch
+            loaded, names, folder, seeds=seeds, candidates=candidates, on_run=announce, events=events
         )
     comparison = None
     if records is not None:
-        with counting() as watch_confirmation:
+        with counting() as confirmation_events:
             comparison = comparing.conclude(
                 loaded,
                 records,
@@ -61,7 +63,7 @@ def compare(
                 candidates=candidates,
                 rewards=wanted,
                 options=options,
-                watch=watch_confirmation,
+                events=confirmation_events,
             )
     if comparison is None:
         print_out(f"Stopped; everything in {folder} is saved. The same command goes on from there.")
@@ -82,22 +84,16 @@ def _numbers(rewards: str) -> list[float]:
 def _print_comparison(comparison: "MethodComparison") -> None:
     print_out(f"Best reward after {comparison.candidates} trained candidates, {comparison.seeds} seeds:")
     confirmed = comparison.confirmed
-    head = [
-        "reward",
-        "area",
-        *(["confirmed"] if confirmed else []),
-        "method",
-    ]
-    table = make_table(*head)
+    measures = ["reward", "area", "confirmed"] if confirmed else ["reward", "area"]
+    table = make_table(*measures, "method")
     for m in comparison.methods:
-        confirmation = [_interval(confirmed.scores[m.method], ".3f")] if confirmed else []
-        table.add_row(
-            _interval(m.final, ".3f"),
-            _interval(m.area, ".3f"),
-            *confirmation,
-            m.method,
-        )
+        estimates = [m.final, m.area]
+        if confirmed:
+            estimates.append(confirmed.scores[m.method])
+        table.add_row(*(_interval(e, ".3f") for e in estimates), m.method)
     print_out(table)
+
+    # When each method got where; and what each of its runs cost.
     print_out(
         "Trained candidates until a reward is reached (median over runs; runs that reached it),\n"
         "and per run: candidates trained, formulas proposed, unfit functions, trainings with those of rescoring:"
@@ -111,12 +107,16 @@ def _print_comparison(comparison: "MethodComparison") -> None:
     reached.add_row("unfit", *(f"{m.unfit:.0f}" for m in comparison.methods))
     reached.add_row("trainings", *(f"{m.trainings:.0f}" for m in comparison.methods))
     print_out(reached)
-    kinds = [comparison.better, comparison.sooner, *([confirmed.better] if confirmed else [])]
-    legend = "Confirmed: test accuracy of each run's best on fresh seeds. " if confirmed else ""
+
+    # Each pair of methods, by the same measures as the first table.
+    kinds = [comparison.better, comparison.sooner]
+    if confirmed:
+        kinds.append(confirmed.better)
+    legend = f"Confirmed: test {confirmed.task.score} of each run's best on fresh seeds. " if confirmed else ""
     pairs = list(combinations([m.method for m in comparison.methods], 2))
     if pairs:
         print_out("Probability that a run of one is better than a run of the other, with its 95 % interval:")
-        table = make_table("reward", "area", *(["confirmed"] if confirmed else []), "pair")
+        table = make_table(*measures, "pair")
         for a, b in pairs:
             table.add_row(*(_interval(kind[a, b], ".2f") for kind in kinds), f"{a} > {b}")
         print_out(table)
@@ -132,9 +132,8 @@ def _interval(e: "Estimate", form: str) -> str:
 
 
 def _median(counts: list[int | None]) -> str:
-    """Returns the median, a run that did not get there counting as infinite, and how many did."""
-    there = sorted(count for count in counts if count is not None)
-    ordered = [*there, *[None] * (len(counts) - len(there))]
-    low, high = ordered[(len(counts) - 1) // 2], ordered[len(counts) // 2]
-    median = "never" if low is None or high is None else f"{(low + high) / 2:.0f}"
-    return f"{median} ({len(there)}/{len(counts)})"
+    """The median over runs, and how many got there; one that did not get there counts as infinite."""
+    median = statistics.median(math.inf if count is None else count for count in counts)
+    there = sum(count is not None for count in counts)
+    took = "never" if math.isinf(median) else f"{median:.0f}"
+    return f"{took} ({there}/{len(counts)})"

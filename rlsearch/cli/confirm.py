@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlsearch.cli.options import RunArgument, SetOption
+from rlsearch.cli.options import RunArgument, SetOption, find_own_code_here
 from rlsearch.cli.tables import print_findings, print_list, print_out
 from rlsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from rlsearch.studies.confirm import Outcome as Confirmation
+    from rlsearch.studies.confirm import Confirmation
     from rlsearch.studies.retrain import Options
 
 BestOption = Annotated[int, typer.Option(help="How many of the run's best functions.")]
 SeedsOption = Annotated[int, typer.Option(help="Fresh seeds per function, each with its own data.")]
 RatesOption = Annotated[str, typer.Option(metavar="FACTORS", help="On the config's learning rate, to choose from.")]
 SelectionOption = Annotated[int, typer.Option(help="Fresh seeds by which the learning rate is chosen.")]
-_RATES = "1/3,1,3"
+DEFAULT_RATES = "1/3,1,3"
 
 
 def confirm(
@@ -34,7 +34,7 @@ def confirm(
     ] = None,
     best: BestOption = 10,
     seeds: SeedsOption = 20,
-    rates: RatesOption = _RATES,
+    rates: RatesOption = DEFAULT_RATES,
     selection_seeds: SelectionOption = 3,
 ) -> None:
     """Say what can be claimed of a run's best formulas.
@@ -47,15 +47,17 @@ def confirm(
     from rlsearch.runs.config import load_config
     from rlsearch.studies import confirm as confirming
 
+    find_own_code_here()
     options = _confirm_options(seeds, rates, selection_seeds)
-    given = [*(what or []), *(formulas or [])]  # what follows the first of --formulas comes as an argument
+    # What follows the first of --formulas comes as an argument.
+    given = [*(what or []), *(formulas or [])]
     if formulas is None:
         if len(given) != 1:
             raise InputError(f"expected one run, or --formulas; got {', '.join(given) or 'neither'}")
         if config is not None or overrides or output is not None:
             raise InputError("--config, --set and -o go with --formulas; for other proxies: rlsearch transfer RUN --to")
-        with counting() as watch:
-            outcome = confirming.confirm(given[0], best=best, options=options, watch=watch)
+        with counting() as events:
+            outcome = confirming.confirm(given[0], best=best, options=options, events=events)
     else:
         runs = [text for text in given if os.path.isdir(text)]
         if runs:
@@ -64,8 +66,8 @@ def confirm(
             raise InputError("--set goes with --config")
         loaded = load_config(config, overrides or []) if config else None
         parsed = [Formula.parse(text) for text in (*formulas, *(what or []))]
-        with counting() as watch:
-            outcome = confirming.confirm_formulas(parsed, loaded, output=output, options=options, watch=watch)
+        with counting() as events:
+            outcome = confirming.confirm_formulas(parsed, loaded, output=output, options=options, events=events)
     _print_confirmation(outcome)
 
 
@@ -75,7 +77,7 @@ def transfer(
     to: Annotated[list[Path] | None, typer.Option("--to", metavar="CONFIG...", help="Whose proxies to train.")] = None,
     best: BestOption = 10,
     seeds: SeedsOption = 20,
-    rates: RatesOption = _RATES,
+    rates: RatesOption = DEFAULT_RATES,
     selection_seeds: SelectionOption = 3,
 ) -> None:
     """Confirm a run's best formulas on the proxies of other configs."""
@@ -84,8 +86,10 @@ def transfer(
     from rlsearch.studies import confirm as confirming
     from rlsearch.studies.findings import where_they_hold
 
+    find_own_code_here()
     options = _confirm_options(seeds, rates, selection_seeds)
-    paths = [*(to or []), *(more or [])]  # what follows the first config comes as an argument
+    # What follows the first config comes as an argument.
+    paths = [*(to or []), *(more or [])]
     if not to:
         raise InputError("expected --to with at least one config, such as --to configs/two_proxies.yaml")
     names = [path.stem for path in paths]
@@ -93,8 +97,8 @@ def transfer(
     if twice:
         raise InputError(f"two configs are called {twice[0]}; expected different names, which name the outputs")
     configs = {path.stem: load_config(path) for path in paths}
-    with counting() as watch:
-        outcomes = confirming.transfer(run, configs, best=best, options=options, watch=watch)
+    with counting() as events:
+        outcomes = confirming.transfer(run, configs, best=best, options=options, events=events)
     for name, outcome in outcomes.items():
         print_out(f"On {name}:")
         _print_confirmation(outcome)
@@ -110,7 +114,7 @@ def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
     try:
         factors = tuple(float(Fraction(text)) for text in rates.split(","))
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise InputError(f"--rates {rates!r} is not a list of factors such as {_RATES}") from None
+        raise InputError(f"--rates {rates!r} is not a list of factors such as {DEFAULT_RATES}") from None
     return Options(seeds, factors, selection_seeds)
 
 

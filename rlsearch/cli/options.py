@@ -1,5 +1,7 @@
 """Options and arguments that several verbs share."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,3 +20,13 @@ def check_folder_name(name: str) -> None:
     """Raises an InputError if ``name`` is not that of a folder."""
     if not name.strip() or Path(name).name != name or name.startswith("."):
         raise InputError(f"--name {name!r} is not the name of a folder")
+
+
+def find_own_code_here() -> None:
+    """Lets a config name a reward or a network in a file of the current folder.
+
+    Only the verbs that train call this: a folder that one merely stands in must not be able to run anything.
+    """
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)

@@ -1,6 +1,6 @@
-"""The progress of a search on the screen: a bar with the time left and the best formula so far."""
+"""The progress of a search or a study on the screen: bars on a terminal, and lines anywhere else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,79 +15,120 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from rlsearch.judging.judge import Judged
-from rlsearch.runs.train import Progress as SearchProgress
-from rlsearch.runs.train import Watcher
+from rlsearch.common.progress import Events
+from rlsearch.judging.judge import Judge
+from rlsearch.runs.events import RunEvents
+from rlsearch.search.mining import SCREENING
 
 
 @contextmanager
-def watching() -> Iterator[Watcher]:
-    """Yields a watcher that draws a bar on a terminal, and writes a line a round anywhere else."""
+def watching() -> Iterator[RunEvents]:
+    """Gives a listener to a run that draws a bar on a terminal, and writes a line a round anywhere else."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _line_by_line
+        yield RunLines()
         return
-    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # a long formula is cut, not the figures beside it
+    # A long formula is cut, not the figures beside it.
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     columns = (
         TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(12), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[best]}", markup=False, table_column=rest),
     )  # fmt: skip
     with Progress(*columns, console=console, expand=True) as bar:
-        task = bar.add_task("search", total=None, best="training the baseline")
-
-        def draw(progress: SearchProgress) -> None:
-            unit, done, wanted = progress.nearer_budget
-            best = "" if progress.screened is not None else _best_text(progress.best)
-            bar.update(task, description=unit, completed=done, total=wanted, best=best)
-
-        yield draw
+        yield RunBar(bar)
 
 
-def _line_by_line(progress: SearchProgress) -> None:
-    report = progress.report
-    unit, done, wanted = progress.nearer_budget
-    if progress.screened is not None and done == wanted:
-        _line_at_the_end(unit, int(done), wanted)
-    if report is None:
-        return
-    Console(stderr=True, soft_wrap=True).print(
-        f"{unit} {done:.0f}/{wanted}: {sum(report.fresh)} new functions, "
-        f"{report.evaluations} trainings in {report.seconds:.1f} s; best {_best_text(progress.best)}",
-        markup=False,
-        highlight=False,
-    )
+class RunBar(RunEvents):
+    """One bar for the whole run: of the budget that will be used up first, with the leader beside it."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("search", total=None, best="training the baseline")
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """Moves the bar."""
+        self._bar.update(self._task, description=what, completed=done, total=wanted)
+        if what == SCREENING:
+            self._bar.update(self._task, best="")
+
+    def on_start(self, judge: Judge) -> None:
+        """Shows the leader."""
+        self._bar.update(self._task, best=_leader(judge))
+
+    def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
+        """Shows the leader."""
+        self._bar.update(self._task, best=_leader(judge))
 
 
-def _best_text(best: Judged | None) -> str:
-    return f"{best.result.value:+.4f} {best.formula}" if best else "none yet"
+class RunLines(RunEvents):
+    """A line for every round, and one when screening is done."""
+
+    def __init__(self) -> None:
+        self._budget = ""
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """Remembers how far the run is, for the next line."""
+        if what == SCREENING and done == wanted:
+            _write_line(f"{what}: {done:.0f} done")
+        self._budget = f"{what} {done:.0f}/{wanted}"
+
+    def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
+        """Writes the round's line."""
+        report = judge.report
+        assert report is not None
+        _write_line(
+            f"{self._budget}: {sum(report.fresh)} new functions, {report.evaluations} trainings in "
+            f"{report.seconds:.1f} s; best {_leader(judge)}"
+        )
 
 
 @contextmanager
-def counting() -> Iterator[Callable[[str, int, int], None]]:
-    """Yields a function of what is done, how much is done and how much is wanted; it draws a bar for each thing.
+def counting() -> Iterator[Events]:
+    """Gives a listener to a study or a benchmark that draws a bar for each part of the work.
 
-    Where there is no terminal, it writes a line when a thing is finished.
+    Where there is no terminal, it writes a line when a part is done.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _line_at_the_end
+        yield PartLines()
         return
     columns = (
         TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(12), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def draw(what: str, done: int, wanted: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=wanted)
-            bar.update(tasks[what], completed=done, total=wanted)
-
-        yield draw
+        yield PartBars(bar)
 
 
-def _line_at_the_end(what: str, done: int, wanted: int) -> None:
-    if done == wanted:
-        Console(stderr=True, soft_wrap=True).print(f"{what}: {done} done", markup=False, highlight=False)
+class PartBars(Events):
+    """A bar for each part of the work."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """Moves the part's bar, which is made with its first progress."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=wanted)
+        self._bar.update(self._tasks[what], completed=done, total=wanted)
+
+
+class PartLines(Events):
+    """A line for each part that is done."""
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """Writes the line."""
+        if done == wanted:
+            _write_line(f"{what}: {done:.0f} done")
+
+
+def _write_line(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+def _leader(judge: Judge) -> str:
+    for judged in judge.leaderboard(1):
+        return f"{judged.result.value:+.4f} {judged.formula}"
+    return "none yet"

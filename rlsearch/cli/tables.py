@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rlsearch.judging.judge import Judged
-    from rlsearch.runs.train import Outcome
+    from rlsearch.judging.history import Judged
+    from rlsearch.proxies.tasks import Task
+    from rlsearch.runs.train import SearchOutcome
     from rlsearch.studies.evaluate import Comparison, Score
     from rlsearch.studies.findings import Finding, Findings
 
 
-def print_outcome(outcome: "Outcome") -> None:
+def print_outcome(outcome: "SearchOutcome") -> None:
     """Prints how a search ended, and what to do next."""
     folder = outcome.run.folder
     if outcome.counts:
@@ -41,7 +42,7 @@ def print_outcome(outcome: "Outcome") -> None:
 
 
 def leaderboard(board: "list[Judged]") -> "Table":
-    """Returns the best functions of a run as a table."""
+    """The best functions of a run as a table."""
     table = make_table("rank", "reward", "score", "seeds", "latency", "formula")
     for rank, judged in enumerate(board, start=1):
         result = judged.result
@@ -57,13 +58,18 @@ def leaderboard(board: "list[Judged]") -> "Table":
 
 
 def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool) -> "Table":
-    """Returns a quick look at functions as a table."""
-    searched = ["search saw\n(validation)"] if with_search else []
-    table = make_table(*searched, f"{seeds} fresh seed{'s' * (seeds > 1)}\n(test)", "latency", "function")
+    """A quick look at functions as a table."""
+    fresh = "1 fresh seed" if seeds == 1 else f"{seeds} fresh seeds"
+    columns = [f"{fresh}\n(test)", "latency", "function"]
+    if with_search:
+        columns.insert(0, "search saw\n(validation)")
+    table = make_table(*columns)
     for row in rows:
-        function = row.name or str(row.formula)  # a baseline is known by its name
-        latency = number(row.latency.ratio, ".2f")
-        table.add_row(*([_score(row.searched)] if with_search else []), _score(row.fresh), latency, function)
+        # A baseline is known by its name.
+        cells = [_score(row.fresh), number(row.latency.ratio, ".2f"), row.name or str(row.formula)]
+        if with_search:
+            cells.insert(0, _score(row.searched))
+        table.add_row(*cells)
     return table
 
 
@@ -77,19 +83,19 @@ def _score(score: "Score | None") -> str:
 
 
 def number(value: float | None, form: str) -> str:
-    """Returns a number in this format, or a dash."""
+    """A number in this format, or a dash where there is none."""
     return "-" if value is None else format(value, form)
 
 
 def result_fields(result: Any) -> dict[str, Any]:
-    """Returns what is known of a function as JSON; nulls where nothing is."""
+    """What is known of a function, as JSON; nulls where nothing is."""
     if result is None:
         return {"status": None, "reward": None, "score": None, "latency": None}
     return {"status": result.status, "reward": result.value, "score": result.score, "latency": result.latency}
 
 
 def comparison_fields(row: "Comparison") -> dict[str, Any]:
-    """Returns a row of a quick look as JSON."""
+    """A row of a quick look, as JSON."""
 
     def fields(score: "Score | None") -> dict[str, Any] | None:
         if score is None:
@@ -108,7 +114,7 @@ def comparison_fields(row: "Comparison") -> dict[str, Any]:
 
 
 def make_table(*columns: str, text_at: int = -1) -> "Table":
-    """Returns an empty table of numbers, and of one column of text, which is folded where room is short."""
+    """Makes an empty table of numbers, and of one column of text, which is folded where room is short."""
     from rich import box
     from rich.table import Table
 
@@ -137,10 +143,10 @@ def print_findings(findings: "Findings") -> None:
     """Prints scores, differences to every baseline, and the verdicts."""
     print_out(_scores_table(findings))
     if findings.compared and findings.compared_with:
-        print_out("Difference in percentage points to each baseline; * is significant, all pairs taken together:")
+        print_out(f"Difference in {findings.task.unit} to each baseline; * is significant, all pairs taken together:")
         print_out(_differences_table(findings))
     print_out(
-        f"Test accuracy: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
+        f"Test {findings.task.score}: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
         f"{findings.latency_label}.\n* no other function is as good and as fast.\n"
     )
     print_list(findings.verdicts)
@@ -154,14 +160,15 @@ def print_list(lines: Iterable[str]) -> None:
 
 def _scores_table(findings: "Findings") -> "Table":
     table = make_table("#", "search\nsaw", f"{findings.seeds} fresh\nseeds (test)", "rate", "latency", "function")
-    table.pad_edge, table.collapse_padding = False, True  # room for formulas on a screen of 80 columns
+    # Room for formulas on a screen of 80 columns.
+    table.pad_edge, table.collapse_padding = False, True
     shown = (*findings.formulas, *findings.baselines)
     for place, (finding, on_front) in enumerate(zip(shown, findings.front.tolist(), strict=True), start=1):
         spread = f"{finding.latency:.2f} ({finding.latency_low:.2f}-{finding.latency_high:.2f})"
         table.add_row(
             str(place) if not finding.name else "",
-            number(finding.searched, ".4f"),
-            _tested(finding),
+            "-" if finding.searched is None else findings.task.score_text(finding.searched),
+            _tested(finding, findings.task),
             " ".join(f"{rate:.2g}" for rate in finding.learning_rates),
             f"{spread}{'*' if on_front else ' '}",
             finding.title,
@@ -170,10 +177,10 @@ def _scores_table(findings: "Findings") -> "Table":
     return table
 
 
-def _tested(finding: "Finding") -> str:
+def _tested(finding: "Finding", task: "Task") -> str:
     if finding.diverged:
         return f"{finding.diverged}/{len(finding.scores)} diverged"
-    return f"{finding.mean:.4f} ± {finding.standard_error:.4f}"
+    return f"{task.score_text(finding.mean)} ± {task.score_text(finding.standard_error)}"
 
 
 def _differences_table(findings: "Findings") -> "Table":
@@ -181,7 +188,8 @@ def _differences_table(findings: "Findings") -> "Table":
     table = make_table("#", *(baseline.title for baseline in findings.compared_with))
     for row in range(len(findings.compared)):
         sure = d.better[row] | d.worse[row]
-        cells = (f"{100 * v:+.1f}{'*' if s else ' '}" for v, s in zip(d.mean[row], sure, strict=True))
+        marks = ["*" if is_sure else " " for is_sure in sure]
+        cells = [findings.task.cell(mean) + mark for mean, mark in zip(d.mean[row], marks, strict=True)]
         table.add_row(str(row + 1), *cells)
     table.columns[-1].justify = "right"
     return table

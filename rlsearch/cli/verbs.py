@@ -17,7 +17,7 @@ import typer
 from rlsearch.cli.bench import bench_app
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
-from rlsearch.cli.options import JsonOption, RunArgument, SetOption, check_folder_name
+from rlsearch.cli.options import JsonOption, RunArgument, SetOption, check_folder_name, find_own_code_here
 from rlsearch.cli.tables import (
     comparison_fields,
     comparison_table,
@@ -59,26 +59,33 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the run folder under --runs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same as --set seed=...")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; same as --set device=...")] = None,
-    runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
+    runs: Annotated[Path | None, typer.Option(help="Where run folders lie; default: runs.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run instead.", metavar="RUN")] = None,
     rounds: Annotated[int | None, typer.Option(help="With --resume: a new number of rounds in all.")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="With --resume: a new number of trained functions in all.")
+    ] = None,
 ) -> None:
     """Train the controller from a config, or go on with a run."""
     from rlsearch.cli.progress import watching
 
+    find_own_code_here()
     if resume is not None:
-        if config is not None or overrides or name or seed is not None or device or overwrite:
-            raise InputError("--resume takes the config of the run; only --rounds can be given with it")
+        if config is not None or overrides or name or seed is not None or device or overwrite or runs is not None:
+            raise InputError(
+                "--resume takes folder and config of the run; only --rounds and --candidates can be given with it"
+            )
         from rlsearch.runs.train import resume as resume_run
 
-        with watching() as watch:
-            outcome = resume_run(resume, rounds, watch=watch)
+        with watching() as events:
+            outcome = resume_run(resume, rounds, candidates, events=events)
     else:
         if config is None:
             raise InputError("expected a config file, such as configs/quickstart.yaml, or --resume RUN")
-        if rounds is not None:
-            raise InputError("--rounds goes with --resume; for a new run use --set search.rounds=...")
+        for option, value in (("rounds", rounds), ("candidates", candidates)):
+            if value is not None:
+                raise InputError(f"--{option} goes with --resume; for a new run use --set search.{option}=...")
         if name is not None:
             check_folder_name(name)
         from rlsearch.runs.config import load_config
@@ -87,8 +94,10 @@ def train(
         more = [f"seed={seed}"] if seed is not None else []
         more += [f"device={device}"] if device is not None else []
         loaded = load_config(config, [*(overrides or []), *more])
-        with watching() as watch:
-            outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, watch=watch)
+        with watching() as events:
+            outcome = train_run(
+                loaded, name, stem=config.stem, runs=runs or Path("runs"), overwrite=overwrite, events=events
+            )
     print_outcome(outcome)
 
 
@@ -110,11 +119,12 @@ def mine(
     from rlsearch.runs.config import load_config
     from rlsearch.runs.train import train as train_run
 
+    find_own_code_here()
     if name is not None:
         check_folder_name(name)
     loaded = load_config(config, [*(overrides or []), "search.method=mining"])
-    with watching() as watch:
-        outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, watch=watch)
+    with watching() as events:
+        outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, events=events)
     print_outcome(outcome)
 
 
@@ -127,9 +137,9 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged."""
-    from rlsearch.runs import read as results
+    from rlsearch.runs.sample import sample as sample_run
 
-    samples = results.sample(run, count, greedy=greedy, seed=seed)
+    samples = sample_run(run, count, greedy=greedy, seed=seed)
     if as_json:
         print_json({"formula": str(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
         return
@@ -150,9 +160,9 @@ def top(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show the best functions of a run; it may still be going on."""
-    from rlsearch.runs import read as results
+    from rlsearch.runs.read import top as top_of
 
-    board = results.top(run, count)
+    board = top_of(run, count)
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula"])
@@ -179,8 +189,10 @@ def evaluate(
 
     Their latency is measured too. Given a run, its best are scored, beside what the search saw of them.
     """
+    from rlsearch.cli.progress import counting
     from rlsearch.formula import Formula
 
+    find_own_code_here()
     runs = [text for text in what if _is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
@@ -191,11 +203,15 @@ def evaluate(
     if overrides and config is None:
         raise InputError("--set goes with --config")
     loaded = load_config(config, overrides or []) if config else None
-    rows = evaluation.evaluate(formulas, loaded, run=runs[0] if runs else None, best=best, seeds=seeds)
+    with counting() as events:
+        rows = evaluation.evaluate(
+            formulas, loaded, run=runs[0] if runs else None, best=best, seeds=seeds, events=events
+        )
     if as_json:
         print_json(comparison_fields(row) for row in rows)
         return
-    print_out(comparison_table(rows, seeds, bool(runs)))
+    with_search = any(row.searched is not None for row in rows)
+    print_out(comparison_table(rows, seeds, with_search))
     label = evaluation.latency_label(loaded, runs[0] if runs else None)
     print_out(
         f"Accuracy: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
@@ -265,7 +281,6 @@ def config_show(config: Path, overrides: SetOption = None) -> None:
 
 def main() -> None:
     """Runs the command line; every expected error ends in one message and an exit code, without a traceback."""
-    sys.path.append(os.getcwd())  # a config may name a reward in a file beside it
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         if app(prog_name="rlsearch", standalone_mode=False):  # typer's code for a Ctrl-C that no verb has caught

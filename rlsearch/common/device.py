@@ -1,11 +1,16 @@
-"""What kind of device a name such as ``"cuda:1"`` means."""
+"""What kind of device a name such as ``"cuda:1"`` stands for."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
-def device_type(device: str) -> str:
-    """The part before the number: ``"cpu"`` or ``"cuda"``."""
-    return device.partition(":")[0]
+def device_type(device: "str | torch.device") -> str:
+    """``"cpu"`` or ``"cuda"``, whichever of several GPUs is meant."""
+    return str(device).partition(":")[0]
 
 
-def is_cpu(device: str) -> bool:
-    """Whether the device is the CPU."""
+def is_cpu(device: "str | torch.device") -> bool:
+    """Whether the device is the processor."""
     return device_type(device) == "cpu"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Gives the path of a new file, which takes the place of ``path`` at the end of the block.
 
     Until then ``path`` stays as it is, and other processes read its old contents. The new contents are on the disk
@@ -15,12 +15,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file to replace or make. Its folder exists.
+        shared: Whether several processes may write it at the same time, as in a cache.
 
     Raises:
         OSError: If it cannot be written; ``path`` is unchanged then.
     """
-    # Processes that write the same file at the same time must not write into each other's.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # One name, so that what a killed process leaves is overwritten; but a name of its own for each of several writers.
+    writer = f".{os.getpid()}" if shared else ""
+    partial = path.with_name(f".{path.name}{writer}.tmp")
     try:
         yield partial
         with partial.open("rb") as file:
@@ -32,12 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, shared: bool = False) -> None:
     """Writes UTF-8 text; see :func:`replacing`."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), shared=shared)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, shared: bool = False) -> None:
     """Writes bytes; see :func:`replacing`."""
-    with replacing(path) as partial:
+    with replacing(path, shared=shared) as partial:
         partial.write_bytes(data)

@@ -15,7 +15,7 @@ from rlsearch.errors import RlsearchError, WorkerError
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], None]]:
-    """Yields a function that raises KeyboardInterrupt if a stop was requested; a second request raises at once.
+    """Gives a function that raises KeyboardInterrupt if a stop was requested; a second request raises at once.
 
     Outside the main thread, where signals cannot be handled, nothing is changed.
     """
@@ -38,8 +38,9 @@ def stop_requests() -> Iterator[Callable[[], None]]:
     try:
         yield check
     except Exception as error:
+        # Workers that are starting die of the same Ctrl-C; what they raise is a consequence of it.
         if isinstance(error, WorkerError) or not isinstance(error, RlsearchError):
-            check()  # workers that are starting die of the same Ctrl-C
+            check()
         raise
     finally:
         for number, handler in before.items():

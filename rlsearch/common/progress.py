@@ -1,6 +1,43 @@
-"""How callers hear of the progress of long work."""
+"""How long work tells others how it goes on: a run, a study, a benchmark."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
-Watcher = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much is wanted."""
+
+class Events:
+    """Is told how work goes on. Here every method does nothing; a listener overrides those that it wants.
+
+    A method may raise ``KeyboardInterrupt`` to stop the work, which is asked only where it can be stopped safely.
+    """
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """So much of a part of the work is done.
+
+        Args:
+            what: The part, in a few words, such as ``"final trainings"``.
+            done: How much of it is done.
+            wanted: How much there is of it.
+        """
+
+
+class AllOf(Events):
+    """Passes on what it is told to several listeners, in order."""
+
+    def __init__(self, listeners: Sequence[Events]) -> None:
+        self.listeners = listeners
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """Tells all."""
+        for listener in self.listeners:
+            listener.on_progress(what, done, wanted)
+
+
+class Prefixed(Events):
+    """Passes on what it is told with a few words before it."""
+
+    def __init__(self, prefix: str, listener: Events) -> None:
+        self.prefix = prefix
+        self.listener = listener
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """Tells the listener."""
+        self.listener.on_progress(f"{self.prefix}{what}", done, wanted)

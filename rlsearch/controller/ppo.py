@@ -13,7 +13,7 @@ from rlsearch.controller.buffer import EpisodeBuffer, Episodes
 from rlsearch.controller.model import make_ppo, ppo_state, restore_policy, restore_ppo
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
-from rlsearch.judging.judge import Judged
+from rlsearch.judging.history import Judged
 from rlsearch.judging.leaderboard import Leaderboard
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.base import Judging, SearchMethod

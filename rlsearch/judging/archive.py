@@ -1,9 +1,10 @@
-"""The archive: every proposal and every evaluation of a run, in SQLite.
+"""The archive: every proposal, evaluation and function of a run, in SQLite.
 
 One writer, in WAL mode, so that others (``rlsearch top``, pandas) can read while a run goes on. Every method that
 writes is one transaction: a killed process leaves whole populations and whole rounds.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -12,15 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rlsearch.common.files import replacing
 from rlsearch.errors import RunError, StorageError
 from rlsearch.formula import Formula
+from rlsearch.judging.history import Judged
 from rlsearch.proxies.base import Training
-from rlsearch.rewards.base import Status
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.rewards.staged import Evaluation
 
-_VERSION = 1
+_VERSION = 2
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE proposals (
     round INTEGER NOT NULL,       -- from 0
     slot INTEGER NOT NULL,        -- the formula's row in its round
@@ -37,7 +40,7 @@ CREATE TABLE evaluations (
     round INTEGER NOT NULL,       -- -1 for the baseline, before the first round
     fingerprint TEXT NOT NULL,
     formula TEXT NOT NULL,        -- the spelling that was trained
-    protocol TEXT NOT NULL,       -- the proxy and all that decides its score but formula and seed
+    protocol TEXT NOT NULL,       -- the name of the proxy, with all that decides its score but formula and seed
     seed INTEGER NOT NULL,
     status TEXT NOT NULL,
     score REAL,                   -- null unless the status is ok
@@ -47,9 +50,36 @@ CREATE TABLE evaluations (
     message TEXT NOT NULL,
     UNIQUE (fingerprint, protocol, seed)
 ) STRICT;
+"""
+
+_FUNCTIONS_SCHEMA = f"""
+CREATE TABLE functions (
+    fingerprint TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,      -- in the order in which they came
+    round INTEGER NOT NULL,       -- in which something of this row has changed; -1 before the first one
+    formula TEXT NOT NULL,        -- the spelling with the highest reward
+    size INTEGER NOT NULL,        -- its tokens
+    status TEXT NOT NULL,
+    reward REAL NOT NULL,
+    score REAL,                   -- mean over proxies and seeds; null unless the status is ok
+    standard_error REAL,          -- of the score, over seeds
+    latency REAL,                 -- ratio to ReLU
+    message TEXT NOT NULL,
+    seeds INTEGER NOT NULL,       -- from which it was trained
+    rung INTEGER NOT NULL,        -- of successive halving
+    is_reference INTEGER NOT NULL -- 1 for what others are relative to
+) STRICT, WITHOUT ROWID;
 
 PRAGMA user_version = {_VERSION};
 """
+
+_FUNCTION_COLUMNS = (
+    "fingerprint, number, round, formula, size, status, reward, score, standard_error, latency, message, seeds, rung, "
+    "is_reference"
+)
+_EVALUATION_COLUMNS = (
+    "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +129,19 @@ class Archive:
             if create:
                 raise StorageError(f"{path} cannot be made: {error}") from error
             raise RunError(f"{path} is not a readable archive: {error}") from error
-        if version != _VERSION:
+        if version == 1:
+            self._upgrade(read_only)
+        elif version != _VERSION:
             raise RunError(f"{path} is an archive of version {version}; expected {_VERSION}")
+
+    def _upgrade(self, read_only: bool) -> None:
+        """Adds the table of functions to an archive of version 1; the judge of a resumed run fills it."""
+        if read_only:
+            raise RunError(
+                f"{self.path} was made by an earlier version of rlsearch; to bring it up to date: "
+                f"rlsearch train --resume {self.path.parent}"
+            )
+        self._connection.executescript(f"BEGIN;{_FUNCTIONS_SCHEMA}COMMIT;")
 
     def close(self) -> None:
         """Closes the file; the write-ahead log is folded into it."""
@@ -132,28 +173,36 @@ class Archive:
 
     def add_evaluations(self, round_number: int, evaluations: Iterable[Evaluation]) -> None:
         """Stores the evaluations of one population."""
-        rows = [
-            (
+        rows = []
+        for evaluation in evaluations:
+            training, result = evaluation.training, evaluation.result
+            row = (
                 round_number,
-                e.training.formula.fingerprint,
-                str(e.training.formula),
-                e.training.proxy,
-                e.training.seed,
-                e.status.value,
-                e.score,
-                e.latency,
-                e.wall_seconds,
-                e.value,
-                e.message,
+                training.formula.fingerprint,
+                str(training.formula),
+                training.proxy,
+                training.seed,
+                result.status.value,
+                result.score,
+                result.latency,
+                evaluation.wall_seconds,
+                None if math.isnan(result.value) else result.value,
+                result.message,
             )
-            for e in evaluations
-        ]
-        columns = "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message"
+            rows.append(row)
         with self._transaction() as connection:
-            connection.executemany(f"INSERT INTO evaluations ({columns}) VALUES ({', '.join('?' * 11)})", rows)
+            connection.executemany(_insert("evaluations", _EVALUATION_COLUMNS), rows)
 
-    def add_round(self, round_number: int, proposals: Sequence[Proposal]) -> None:
-        """Stores a judged round, in the place of what an interrupted run may have left of it."""
+    def add_round(
+        self, round_number: int, proposals: Sequence[Proposal], functions: Iterable[tuple[int, str, Judged]] = ()
+    ) -> None:
+        """Stores a judged round, in the place of what an interrupted run may have left of it.
+
+        Args:
+            round_number: From 0.
+            proposals: Everything that was proposed.
+            functions: Number, fingerprint and what is known of those of which more is known than before the round.
+        """
         rows = [
             (round_number, slot, str(p.formula), p.formula.fingerprint, p.fresh, p.status.value, p.reward)
             for slot, p in enumerate(proposals)
@@ -161,6 +210,20 @@ class Archive:
         with self._transaction() as connection:
             connection.execute("DELETE FROM proposals WHERE round >= ?", (round_number,))
             connection.executemany("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            _put_functions(connection, round_number, functions)
+
+    def begin_at(self, round_number: int, functions: Iterable[tuple[int, str, Judged]]) -> None:
+        """Makes the table of functions that of the beginning of a round.
+
+        Args:
+            round_number: The round. What was written in it or later is forgotten.
+            functions: All that are known at its beginning: number, fingerprint and what is known.
+        """
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM functions WHERE round >= ?", (round_number,))
+            there = {fingerprint for (fingerprint,) in connection.execute("SELECT fingerprint FROM functions")}
+            missing = [entry for entry in functions if entry[1] not in there]
+            _put_functions(connection, round_number - 1, missing)
 
     def evaluations(self) -> Iterator[tuple[int, Evaluation]]:
         """Yields round and evaluation, in the order in which they were stored."""
@@ -168,9 +231,50 @@ class Archive:
             "SELECT round, formula, protocol, seed, status, score, latency, wall_seconds, value, message "
             "FROM evaluations ORDER BY id"
         )
-        for number, formula, protocol, seed, status, score, latency, seconds, value, message in rows:
-            request = Training(Formula.parse(formula), protocol, seed)
-            yield number, Evaluation(request, Status(status), score, latency, seconds, value, message)
+        for number, formula, proxy, seed, status, score, latency, seconds, value, message in rows:
+            training = Training(Formula.parse(formula), proxy, seed)
+            result = RewardResult(math.nan if value is None else value, Status(status), score, latency, message)
+            yield number, Evaluation(training, result, seconds)
+
+    def functions(self, best: int | None = None) -> Iterator[tuple[str, Judged]]:
+        """Yields fingerprint and function of all whole rounds and of the references, in the order in which they came.
+
+        Args:
+            best: Yield only so many, those with the highest rank.
+        """
+        columns = (
+            "fingerprint, formula, status, reward, score, standard_error, latency, message, seeds, rung, is_reference"
+        )
+        chosen = ""
+        if best is not None:
+            # The order of Judged.rank.
+            chosen = (
+                "WHERE number IN (SELECT number FROM functions WHERE status = 'ok' "
+                f"ORDER BY rung DESC, reward DESC, size, number LIMIT {int(best)})"
+            )
+        rows = self._read(f"SELECT {columns} FROM functions {chosen} ORDER BY number")
+        for fingerprint, text, status, reward, score, error, latency, message, seeds, rung, is_reference in rows:
+            result = RewardResult(reward, Status(status), score, latency, message, error)
+            yield fingerprint, Judged(Formula.parse(text), result, seeds, rung, bool(is_reference))
+
+    def candidates(self) -> int:
+        """How many functions the whole rounds have trained, references not counted."""
+        ((count,),) = self._read(
+            "SELECT COUNT(*) FROM functions WHERE NOT is_reference AND status IN (?, ?)",
+            Status.OK.value,
+            Status.DIVERGED.value,
+        )
+        return int(count)
+
+    def trainings(self) -> int:
+        """How many trainings the whole rounds took, those of the references not counted."""
+        ((count,),) = self._read(
+            "SELECT COUNT(*) FROM evaluations WHERE round BETWEEN 0 AND ? AND status IN (?, ?)",
+            self.rounds() - 1,
+            Status.OK.value,
+            Status.DIVERGED.value,
+        )
+        return int(count)
 
     def rounds(self) -> int:
         """Returns how many rounds were judged to their end."""
@@ -192,7 +296,7 @@ class Archive:
         for fingerprint, formula, last_round, _ in rows:
             yield fingerprint, Formula.parse(formula), last_round
 
-    def _read(self, query: str, *parameters: int) -> Iterator[tuple[Any, ...]]:
+    def _read(self, query: str, *parameters: int | str) -> Iterator[tuple[Any, ...]]:
         try:  # a damaged page is met at the row that lies on it, not before
             yield from self._connection.execute(query, parameters)
         except sqlite3.DatabaseError as error:
@@ -201,9 +305,37 @@ class Archive:
 
 def _make(path: Path) -> None:
     """Makes an empty archive; a process that is killed here must not leave half of one."""
-    partial = path.with_name(f"{path.name}.tmp")
-    partial.unlink(missing_ok=True)
-    with closing(sqlite3.connect(partial)) as connection:
+    with replacing(path) as partial, closing(sqlite3.connect(partial)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-    partial.replace(path)
+        connection.executescript(f"BEGIN;{_SCHEMA}{_FUNCTIONS_SCHEMA}COMMIT;")
+
+
+def _insert(table: str, columns: str, verb: str = "INSERT") -> str:
+    places = ", ".join("?" * len(columns.split(", ")))
+    return f"{verb} INTO {table} ({columns}) VALUES ({places})"
+
+
+def _put_functions(
+    connection: sqlite3.Connection, round_number: int, functions: Iterable[tuple[int, str, Judged]]
+) -> None:
+    rows = []
+    for number, fingerprint, judged in functions:
+        result = judged.result
+        row = (
+            fingerprint,
+            number,
+            round_number,
+            str(judged.formula),
+            judged.formula.size,
+            result.status.value,
+            result.value,
+            result.score,
+            result.standard_error,
+            result.latency,
+            result.message,
+            judged.seeds,
+            judged.rung,
+            judged.is_reference,
+        )
+        rows.append(row)
+    connection.executemany(_insert("functions", _FUNCTION_COLUMNS, "INSERT OR REPLACE"), rows)

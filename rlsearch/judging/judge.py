@@ -5,17 +5,20 @@ Common to every reward, so that a user's own gets archive, resume and de-duplica
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
+from rlsearch.common.progress import Events
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive, Proposal
-from rlsearch.judging.leaderboard import Leaderboard
+from rlsearch.judging.history import History, Judged
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.proxies.base import Training
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.staged import Evaluation, StagedReward
+
+Key = tuple[str, str, int]
+"""Of a training: fingerprint, proxy name and seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +26,12 @@ class Rung:
     """A stage of successive halving: what a function is trained with that has come so far.
 
     Attributes:
-        protocols: The proxies, of one fidelity.
+        proxy_names: The proxies, of one fidelity.
         seeds: How many seeds of each.
     """
 
-    protocols: tuple[str, ...]
+    proxy_names: tuple[str, ...]
     seeds: int
-
-
-@dataclass(slots=True)
-class Judged:
-    """A function and all that is known of it.
-
-    Attributes:
-        formula: Its spelling with the highest reward.
-        result: That spelling's result.
-        evaluations: All of its evaluations, over proxies and seeds.
-        last_round: The last round in which it was proposed; -1 for a reference that has not been.
-        rung: The highest rung whose trainings it has.
-    """
-
-    formula: Formula
-    result: RewardResult
-    evaluations: list[Evaluation] = field(default_factory=list)
-    last_round: int = -1
-    rung: int = 0
-
-    @property
-    def seeds(self) -> int:
-        """Number of seeds it was trained from, by any protocol."""
-        return len({e.training.seed for e in self.evaluations})
-
-    def seeds_of(self, protocol: str) -> int:
-        """Returns the number of its evaluations by one protocol."""
-        return sum(e.training.proxy == protocol for e in self.evaluations)
-
-    @property
-    def rank(self) -> tuple[int, float, int]:
-        """Sorts by rung and reward; at a tie the shorter spelling is the better one, and then the earlier."""
-        return (self.rung, self.result.value, -self.formula.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +43,7 @@ class RoundReport:
         formulas: What was proposed.
         results: What the controller was told, in the same order.
         fresh: Which slots had a function that was not known.
+        candidates: New functions that were trained.
         evaluations: Trainings done, rescoring included.
         seconds: Time that judging took, and what was done meanwhile.
         rescored: Functions that were trained again because they lead, by fingerprint.
@@ -82,12 +53,13 @@ class RoundReport:
     formulas: tuple[Formula, ...]
     results: tuple[RewardResult, ...]
     fresh: tuple[bool, ...]
+    candidates: int
     evaluations: int
     seconds: float
     rescored: tuple[str, ...] = ()
 
     def share(self, status: Status) -> float:
-        """Returns the share of the round's formulas with ``status``."""
+        """The share of the round's formulas with ``status``."""
         return sum(r.status is status for r in self.results) / len(self.results)
 
 
@@ -107,12 +79,12 @@ class Judge:
         status_values: The reward of a formula that has no score, by status.
         rescoring: How the best are scored again.
         first_round: The round to go on with; what the archive has of it and of later ones is not yet known.
-        on_progress: Called with the number of evaluations done of those wanted for this round's new functions.
+        events: Told how many of the trainings of a round's new functions are done.
 
     Attributes:
         round: Number of the next round.
         report: What happened in the last round.
-        known: Every function judged, by fingerprint, in the order in which they came.
+        history: Every function judged.
         proposals: Formulas judged, repeats included.
         candidates: Functions that the search has trained; what is unfit, or a reference, costs nothing.
     """
@@ -128,7 +100,7 @@ class Judge:
         status_values: StatusValues = StatusValues(),
         rescoring: RescoringSettings = RescoringSettings(),
         first_round: int = 0,
-        on_progress: Callable[[int, int], None] = lambda done, wanted: None,
+        events: Events = Events(),
     ) -> None:
         self.reward = reward
         self.archive = archive
@@ -137,17 +109,41 @@ class Judge:
         self.status_values = status_values
         self.rescoring = rescoring
         self.round = first_round
-        self.on_progress = on_progress
+        self.events = events
         self.report: RoundReport | None = None
-        self.known: dict[str, Judged] = {}
-        self._numbers: dict[str, int] = {}  # of the functions with a score, in the order in which they came
-        self._board = Leaderboard(self._place)
-        self._references = {request.formula.fingerprint for request in reward.references}
+        self.history = History()
         self.proposals = archive.proposals(first_round)
         self.candidates = 0
-        self._done_before: dict[tuple[str, str, int], Evaluation] = {}
+        self._references = {training.formula.fingerprint for training in reward.references}
+        self._evaluations: dict[str, list[Evaluation]] = {}
+        self._done_before: dict[Key, Evaluation] = {}
         self._trained = 0
+        # Functions of which more is known than the archive's table of functions says.
+        self._changed: dict[str, None] = {}
         self._take_up()
+
+    @property
+    def known(self) -> Mapping[str, Judged]:
+        """Every function judged, by fingerprint, in the order in which they came."""
+        return self.history.known
+
+    @property
+    def functions(self) -> int:
+        """Different functions proposed so far."""
+        unproposed = sum(self.known[f].last_round < 0 for f in self._references if f in self.known)
+        return len(self.known) - unproposed
+
+    def leaderboard(self, count: int) -> list[Judged]:
+        """The ``count`` best functions, best first."""
+        return self.history.leaderboard(count)
+
+    def recent(self, count: int) -> list[Judged]:
+        """The ``count`` functions judged last, the newest first."""
+        return self.history.recent(count)
+
+    def evaluations_of(self, fingerprint: str) -> Sequence[Evaluation]:
+        """All evaluations of a known function, over proxies and seeds."""
+        return self._evaluations[fingerprint]
 
     def _take_up(self) -> None:
         """Reads the archive: the rounds before this one are known, this one's evaluations need not be done again."""
@@ -156,7 +152,7 @@ class Judge:
             if 0 <= number < self.round:
                 earlier.append(evaluation)
             else:
-                self._done_before[_key(evaluation.training)] = evaluation
+                self._done_before[evaluation.training.key] = evaluation
         references = self._evaluate(-1, self.reward.references)
         self.reward.refer(references)
         by_function: dict[str, list[Evaluation]] = {}
@@ -164,8 +160,9 @@ class Judge:
             by_function.setdefault(evaluation.training.formula.fingerprint, []).append(evaluation)
         spellings = list(self.archive.spellings(before_round=self.round))
         # In the order in which they came: a reward may yield its evaluations in another.
-        came = dict.fromkeys([*(e.training.formula.fingerprint for e in references), *(s[0] for s in spellings)])
-        for fingerprint in came | dict.fromkeys(by_function):
+        came = [evaluation.training.formula.fingerprint for evaluation in references]
+        came += [fingerprint for fingerprint, _, _ in spellings]
+        for fingerprint in dict.fromkeys([*came, *by_function]):
             if evaluations := by_function.get(fingerprint):
                 self._learn(evaluations[0].training.formula, fingerprint, evaluations)
         self.candidates -= len(self._references)
@@ -173,6 +170,8 @@ class Judge:
             if fingerprint in self.known:
                 self._result(formula)
                 self.known[fingerprint].last_round = max(self.known[fingerprint].last_round, last_round)
+        self.archive.begin_at(self.round, self._entries(self.known))
+        self._changed.clear()
 
     def __call__(
         self, formulas: Sequence[Formula], rung: int = 0, meanwhile: Callable[[], None] = lambda: None
@@ -184,142 +183,169 @@ class Judge:
             rung: What they are trained with. On the first rung, what is known is not trained again.
             meanwhile: Called once, when the training of new functions has begun and nothing of the round is known.
         """
-        started, self._trained = time.perf_counter(), 0
+        started, candidates_before = time.perf_counter(), self.candidates
+        self._trained = 0
+
+        # What there is to train: of each function that is new, or climbs, what it has not been trained with yet.
         first_of: dict[str, int] = {}
         for slot, formula in enumerate(formulas):
             if rung or formula.fingerprint not in self.known:
                 first_of.setdefault(formula.fingerprint, slot)
-        found = {f: self.known[f].evaluations if f in self.known else [] for f in first_of}
         unknown = first_of.keys() - self.known.keys()
-        there = {_key(evaluation.training) for evaluations in found.values() for evaluation in evaluations}
-        requests = [
-            request
-            for slot in first_of.values()
-            for i in range(self.rungs[rung].seeds)
-            for protocol in self.rungs[rung].proxy_names
-            if _key(request := Training(formulas[slot], protocol, self.seeds(i))) not in there
-        ]
-        for evaluation in self._evaluate(self.round, requests, meanwhile, self.on_progress):
+        found = {fingerprint: self._evaluations.get(fingerprint, []) for fingerprint in first_of}
+        wanted = self._missing([formulas[slot] for slot in first_of.values()], self.rungs[rung], found)
+
+        for evaluation in self._evaluate(self.round, wanted, meanwhile, self.events):
             found[evaluation.training.formula.fingerprint].append(evaluation)
         for fingerprint, slot in first_of.items():
             self._learn(formulas[slot], fingerprint, found[fingerprint])
-        rescored: list[Judged] = []
-        if self.reward.seeded and self.rescoring.every and (self.round + 1) % self.rescoring.every == 0:
-            rescored = self._rescore()
+        rescored = self._rescore() if self._rescores_now() else []
 
+        # Known now: spread back over the round, and stored.
         results = [self._result(formula) for formula in formulas]
         for formula in formulas:
             self.known[formula.fingerprint].last_round = self.round
         fresh = [f.fingerprint in unknown and first_of[f.fingerprint] == slot for slot, f in enumerate(formulas)]
-        self.archive.add_round(
-            self.round,
-            [Proposal(f, new, r.status, r.value) for f, new, r in zip(formulas, fresh, results, strict=True)],
-        )
-        seconds = time.perf_counter() - started
+        proposals = [Proposal(f, new, r.status, r.value) for f, new, r in zip(formulas, fresh, results, strict=True)]
+        self.archive.add_round(self.round, proposals, self._entries(self._changed))
+        self._changed.clear()
         self.report = RoundReport(
-            self.round,
-            tuple(formulas),
-            tuple(results),
-            tuple(fresh),
-            self._trained,
-            seconds,
-            tuple(judged.formula.fingerprint for judged in rescored),
+            round_number=self.round,
+            formulas=tuple(formulas),
+            results=tuple(results),
+            fresh=tuple(fresh),
+            candidates=self.candidates - candidates_before,
+            evaluations=self._trained,
+            seconds=time.perf_counter() - started,
+            rescored=tuple(judged.formula.fingerprint for judged in rescored),
         )
         self.round += 1
         self.proposals += len(formulas)
         return results
 
-    def leaderboard(self, count: int) -> list[Judged]:
-        """Returns the ``count`` best functions, best first."""
-        return [self.known[fingerprint] for fingerprint in self._board.best(count)]
+    def _missing(
+        self, formulas: Sequence[Formula], rung: Rung, found: Mapping[str, Sequence[Evaluation]]
+    ) -> list[Training]:
+        """The trainings of a rung that are not among those found, function by function, seed by seed."""
+        there: set[Key] = set()
+        for evaluations in found.values():
+            there.update(evaluation.training.key for evaluation in evaluations)
+        missing = []
+        for formula in formulas:
+            for i in range(rung.seeds):
+                trainings = [Training(formula, name, self.seeds(i)) for name in rung.proxy_names]
+                missing += [training for training in trainings if training.key not in there]
+        return missing
 
-    def _place(self, fingerprint: str) -> tuple[float, ...]:
-        """Returns a function's key on the leaderboard; of two of one rank the earlier leads."""
-        return (*(-number for number in self.known[fingerprint].rank), self._numbers[fingerprint])
+    def _entries(self, fingerprints: Mapping[str, object]) -> list[tuple[int, str, Judged]]:
+        """What the archive's table of functions takes."""
+        return [(self.history.number(f), f, self.known[f]) for f in fingerprints]
 
-    def _ranked(self, fingerprint: str) -> None:
-        """Notes a function's new rank."""
-        if self.known[fingerprint].result.status is Status.OK:
-            self._numbers.setdefault(fingerprint, len(self._numbers))
-            self._board.put(fingerprint)
-
-    def recent(self, count: int) -> list[Judged]:
-        """Returns the ``count`` functions judged last, the newest first."""
-        return list(islice(reversed(self.known.values()), count))
+    def _rescores_now(self) -> bool:
+        every = self.rescoring.every
+        return self.reward.seeded and every > 0 and (self.round + 1) % every == 0
 
     def _rescore(self) -> list[Judged]:
-        protocols = self.reward.rescoring_proxy_names
+        """Trains the leaders from one more seed; those that have had enough are left out."""
+        names = self.reward.rescoring_proxy_names
         # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
-        chosen = [
-            judged
-            for judged in self.leaderboard(self.rescoring.best)
-            if judged.seeds_of(protocols[0]) < self.rescoring.max_seeds
-            and judged.formula.fingerprint not in self._references
-        ]
-        requests = [
-            Training(judged.formula, protocol, self.seeds(judged.seeds_of(protocol)))
-            for judged in chosen
-            for protocol in protocols
-        ]
-        for evaluation in self._evaluate(self.round, requests):
-            self.known[evaluation.training.formula.fingerprint].evaluations.append(evaluation)
-        for judged in chosen:
-            judged.result = self._checked(self.reward.combine(judged.formula, judged.evaluations))
-            self._ranked(judged.formula.fingerprint)
+        seeds_had: dict[str, int] = {}
+        for judged in self.leaderboard(self.rescoring.best):
+            fingerprint = judged.formula.fingerprint
+            had = self._seeds_on(names[0], fingerprint)
+            if had < self.rescoring.max_seeds and not judged.is_reference:
+                seeds_had[fingerprint] = had
+        wanted = []
+        for fingerprint in seeds_had:
+            formula = self.known[fingerprint].formula
+            wanted += [Training(formula, name, self.seeds(self._seeds_on(name, fingerprint))) for name in names]
+        for evaluation in self._evaluate(self.round, wanted):
+            self._evaluations[evaluation.training.formula.fingerprint].append(evaluation)
+        chosen = [self.known[fingerprint] for fingerprint in seeds_had]
+        for fingerprint, judged in zip(seeds_had, chosen, strict=True):
+            evaluations = self._evaluations[fingerprint]
+            judged.result = self._checked(self.reward.combine(judged.formula, evaluations))
+            judged.seeds = _seeds(evaluations)
+            self._note(fingerprint, judged)
         return chosen
+
+    def _seeds_on(self, proxy_name: str, fingerprint: str) -> int:
+        """From how many seeds a known function was trained on one proxy."""
+        return sum(evaluation.training.proxy == proxy_name for evaluation in self._evaluations[fingerprint])
 
     def _evaluate(
         self,
         round_number: int,
-        requests: Sequence[Training],
+        wanted: Sequence[Training],
         meanwhile: Callable[[], None] = lambda: None,
-        on_progress: Callable[[int, int], None] = lambda done, wanted: None,
+        events: Events = Events(),
     ) -> list[Evaluation]:
-        """Returns one evaluation per request, stored population by population; those stored before are taken."""
-        done = {_key(r): self._done_before[_key(r)] for r in requests if _key(r) in self._done_before}
-        wanted = [request for request in requests if _key(request) not in done]
+        """One evaluation per training, stored population by population; those stored before are taken."""
+        done = {t.key: self._done_before[t.key] for t in wanted if t.key in self._done_before}
+        missing = [training for training in wanted if training.key not in done]
 
         def store(population: Sequence[Evaluation]) -> None:
             if population:
                 self.archive.add_evaluations(round_number, population)
-                done.update((_key(evaluation.training), evaluation) for evaluation in population)
-                on_progress(len(done), len(requests))
+                done.update((evaluation.training.key, evaluation) for evaluation in population)
+                events.on_progress("trainings", len(done), len(wanted))
 
-        populations = iter(self.reward.evaluate(wanted) if wanted else ())
+        populations = iter(self.reward.evaluate(missing) if missing else ())
         try:
             store(next(populations, ()))
             meanwhile()
             for population in populations:
                 store(population)
         finally:
+            # Ends what workers do for a round that is given up.
             if isinstance(populations, Generator):
-                populations.close()  # ends what workers do for it
-        self._trained += sum(done[_key(r)].status in (Status.OK, Status.DIVERGED) for r in requests)
-        return [done[_key(request)] for request in requests]
+                populations.close()
+        evaluations = [done[training.key] for training in wanted]
+        self._trained += sum(evaluation.is_trained for evaluation in evaluations)
+        return evaluations
 
     def _learn(self, formula: Formula, fingerprint: str, evaluations: list[Evaluation]) -> None:
-        """Takes in a function with all its evaluations, or what a further rung says of a known one."""
+        """Records a new function, or updates a known one after a higher rung."""
+        self._evaluations[fingerprint] = evaluations
         judged = self.known.get(fingerprint)
         result = self._checked(self.reward.combine(judged.formula if judged else formula, evaluations))
         if judged is None:
-            judged = self.known[fingerprint] = Judged(formula, result, evaluations)
+            judged = Judged(formula, result, is_reference=fingerprint in self._references)
             self.candidates += result.status in (Status.OK, Status.DIVERGED)
         judged.result = result
-        if fingerprint not in self._references:  # which have every training, but have climbed nothing
-            done = [all(judged.seeds_of(p) >= rung.seeds for p in rung.proxy_names) for rung in self.rungs]
-            judged.rung = max((i for i, is_done in enumerate(done) if is_done), default=0)
-        self._ranked(fingerprint)
+        judged.seeds = _seeds(evaluations)
+        # References have every training, but have climbed nothing.
+        if not judged.is_reference:
+            judged.rung = self._highest_rung(evaluations)
+        self._note(fingerprint, judged)
+
+    def _highest_rung(self, evaluations: Sequence[Evaluation]) -> int:
+        """The highest rung all of whose trainings are there."""
+        counts: dict[str, int] = {}
+        for evaluation in evaluations:
+            counts[evaluation.training.proxy] = counts.get(evaluation.training.proxy, 0) + 1
+        highest = 0
+        for i, rung in enumerate(self.rungs):
+            if all(counts.get(name, 0) >= rung.seeds for name in rung.proxy_names):
+                highest = i
+        return highest
 
     def _result(self, formula: Formula) -> RewardResult:
-        """Returns the result of a known function in this spelling, which may be the best one yet."""
-        judged = self.known[formula.fingerprint]
+        """The result of a known function in this spelling, which may be the best one yet."""
+        fingerprint = formula.fingerprint
+        judged = self.known[fingerprint]
         if formula == judged.formula:
             return judged.result
-        result = self._checked(self.reward.combine(formula, judged.evaluations))
+        result = self._checked(self.reward.combine(formula, self._evaluations[fingerprint]))
         if (result.value, -formula.size) > (judged.result.value, -judged.formula.size):
             judged.formula, judged.result = formula, result
-            self._ranked(formula.fingerprint)
+            self._note(fingerprint, judged)
         return result
+
+    def _note(self, fingerprint: str, judged: Judged) -> None:
+        """Ranks a function anew, and has it stored with the round."""
+        self.history.put(fingerprint, judged)
+        self._changed[fingerprint] = None
 
     def _checked(self, result: RewardResult) -> RewardResult:
         """Gives a result that is not ok its configured value; ok means a finite reward."""
@@ -331,5 +357,6 @@ class Judge:
         return RewardResult(value, result.status, result.score, result.latency, result.message)
 
 
-def _key(request: Training) -> tuple[str, str, int]:
-    return request.formula.fingerprint, request.protocol, request.seed
+def _seeds(evaluations: Sequence[Evaluation]) -> int:
+    """From how many seeds a function was trained, on any proxy."""
+    return len({evaluation.training.seed for evaluation in evaluations})

@@ -6,9 +6,6 @@ free. What is reported of finalists is measured. A figure is only ever compared 
 
 import json
 import math
-import os
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -18,7 +15,10 @@ import numpy as np
 import torch
 
 from rlsearch.common.cache import cache_folder
+from rlsearch.common.device import device_type, is_cpu
+from rlsearch.common.files import write_text
 from rlsearch.common.threads import one_thread
+from rlsearch.common.timing import WALL, CudaEvents, Timer, ratios_in_turn
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.kernels import Kernel
@@ -27,9 +27,18 @@ ELEMENTS = {"cpu": 2**16, "cuda": 2**24}
 """By device type. On a CPU enough that overhead per call does not decide, and few enough that the data stays in a
 core's second-level cache; on a GPU enough that launches do not decide, and more than its cache holds."""
 
-_CALIBRATION = 2  # raised with every change of a kernel's speed: costs kept by an earlier one are measured anew
-_PIECE_SECONDS = 3e-4  # a timed piece lasts at least this long, far above the clock's resolution
+_CALIBRATION = 3
+"""Raised with every change of a kernel's speed, so that costs which an earlier one kept are measured anew."""
+
 _RELU = Formula.parse("relu(x)")
+
+PIECE_SECONDS = 3e-4
+"""A timed piece lasts at least this long, far above the clock's resolution."""
+
+MIN_CALLS_PER_PIECE = 3
+
+MIN_COST = 0.01
+"""Of an operator, as a ratio to ReLU: none is free, whatever the noise said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +71,13 @@ class LatencyCosts:
     costs: dict[str, float]
 
     def ratio(self, formula: Formula) -> float:
-        """Returns the estimated latency of ``formula`` as it is executed: each distinct subexpression once."""
+        """The estimated latency of ``formula`` as it is executed: each distinct subexpression once."""
         return self.fixed + sum(self.costs[i.operator.name] for i in formula.program.instructions)
 
     def save(self, path: Path) -> None:
         """Writes the costs as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        partial.write_text(json.dumps(asdict(self), indent=1))
-        partial.replace(path)
+        write_text(path, json.dumps(asdict(self), indent=1), shared=True)
 
     @classmethod
     def load(cls, path: Path) -> "LatencyCosts":
@@ -93,19 +100,26 @@ class LatencyCosts:
 
 
 def label(kernel: Kernel, device: str) -> str:
-    """Returns what a figure's validity hangs on, for instance ``"torch kernel, cpu (AMD EPYC), float32"``."""
-    if torch.device(device).type == "cuda":
-        return f"{kernel.name} kernel, {machine(device)}, {_elements(device):,} elements, float32"
-    return f"{kernel.name} kernel, {machine(device)}, one thread, float32"
+    """The hardware and kernel that a latency holds for.
+
+    For instance ``"torch kernel, cpu (AMD EPYC), one thread, float32"``.
+    """
+    amount = "one thread" if is_cpu(device) else f"{_elements(device):,} elements"
+    return f"{kernel.name} kernel, {machine(device)}, {amount}, float32"
 
 
 def machine(device: str) -> str:
-    """Returns the name of a device, for instance ``"cpu (AMD EPYC)"`` or ``"NVIDIA H200"``."""
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else f"cpu ({_processor()})"
+    """The name of a device, for instance ``"cpu (AMD EPYC)"`` or ``"NVIDIA H200"``."""
+    return f"cpu ({_processor()})" if is_cpu(device) else torch.cuda.get_device_name(device)
+
+
+def timer_of(device: str) -> Timer:
+    """What latency is timed by: wall time of one thread, or on a GPU the device's own time between two events."""
+    return WALL if is_cpu(device) else CudaEvents(device)
 
 
 def _elements(device: str) -> int:
-    return ELEMENTS[torch.device(device).type]
+    return ELEMENTS[device_type(device)]
 
 
 def _processor() -> str:
@@ -119,7 +133,7 @@ def _processor() -> str:
 
 
 def cached_costs(kernel: Kernel, device: str) -> LatencyCosts:
-    """Returns this machine's costs from the cache folder, calibrated now if they are not there."""
+    """This machine's costs from the cache folder, calibrated now if they are not there."""
     wanted = label(kernel, device)
     file_name = f"latency-{_CALIBRATION}-" + "".join(c if c.isalnum() else "-" for c in wanted) + ".json"
     path = cache_folder() / file_name
@@ -137,82 +151,56 @@ def cached_costs(kernel: Kernel, device: str) -> LatencyCosts:
 
 
 def calibrate(kernel: Kernel, device: str) -> LatencyCosts:
-    """Measures every operator alone, beside ReLU, and returns the costs. Takes a few seconds."""
+    """Measures every operator alone, beside ReLU, which takes a few seconds."""
     alone = {
         name: Formula((name, "x") if operator.arity == 1 else (name, "x", "neg", "x"))
         for name, operator in OPERATORS.items()
     }
-    measured = measure([Formula(("x",)), *alone.values()], kernel, device)
-    least = 0.01  # no operator is free, whatever the noise said
-    fixed = min(measured[0].ratio, 1 - least)
-    ratios = {name: latency.ratio for name, latency in zip(alone, measured[1:], strict=True)}
-    costs = {name: max(ratio - fixed, least) for name, ratio in ratios.items() if OPERATORS[name].arity == 1}
+    identity, *others = measure([Formula(("x",)), *alone.values()], kernel, device)
+    fixed = min(identity.ratio, 1 - MIN_COST)
+    above = {name: latency.ratio - fixed for name, latency in zip(alone, others, strict=True)}
+
     # A binary operator is measured with a negation as its second operand, which costs what a negation costs.
-    costs |= {
-        name: max(ratio - fixed - costs["neg"], least) for name, ratio in ratios.items() if OPERATORS[name].arity == 2
-    }
-    costs["relu"] = 1 - fixed  # ReLU is the unit, by definition rather than to within the noise
+    negation = max(above["neg"], MIN_COST)
+    costs = {}
+    for name, operator in OPERATORS.items():
+        own = above[name] if operator.arity == 1 else above[name] - negation
+        costs[name] = max(own, MIN_COST)
+
+    # ReLU is the unit, by definition rather than to within the noise.
+    costs["relu"] = 1 - fixed
     return LatencyCosts(label(kernel, device), fixed, costs)
 
 
 def measure(
     formulas: Sequence[Formula], kernel: Kernel, device: str, elements: int | None = None, rounds: int = 15
 ) -> list[Latency]:
-    """Measures forward plus backward of each formula on a tensor of ``elements``, in turn with ReLU.
+    """Measures forward plus backward of each formula on a tensor of ``elements``, each right after ReLU.
 
-    On a CPU that is wall time of one thread; on a GPU it is the device's own, between two events.
-
-    Every round takes the formulas in a new order, and each right after ReLU; the ratio of such a pair is immune to a
-    machine whose speed drifts. Reported are the median and the quartiles over the rounds.
+    Every round takes the formulas in a new order. Reported are the median and the quartiles of the ratios over the
+    rounds. A formula that is given twice is measured once.
     """
     with one_thread():
-        return _measure(formulas, _Timer(kernel, device, elements or _elements(device)), rounds)
-
-
-def _measure(formulas: Sequence[Formula], timer: "_Timer", rounds: int) -> list[Latency]:
-    repeats = {formula: timer.repeats(formula) for formula in {*formulas, _RELU}}
-    pairs: dict[Formula, list[float]] = {formula: [] for formula in formulas}
-    shuffle = np.random.default_rng(0)
-    for _ in range(rounds):
-        for i in shuffle.permutation(len(formulas)):
-            reference = timer.seconds(_RELU, repeats[_RELU])
-            pairs[formulas[i]].append(timer.seconds(formulas[i], repeats[formulas[i]]) / reference)
-    quartiles = [statistics.quantiles(pairs[formula], n=4, method="inclusive") for formula in formulas]
-    return [Latency(ratio=q[1], low=q[0], high=q[2]) for q in quartiles]
-
-
-class _Timer:
-    """Times one formula's forward plus backward, in seconds per call."""
-
-    def __init__(self, kernel: Kernel, device: str, elements: int) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.kernel = kernel
-        self.x = torch.randn(1, elements, generator=generator).to(device).requires_grad_()
-        self.gradient = torch.ones_like(self.x)
+        x = torch.randn(1, elements or _elements(device), generator=generator).to(device).requires_grad_()
+        gradient = torch.ones_like(x)
+        ways = {formula: _step(kernel, formula, x, gradient) for formula in formulas}
+        ratios = ratios_in_turn(
+            ways,
+            _step(kernel, _RELU, x, gradient),
+            rounds,
+            timer_of(device),
+            piece=PIECE_SECONDS,
+            fewest=MIN_CALLS_PER_PIECE,
+        )
+    found = {}
+    for formula, values in ratios.items():
+        low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+        found[formula] = Latency(ratio=median, low=low, high=high)
+    return [found[formula] for formula in formulas]
 
-    def repeats(self, formula: Formula) -> int:
-        """Returns how many calls one timed piece takes."""
-        self.seconds(formula, 3)
-        return max(3, int(_PIECE_SECONDS / self.seconds(formula, 3)))
 
-    def seconds(self, formula: Formula, repeats: int) -> float:
-        activation = self.kernel.population([formula])
-        clock = self._by_events if self.x.is_cuda else self._by_wall
-        return clock(lambda: torch.autograd.grad(activation(self.x), self.x, self.gradient), repeats) / repeats
-
-    def _by_wall(self, call: Callable[[], object], repeats: int) -> float:
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        return time.perf_counter() - start
-
-    def _by_events(self, call: Callable[[], object], repeats: int) -> float:
-        with torch.cuda.device(self.x.device):  # whose stream the calls go to
-            call()  # the first one copies the formula to the device
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            start.record()
-            for _ in range(repeats):
-                call()
-            end.record()
-            end.synchronize()
-        return float(start.elapsed_time(end)) / 1000  # from milliseconds
+def _step(kernel: Kernel, formula: Formula, x: torch.Tensor, gradient: torch.Tensor) -> Callable[[], object]:
+    """Forward plus backward of one formula, as one call."""
+    activation = kernel.population([formula])
+    return lambda: torch.autograd.grad(activation(x), x, gradient)

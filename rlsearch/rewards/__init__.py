@@ -1,4 +1,8 @@
 """What a reward is, and the default one: accuracy of trained proxies minus latency cost, relative to ReLU.
 
-Only the protocol is loaded here; the default reward lives in ``rlsearch.rewards.accuracy``.
+Only the public part is loaded here; the default reward lives in ``rlsearch.rewards.accuracy``.
 """
+
+from rlsearch.rewards.base import Reward as Reward
+from rlsearch.rewards.base import RewardResult as RewardResult
+from rlsearch.rewards.base import Status as Status

@@ -5,24 +5,24 @@ from typing import Any
 import torch
 from loky import cpu_count
 
+from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.targets import build_target
 from rlsearch.controller.ppo import PPOSearch
-from rlsearch.errors import ConfigError, RunError
+from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
-from rlsearch.kernels import kernel_named
+from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
 from rlsearch.proxies.own.batching import decided
-from rlsearch.proxies.settings import OwnProxySettings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.accuracy import AccuracyReward
-from rlsearch.rewards.base import Reward
 from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.config import Config, TargetSettings, load_config
+from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
 from rlsearch.search import SearchMethod
 from rlsearch.search.evolution import EvolutionSearch
@@ -49,8 +49,7 @@ def resolve(config: Config) -> Config:
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
     if isinstance(config.reward, RewardSettings):
-        proxies = config.reward.proxies
-        proxies = tuple(decided(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in proxies)
+        proxies = tuple(decided(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies)
         changes["reward"] = config.reward.model_copy(update={"proxies": proxies})
     if config.search.method == "mining":  # its length is that of its rungs
         if config.search.candidates is not None:
@@ -63,38 +62,43 @@ def resolve(config: Config) -> Config:
     return config.model_copy(update=changes)
 
 
-def run_config(run: Run) -> Config:
-    """Returns the config of a run.
+def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:
+    """The proxies of a config whose formulas are to be trained.
 
     Raises:
-        RunError: If it was damaged.
+        ConfigError: If its reward has none.
     """
-    try:
-        return load_config(run.config)
-    except ConfigError as error:
-        raise RunError(f"the config of {run.folder} is damaged:\n{error}") from error
+    if not config.proxies:
+        raise ConfigError(f"the reward {config.reward_name} has no proxies to train; give a config that has some")
+    return config.proxies
+
+
+def kernel_of(config: Config) -> Kernel:
+    """The kernel of a config.
+
+    Raises:
+        ConfigError: If it is not installed, or not for the device.
+    """
+    return kernel_named(config.kernel, config.device)
+
+
+def pool_of(config: Config, *, leaves_caller_free: bool = False) -> Pool:
+    """The pool of a resolved config; see :func:`~rlsearch.common.pool.make_pool`."""
+    assert config.workers is not None, "the config is resolved"
+    return make_pool(config.workers, leaves_caller_free=leaves_caller_free)
 
 
 def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, LatencyCosts | None]:
-    """Returns the reward of a config, and the latency costs if it has any.
+    """The reward of a config, and the latency costs if it has any.
 
     Args:
         config: A resolved config.
         run: Where the costs are, if the run exists already.
     """
+    overlaps = config.search.method == "ppo" and config.controller.overlap
     if isinstance(config.reward, TargetSettings):
-        reward = build_target(config.reward.model_dump())
-        if isinstance(reward, StagedReward):
-            return reward, None
-        if not callable(reward):
-            raise ConfigError(f"{config.reward.target} made a {type(reward).__name__}, which is not callable")
-        if config.search.method == "ppo" and config.controller.overlap:
-            raise ConfigError(
-                f"controller.overlap does not go with {config.reward.target}: a reward that is called once for a round "
-                "leaves nothing to be done beside it"
-            )
-        return plain_reward(config.reward, reward), None
-    kernel = kernel_named(config.kernel, config.device)
+        return _own_reward(config.reward, overlaps), None
+    kernel = kernel_of(config)
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs)
     elif config.reward.latency_costs is not None:
@@ -107,12 +111,26 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         kernel,
         config.device,
         config.seed,
-        config.workers or 1,
+        pool_of(config, leaves_caller_free=overlaps),
         config.status_values,
         fidelities(config),
-        leaves_caller_free=config.search.method == "ppo" and config.controller.overlap,
     )
     return reward, costs
+
+
+def _own_reward(settings: TargetSettings, overlaps: bool) -> StagedReward:
+    reward = build_target(settings.model_dump())
+    if isinstance(reward, StagedReward):
+        return reward
+    if not callable(reward):
+        raise ConfigError(f"{settings.target} made a {type(reward).__name__}, which is not callable")
+    if overlaps:
+        raise ConfigError(
+            f"controller.overlap does not go with {settings.target}: a reward that is called once for a round "
+            "leaves nothing to be done beside it"
+        )
+    arguments = settings.model_dump(exclude={"target"})
+    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target)
 
 
 def fidelities(config: Config) -> list[float]:
@@ -122,26 +140,19 @@ def fidelities(config: Config) -> list[float]:
     return [1.0, float(config.rescoring.epochs_factor)]
 
 
-def plain_reward(settings: TargetSettings, reward: Reward | None) -> PlainReward:
-    """Returns a user's reward in stages; without the reward itself, one that can only read results back."""
-    arguments = settings.model_dump(exclude={"target"})
-    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target)
-
-
 def make_judge(config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any) -> Judge:
-    """Returns the judge of a run."""
-    seeds = 1 if isinstance(config.reward, TargetSettings) else config.reward.seeds
+    """The judge of a run."""
     rungs, rescoring = None, config.rescoring
     if config.search.method == "mining":
         assert isinstance(reward, AccuracyReward)
-        protocols = dict(zip(fidelities(config), reward.fidelities, strict=True))
-        rungs = [Rung(protocols[rung.epochs], rung.seeds) for rung in config.mining.rungs]
+        names = dict(zip(fidelities(config), reward.fidelities, strict=True))
+        rungs = [Rung(names[rung.epochs], rung.seeds) for rung in config.mining.rungs]
         rescoring = RescoringSettings(every=0)  # the rungs are that
     return Judge(
         reward,
         archive,
         lambda i: search_seed(config.seed, i),
-        seeds_per_formula=seeds,
+        seeds_per_formula=config.seeds_per_formula,
         rungs=rungs,
         status_values=config.status_values,
         rescoring=rescoring,
@@ -172,6 +183,6 @@ def make_method(config: Config, costs: LatencyCosts | None = None) -> SearchMeth
         case "exhaustive":
             return ExhaustiveSearch(config.exhaustive, *common)
         case "mining":
-            if isinstance(config.reward, TargetSettings) or costs is None:
+            if not isinstance(config.reward, RewardSettings) or costs is None:
                 raise ConfigError("mining trains proxies for ever longer, and a reward of your own has none to train")
             return MiningSearch(config.mining, config.reward.screening, costs, *common)

@@ -3,12 +3,12 @@
 Taken at the start of a round: the last moment before which nothing of it is decided.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rlsearch.common.files import replacing
 from rlsearch.errors import RunError, StorageError
 
 
@@ -24,14 +24,10 @@ def save_checkpoint(path: Path, round_number: int, method: dict[str, Any]) -> No
         StorageError: If it cannot be written.
     """
     state = {"round": round_number, "method": method}
-    partial = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(exist_ok=True)
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except (OSError, RuntimeError) as error:
         raise StorageError(f"{path} cannot be written: {error}. Resume the run later.") from error
 

@@ -7,19 +7,21 @@ they are held to the same rules.
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, ValidationError
+from pydantic import Field, Tag, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from rlsearch.common.seeds import MAX_RUN_SEED
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
 from rlsearch.common.settings import TargetSettings as TargetSettings  # the other kind of reward
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging.settings import RescoringSettings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, MiningSettings, SearchSettings
@@ -35,7 +37,7 @@ class LoggingSettings(Settings):
 class Config(Settings):
     """Everything that decides a run."""
 
-    seed: int = Field(0, ge=0, lt=2**31 // 10_000)
+    seed: int = Field(0, ge=0, lt=MAX_RUN_SEED, description="of everything random in the run")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     kernel: Literal["auto", "torch", "numba", "triton"] = Field(
         "auto", description="what computes activations; auto: the fastest"
@@ -54,6 +56,30 @@ class Config(Settings):
     status_values: StatusValues = StatusValues()
     rescoring: RescoringSettings = RescoringSettings()
     logging: LoggingSettings = LoggingSettings()
+
+    @property
+    def proxies(self) -> tuple[ProxySettings | OwnProxySettings, ...]:
+        """What the reward trains; nothing if the reward is a user's own."""
+        return self.reward.proxies if isinstance(self.reward, RewardSettings) else ()
+
+    @property
+    def reward_name(self) -> str:
+        """What the reward is called in messages."""
+        return "of accuracy" if isinstance(self.reward, RewardSettings) else self.reward.target
+
+    @property
+    def seeds_per_formula(self) -> int:
+        """From how many seeds a new function is judged; a user's own reward knows no seeds."""
+        return self.reward.seeds if isinstance(self.reward, RewardSettings) else 1
+
+    @model_validator(mode="after")
+    def _can_train_the_language(self) -> Self:
+        if self.proxies and self.language.inputs != ("x",):
+            raise ValueError(
+                f"language.inputs is {list(self.language.inputs)}, and proxies train formulas of x alone; set it to "
+                "[x], or take a reward of your own"
+            )
+        return self
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
@@ -82,13 +108,16 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
         lines = []
         for location, message in problems(Config, error):
             keys = [str(key) for key in location]
-            where = f"{path}:{_line(tree, location)}"
+            where = f"{path}:{_line(tree, location)}: {'.'.join(keys) or 'the file'}"
             for by_hand in set_by_hand:
+                option = f"--set {'.'.join(by_hand)}"
                 if by_hand == keys[: len(by_hand)]:
-                    where = f"--set {'.'.join(by_hand)}"
-                elif keys == by_hand[: len(keys)]:  # a group that the file and the override share
-                    where += f" with --set {'.'.join(by_hand)}"
-            lines.append(f"{where}: {'.'.join(keys) or 'the file'}: {message}")
+                    # The key stands in the option already, unless what is wrong lies further within.
+                    where = option if by_hand == keys else f"{option}: {'.'.join(keys)}"
+                elif keys == by_hand[: len(keys)]:
+                    # A group that the file and the override share.
+                    where = f"{path}:{_line(tree, location)} with {option}: {'.'.join(keys) or 'the file'}"
+            lines.append(f"{where}: {message}")
         raise ConfigError("\n".join(lines)) from None
 
 

@@ -7,18 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from rlsearch.errors import RunError, StorageError
+from rlsearch.common.files import write_text
+from rlsearch.errors import ConfigError, RunError, StorageError
+
+if TYPE_CHECKING:
+    from rlsearch.runs.config import Config
 
 _PACKAGES = ("rlsearch", "torch", "stable-baselines3", "gymnasium", "numpy")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """One folder under ``runs/``.
 
@@ -33,9 +38,23 @@ class Run:
         """The folder's name."""
         return self.folder.name
 
+    @cached_property
+    def config(self) -> "Config":
+        """The resolved config, read when it is first asked for. Nothing that it names is imported.
+
+        Raises:
+            RunError: If it was damaged.
+        """
+        from rlsearch.runs.config import load_config  # which reading a leaderboard does without
+
+        try:
+            return load_config(self.config_path)
+        except ConfigError as error:
+            raise RunError(f"the config of {self.folder} is damaged:\n{error}") from error
+
     @property
-    def config(self) -> Path:
-        """The resolved config."""
+    def config_path(self) -> Path:
+        """The file of the resolved config."""
         return self.folder / "config.yaml"
 
     @property
@@ -60,7 +79,7 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, *, overwrite: bool = False) -> "Run":
-        """Makes a new run folder.
+        """Makes a new run folder, which is a run when it has a config and an archive.
 
         Raises:
             RunError: If it exists and ``overwrite`` is not set, or it is not a run and would be lost.
@@ -88,7 +107,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """Returns an existing run.
+        """An existing run.
 
         Raises:
             RunError: If the folder is missing or is not a run.
@@ -98,7 +117,7 @@ class Run:
             beside = sorted(p.name for p in folder.parent.glob("*") if (p / "meta.json").exists())
             known = f"; {folder.parent} has {', '.join(beside[-8:])}" if beside else ""
             raise RunError(f"there is no run {folder}{known}")
-        missing = [path.name for path in (run.config, run.meta, run.archive) if not path.exists()]
+        missing = [path.name for path in (run.config_path, run.meta, run.archive) if not path.exists()]
         if missing:
             raise RunError(f"{folder} is not a run of rlsearch: it has no {missing[0]}")
         return run
@@ -131,10 +150,24 @@ class Run:
             "versions": {package: version(package) for package in _PACKAGES},
             **facts,
         }
-        self.meta.write_text(json.dumps(meta, indent=1) + "\n")
+        write_text(self.meta, json.dumps(meta, indent=1) + "\n")
+
+    def write_config(self, config: "Config") -> None:
+        """Writes the resolved config.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        from rlsearch.runs.config import dump_config
+
+        try:
+            write_text(self.config_path, dump_config(config))
+        except OSError as error:
+            raise StorageError(f"{self.config_path} cannot be written: {error}") from error
+        self.__dict__["config"] = config
 
     def changed_versions(self) -> dict[str, tuple[str, str]]:
-        """Returns the packages whose version is another than when the run was made: then and now."""
+        """The packages whose version is another than when the run was made: then and now."""
         then = self.read_meta().get("versions", {})
         now = {package: version(package) for package in _PACKAGES}
         return {
@@ -144,7 +177,7 @@ class Run:
         }
 
     def read_meta(self) -> dict[str, Any]:
-        """Returns what :meth:`write_meta` wrote.
+        """What :meth:`write_meta` wrote.
 
         Raises:
             RunError: If it cannot be read.
@@ -156,3 +189,12 @@ class Run:
         if not isinstance(meta, dict):
             raise RunError(f"{self.meta} is not the metadata of a run")
         return meta
+
+
+def opened(run: Run | Path | str) -> Run:
+    """A run, given itself or its folder.
+
+    Raises:
+        RunError: If the folder is missing or is not a run.
+    """
+    return run if isinstance(run, Run) else Run.open(Path(run))

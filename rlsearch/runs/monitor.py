@@ -9,73 +9,77 @@ from matplotlib.figure import Figure
 
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.drawing import plot_curve
-from rlsearch.judging.judge import Judge, Judged, RoundReport
+from rlsearch.judging.history import Judged
+from rlsearch.judging.judge import Judge, RoundReport
 from rlsearch.rewards.base import Status
+from rlsearch.runs.config import LoggingSettings
+from rlsearch.runs.events import RunEvents
+
+CURVES = 6
+"""Functions of the leaderboard whose curves are drawn."""
 
 
-class Monitor:
+class Monitor(RunEvents):
     """Logs every round, and every some rounds the leaderboard, curves, rewards and operators.
 
     Args:
         folder: The run folder.
-        judge: Knows what happened.
-        every: Rounds between the larger records.
-        best: Formulas on the leaderboard.
-        resumed: Whether the folder has the events of earlier rounds; those of later ones are forgotten then.
+        settings: How often the larger records are made, and how long the leaderboard is.
+        resumed_at: Proposals that a resumed run begins with; what the folder has of later ones is forgotten. None for
+            a new run.
     """
 
-    def __init__(self, folder: Path, judge: Judge, every: int, best: int, *, resumed: bool = False) -> None:
+    def __init__(self, folder: Path, settings: LoggingSettings, *, resumed_at: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.judge = judge
-        self.every = every
-        self.best = best
-        self._writer = SummaryWriter(log_dir=str(folder), purge_step=judge.proposals + 1 if resumed else None)
+        self.settings = settings
+        purge_step = None if resumed_at is None else resumed_at + 1
+        self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
         self._recorded: RoundReport | None = None
 
-    def record(self, report: RoundReport, more: Mapping[str, float]) -> None:
-        """Writes what happened in a round.
-
-        Args:
-            report: The round.
-            more: Further scalars, by tag.
-        """
-        for tag, value in {**round_scalars(report), **self._leader_scalars(), **more}.items():
-            self._writer.add_scalar(tag, value, self.judge.proposals)
-        if (report.round_number + 1) % self.every == 0:
-            self._record_best(report)
+    def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
+        """Writes what happened in a round."""
+        report = judge.report
+        assert report is not None
+        for tag, value in {**round_scalars(report), **leader_scalars(judge), **scalars}.items():
+            self._writer.add_scalar(tag, value, judge.proposals)
+        if (report.round_number + 1) % self.settings.every == 0:
+            self._record_best(judge, report)
         self._writer.flush()
 
-    def finish(self) -> None:
+    def on_end(self, judge: Judge) -> None:
         """Writes the larger records of the last round, if they have not been."""
-        report = self.judge.report
-        if report is not None and report is not self._recorded:
-            self._record_best(report)
+        if judge.report is not None and judge.report is not self._recorded:
+            self._record_best(judge, judge.report)
 
     def close(self) -> None:
         """Closes the event file."""
         self._writer.close()
 
-    def _leader_scalars(self) -> dict[str, float]:
-        scalars: dict[str, float] = {"search/candidates": self.judge.candidates}
-        for judged in self.judge.leaderboard(1):
-            best = judged.result
-            scalars["search/best_reward"] = best.value
-            scalars |= {"search/best_score": best.score} if best.score is not None else {}
-            scalars |= {"search/best_latency": best.latency} if best.latency is not None else {}
-        return scalars
-
-    def _record_best(self, report: RoundReport) -> None:
+    def _record_best(self, judge: Judge, report: RoundReport) -> None:
         self._recorded = report
-        step, board = self.judge.proposals, self.judge.leaderboard(self.best)
+        step, board = judge.proposals, judge.leaderboard(self.settings.best)
         self._writer.add_text("search/leaderboard", leaderboard_markdown(board), step)
-        self._writer.add_figure("search/curves", curves_figure(board[:6]), step, close=False)
+        self._writer.add_figure("search/curves", curves_figure(board[:CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
         self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
 
 
+def leader_scalars(judge: Judge) -> dict[str, float]:
+    """What is known of the best function, by tag."""
+    scalars: dict[str, float] = {"search/candidates": judge.candidates}
+    for judged in judge.leaderboard(1):
+        best = judged.result
+        scalars["search/best_reward"] = best.value
+        if best.score is not None:
+            scalars["search/best_score"] = best.score
+        if best.latency is not None:
+            scalars["search/best_latency"] = best.latency
+    return scalars
+
+
 def round_scalars(report: RoundReport) -> dict[str, float]:
-    """Returns the scalars of one round by their tags."""
+    """The scalars of one round, by tag."""
     values = [result.value for result in report.results]
     ok = [result.value for result in report.results if result.status is Status.OK]
     shares = {f"shares/{status.value}": report.share(status) for status in Status if status is not Status.ILLEGAL}
@@ -86,7 +90,8 @@ def round_scalars(report: RoundReport) -> dict[str, float]:
         **({"search/mean_reward_ok": float(np.mean(ok))} if ok else {}),
         "search/mean_length": float(np.mean([formula.size for formula in report.formulas])),
         "search/evaluations": report.evaluations,
-        "search/candidates_per_second": report.evaluations / max(report.seconds, 1e-9),
+        "search/candidates_per_second": report.candidates / max(report.seconds, 1e-9),
+        "search/trainings_per_second": report.evaluations / max(report.seconds, 1e-9),
         "shares/fresh": fresh,
         "shares/repeated": 1 - fresh,
         **shares,
@@ -94,7 +99,7 @@ def round_scalars(report: RoundReport) -> dict[str, float]:
 
 
 def leaderboard_markdown(board: Sequence[Judged]) -> str:
-    """Returns the leaderboard as a Markdown table."""
+    """The leaderboard as a Markdown table."""
     lines = ["| rank | reward | score | seeds | latency | formula |", "|---|---|---|---|---|---|"]
     for rank, judged in enumerate(board, start=1):
         result = judged.result
@@ -105,7 +110,7 @@ def leaderboard_markdown(board: Sequence[Judged]) -> str:
 
 
 def curves_figure(board: Sequence[Judged]) -> Figure:
-    """Returns the curves of the best formulas."""
+    """The curves of the best formulas."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for judged in board:
@@ -119,7 +124,7 @@ def curves_figure(board: Sequence[Judged]) -> Figure:
 
 
 def operators_figure(report: RoundReport) -> Figure:
-    """Returns how often the round's formulas use each operator."""
+    """How often the round's formulas use each operator."""
     counts = Counter(t for formula in report.formulas for t in formula.tokens if t in OPERATORS)
     names = [str(name) for name, _ in counts.most_common()]
     figure = Figure(figsize=(7, 4.5), layout="constrained")

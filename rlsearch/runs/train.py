@@ -1,76 +1,44 @@
 """A search from its config to its results."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlsearch.common.interrupts import stop_requests
+from rlsearch.common.progress import Events
+from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
 from rlsearch.errors import ConfigError, StorageError
 from rlsearch.judging.archive import Archive
-from rlsearch.judging.judge import Judge, Judged, RoundReport
+from rlsearch.judging.history import Judged
+from rlsearch.judging.judge import Judge
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.build import make_judge, make_method, make_reward, resolve, run_config
+from rlsearch.runs.build import make_judge, make_method, make_reward, resolve
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
-from rlsearch.runs.config import Config, TargetSettings, dump_config, load_config
+from rlsearch.runs.config import Config, load_config
+from rlsearch.runs.events import AllRunEvents, RunEvents, StopRequests
 from rlsearch.runs.folder import Run
 from rlsearch.runs.monitor import Monitor
 from rlsearch.search import SearchMethod
-from rlsearch.search.settings import SearchSettings
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a search stands.
-
-    Attributes:
-        rounds_done: Whole rounds.
-        candidates: Functions trained.
-        fraction: Of the round under way, from 0 to 1.
-        budget: What there is to do: rounds, as far as they are known, and candidates if they are limited.
-        best: The leader, if there is one.
-        report: The round that has just ended, if one has.
-        screened: Before the first round of mining: formulas screened, and how many there are to screen.
-    """
-
-    rounds_done: int
-    candidates: int
-    fraction: float
-    budget: SearchSettings
-    best: Judged | None
-    report: RoundReport | None = None
-    screened: tuple[int, int] | None = None
-
-    @property
-    def nearer_budget(self) -> tuple[str, float, int]:
-        """The budget that will be used up first, rounds or candidates: its name, what is done, and what was wanted."""
-        if self.screened is not None:
-            return ("screening", *self.screened)
-        rounds = ("round", self.rounds_done + self.fraction, self.budget.rounds)
-        if self.budget.candidates is None:
-            return rounds
-        candidates = ("candidate", float(self.candidates), self.budget.candidates)
-        return max(rounds, candidates, key=lambda budget: budget[1] / budget[2])
-
-
-Watcher = Callable[[Progress], None]
+_MAX_NUMBERED_NAMES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SearchOutcome:
     """How a search ended.
 
     Attributes:
         run: Its folder.
         leaderboard: The best functions, best first.
         proposals: Formulas proposed, over all sessions of the run.
-        functions: Different functions judged.
+        functions: Different functions among them.
         finished: False where it was interrupted; resume it then.
         has_proxies: Whether the reward trains proxies, so that the best can be scored again on fresh seeds.
         has_policy: Whether there is a policy to sample.
@@ -94,9 +62,9 @@ def train(
     stem: str | None = None,
     runs: Path | str = "runs",
     overwrite: bool = False,
-    watch: Watcher = lambda progress: None,
-) -> Outcome:
-    """Trains a controller and returns what it found.
+    events: RunEvents = RunEvents(),
+) -> SearchOutcome:
+    """Trains a controller and returns what it found. The caller's global random numbers stay as they are.
 
     Args:
         config: The config, or the path of its file.
@@ -104,7 +72,7 @@ def train(
         stem: By default the config file's name.
         runs: The folder of run folders.
         overwrite: Whether to replace an existing run of that name.
-        watch: Called as the search goes on.
+        events: Told how the search goes on.
 
     Raises:
         ConfigError: If the config is wrong.
@@ -114,23 +82,24 @@ def train(
     if not isinstance(config, Config):
         stem = stem or Path(config).stem
         config = load_config(config)
-    config = resolve(config)
-    reward, costs = make_reward(config)
-    make_method(config, costs)  # a wrong warm start or template is said before anything is written
-    stem = stem or "run"
-    folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
-    run = Run.create(folder, overwrite=overwrite)
-    with run.lock():
-        try:
-            latency = costs.label if costs else None
-            run.write_meta(seed=config.seed, device=config.device, workers=config.workers, latency=latency)
-            _write_config(run, config)
-            if costs is not None:
-                costs.save(run.latency_costs)
-        except OSError as error:
-            raise StorageError(f"{folder} cannot be written: {error}") from error
-        with Archive(run.archive, create=True) as archive, one_thread():
-            return _search(run, config, reward, costs, archive, None, watch)
+    with random_numbers_kept(), one_thread():
+        config = resolve(config)
+        reward, costs = make_reward(config)
+        make_method(config, costs)  # a wrong warm start or template is said before anything is written
+        stem = stem or "run"
+        folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
+        run = Run.create(folder, overwrite=overwrite)
+        with run.lock():
+            try:
+                latency = costs.label if costs else None
+                run.write_meta(seed=config.seed, device=config.device, workers=config.workers, latency=latency)
+                run.write_config(config)
+                if costs is not None:
+                    costs.save(run.latency_costs)
+            except OSError as error:
+                raise StorageError(f"{folder} cannot be written: {error}") from error
+            with Archive(run.archive, create=True) as archive:
+                return _search(run, config, reward, costs, archive, None, events)
 
 
 def resume(
@@ -138,40 +107,98 @@ def resume(
     rounds: int | None = None,
     candidates: int | None = None,
     *,
-    watch: Watcher = lambda progress: None,
-) -> Outcome:
+    events: RunEvents = RunEvents(),
+) -> SearchOutcome:
     """Goes on with a run that was stopped, killed, or is to be longer.
 
     Args:
         folder: The run folder.
         rounds: A new number of rounds in all, not below those done.
         candidates: A new number of trained functions in all. Nothing else can be changed.
-        watch: Called as the search goes on.
+        events: Told how the search goes on.
 
     Raises:
         RunError: If the folder is not a run, is damaged, or in use.
-        ConfigError: If there are too few rounds, or the run's device or reward is not there.
+        ConfigError: If the new budget asks for nothing new, or the run's device or reward is not there.
         StorageError: If the run folder can no longer be written; what was committed is safe.
     """
     run = Run.open(Path(folder))
     for package, (then, now) in run.changed_versions().items():
-        _log.warning("%s was %s when %s was made and is %s now: results may differ", package, then, run.folder, now)
-    with run.lock():
-        config = resolve(run_config(run))
+        _LOGGER.warning("%s was %s when %s was made and is %s now: results may differ", package, then, run.folder, now)
+    with run.lock(), random_numbers_kept(), one_thread():
+        config = resolve(run.config)
         state = load_checkpoint(run.checkpoint) if run.checkpoint.exists() else None
-        done = int(state["round"]) if state else 0
-        if rounds is not None and rounds < done:
-            raise ConfigError(f"{run.folder} has done {done} rounds already; expected at least that, got {rounds}")
-        budget = {"rounds": rounds, "candidates": candidates}
-        changed = {name: value for name, value in budget.items() if value is not None}
-        if changed and config.search.method == "mining":
-            raise ConfigError(f"{run.folder} was mined: it is as long as its rungs, and takes no number of rounds")
-        config = config.model_copy(update={"search": config.search.check(config.search.model_dump() | changed)})
-        reward, costs = make_reward(config, run)
-        if changed:
-            _write_config(run, config)
-        with Archive(run.archive) as archive, one_thread():
-            return _search(run, config, reward, costs, archive, state, watch)
+        with Archive(run.archive) as archive:
+            changed = _changed_budget(run, config, state, archive, rounds, candidates)
+            config = config.model_copy(update={"search": config.search.check(config.search.model_dump() | changed)})
+            reward, costs = make_reward(config, run)
+            if changed:
+                run.write_config(config)
+            return _search(run, config, reward, costs, archive, state, events)
+
+
+def _changed_budget(
+    run: Run, config: Config, state: dict[str, Any] | None, archive: Archive, rounds: int | None, candidates: int | None
+) -> dict[str, int]:
+    """What a resumed run is to have another budget of.
+
+    Raises:
+        ConfigError: If the new budget is below what is done, or would be used up at once by what it leaves as it is.
+    """
+    changed = {name: n for name, n in {"rounds": rounds, "candidates": candidates}.items() if n is not None}
+    if changed and config.search.method == "mining":
+        raise ConfigError(f"{run.folder} was mined: it is as long as its rungs, and takes no number of rounds")
+    rounds_done = int(state["round"]) if state else 0
+    if rounds is not None and rounds < rounds_done:
+        raise ConfigError(f"{run.folder} has done {rounds_done} rounds already; expected at least that, got {rounds}")
+    trained, wanted = archive.candidates(), config.search.candidates
+    if rounds is not None and candidates is None and wanted is not None and trained >= wanted:
+        raise ConfigError(
+            f"{run.folder} ended with its {trained} trained candidates (search.candidates = {wanted}), and more rounds "
+            "alone do not make it longer; give a larger number of candidates, too"
+        )
+    if candidates is not None and rounds is None and rounds_done >= config.search.rounds and candidates > trained:
+        raise ConfigError(
+            f"{run.folder} ended with its {rounds_done} rounds (search.rounds = {config.search.rounds}), and more "
+            "candidates alone do not make it longer; give a larger number of rounds, too"
+        )
+    return changed
+
+
+class _Budget(Events):
+    """Tells how much of a search is done: of rounds or of candidates, whichever will be used up first."""
+
+    def __init__(self, config: Config, method: SearchMethod, events: Events) -> None:
+        self.search = config.search
+        self.method = method
+        self.events = events
+        self.judge: Judge | None = None
+
+    def on_progress(self, what: str, done: float, wanted: int) -> None:
+        """Takes the progress of a round's trainings."""
+        self.tell(done / wanted)
+
+    def tell(self, fraction: float) -> None:
+        """Tells how much is done with a fraction of a round, from 0 to 1."""
+        if self.judge is None:
+            return
+        left = self.method.rounds_left
+        wanted_rounds = self.search.rounds if left is None else self.judge.round + left
+        done = self.judge.round + fraction
+        share_of_rounds = done / wanted_rounds
+        wanted_candidates = self.search.candidates
+        if wanted_candidates is not None and self.judge.candidates / wanted_candidates > share_of_rounds:
+            self.events.on_progress("candidate", self.judge.candidates, wanted_candidates)
+        else:
+            self.events.on_progress("round", done, wanted_rounds)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the search is over."""
+        assert self.judge is not None
+        wanted = self.search.candidates
+        enough = wanted is not None and self.judge.candidates >= wanted
+        return enough or self.judge.round >= self.search.rounds or self.method.finished
 
 
 def _search(
@@ -181,79 +208,57 @@ def _search(
     costs: LatencyCosts | None,
     archive: Archive,
     state: dict[str, Any] | None,
-    watch: Watcher,
-) -> Outcome:
+    events: RunEvents,
+) -> SearchOutcome:
     judge: Judge | None = None
     method = make_method(config, costs)
-
-    def tell(fraction: float, report: RoundReport | None = None) -> None:
-        assert judge is not None
-        best, left = judge.leaderboard(1), method.rounds_left
-        budget = config.search if left is None else config.search.model_copy(update={"rounds": judge.round + left})
-        watch(Progress(judge.round, judge.candidates, fraction, budget, best[0] if best else None, report))
-
-    def on_screening(done: int, wanted: int) -> None:
-        watch(Progress(0, 0, 0.0, config.search, None, screened=(done, wanted)))
-
-    def on_progress(done: int, wanted: int) -> None:
-        check_stop()
-        tell(done / wanted)
-
-    finished = False
     first_round = int(state["round"]) if state else 0
+    finished = False
     try:
         with stop_requests() as check_stop:
+            told = AllRunEvents([StopRequests(check_stop), events])
+            budget = _Budget(config, method, told)
             if state:
                 method.restore(state["method"])
             else:
-                method.prepare(on_screening, check_stop)
+                method.prepare(told)
                 save_checkpoint(run.checkpoint, 0, method.state())
-            judge = make_judge(config, reward, archive, first_round, on_progress=on_progress)
-            monitor = Monitor(run.folder, judge, config.logging.every, config.logging.best, resumed=state is not None)
+            judge = budget.judge = make_judge(config, reward, archive, first_round, events=budget)
+            monitor = Monitor(run.folder, config.logging, resumed_at=judge.proposals if state else None)
             with closing(monitor):
-                while not _is_over(config, judge, method):
+                told = AllRunEvents([monitor, events, StopRequests(check_stop)])
+                told.on_start(judge)
+                while not budget.is_used_up:
                     save_checkpoint(run.checkpoint, judge.round, method.state())
                     method.run_round(judge)
-                    assert judge.report is not None
-                    monitor.record(judge.report, method.scalars())
-                    tell(0.0, judge.report)
-                    check_stop()
-                monitor.finish()
+                    budget.tell(0.0)
+                    told.on_round(judge, method.scalars())
+                told.on_end(judge)
             save_checkpoint(run.checkpoint, judge.round, method.state())
             finished = True
     except KeyboardInterrupt:
-        _log.info("interrupted")
+        _LOGGER.info("interrupted")
     except OSError as error:  # of the archive and the checkpoints there are StorageErrors; this is TensorBoard's
         raise StorageError(f"{run.folder} cannot be written: {error}. Resume the run later.") from error
     counts = method.counts
     if counts and judge:
         counts = counts | {"trained": judge.candidates}
-    return Outcome(
+    return SearchOutcome(
         run,
         judge.leaderboard(10) if judge else [],
+        # Without a judge the run was interrupted while the baseline was trained.
         judge.proposals if judge else archive.proposals(first_round),
-        len(judge.known) if judge else 0,  # interrupted while the baseline was trained
+        judge.functions if judge else 0,
         finished,
-        has_proxies=not isinstance(config.reward, TargetSettings),
+        has_proxies=bool(config.proxies),
         has_policy=config.search.method == "ppo",
         counts=counts,
     )
 
 
-def _is_over(config: Config, judge: Judge, method: SearchMethod) -> bool:
-    enough = config.search.candidates is not None and judge.candidates >= config.search.candidates
-    return enough or judge.round >= config.search.rounds or method.finished
-
-
-def _write_config(run: Run, config: Config) -> None:
-    partial = run.config.with_suffix(".tmp")  # a process that is killed here must not leave half a config
-    try:
-        partial.write_text(dump_config(config), encoding="utf-8")
-        partial.replace(run.config)
-    except OSError as error:
-        raise StorageError(f"{run.config} cannot be written: {error}") from error
-
-
 def _free_name(runs: Path, stem: str) -> str:
-    names = [stem, *(f"{stem}-{i}" for i in range(2, 100_000))]
-    return next(name for name in names if not (runs / name).exists())
+    for i in range(1, _MAX_NUMBERED_NAMES):
+        name = stem if i == 1 else f"{stem}-{i}"
+        if not (runs / name).exists():
+            return name
+    raise StorageError(f"{runs} has {_MAX_NUMBERED_NAMES} runs called {stem}; give another --name")

@@ -5,9 +5,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
-from rlsearch.judging.judge import Judged, RoundReport
+from rlsearch.judging.history import Judged
+from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards.base import RewardResult
 
 
@@ -78,12 +80,11 @@ class SearchMethod:
         """Whether there is nothing left to propose."""
         return False
 
-    def prepare(self, watch: Callable[[int, int], None], check_stop: Callable[[], None]) -> None:
+    def prepare(self, events: Events) -> None:
         """Does what comes before the first round; not called when a run is resumed.
 
         Args:
-            watch: Told how much is done and how much is wanted.
-            check_stop: Called now and then; raises if it is time to stop.
+            events: Told how much is done and how much is wanted.
         """
 
     def run_round(self, judge: Judging) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from rlsearch.formula import Formula
-from rlsearch.judging.judge import Judged
+from rlsearch.judging.history import Judged
 
 _REACH, _POINTS = 6.0, 49  # pre-activations rarely leave +-6; a step of 1/4 shows any bend that a network would feel
 _TREES = 100

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsearch.common.progress import Watcher as ConfirmWatcher
+from rlsearch.common.files import write_text
+from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError, InputError, RunError, StorageError, nearest
 from rlsearch.formula import Formula
-from rlsearch.judging.judge import Judge
+from rlsearch.judging.archive import Archive
+from rlsearch.proxies.tasks import Task
 from rlsearch.rewards.base import Status
-from rlsearch.runs.build import resolve, run_config
-from rlsearch.runs.config import Config, TargetSettings
+from rlsearch.runs.build import resolve
+from rlsearch.runs.config import Config
+from rlsearch.runs.events import RunEvents
 from rlsearch.runs.folder import Run
-from rlsearch.runs.read import read_judge
-from rlsearch.runs.train import Watcher, resume, train
+from rlsearch.runs.read import read_history
+from rlsearch.runs.train import resume, train
 from rlsearch.search.settings import METHODS, SearchSettings
 from rlsearch.studies.confirm import confirm_formulas
 from rlsearch.studies.figures import methods_figure
@@ -100,10 +103,12 @@ class Confirmed:
     Attributes:
         scores: For each method, the interquartile mean over runs of the test accuracy of the run's best.
         better: For each ordered pair, the probability that the best of a run of the first is the more accurate one.
+        task: What the scores are.
     """
 
     scores: dict[str, Estimate]
     better: dict[tuple[str, str], Estimate]
+    task: Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ def run_methods(
     seeds: int = 10,
     candidates: int = 2000,
     on_run: Callable[[str, int, int], None] = lambda name, number, total: None,
-    watch: Watcher = lambda progress: None,
+    events: RunEvents = RunEvents(),
 ) -> Records | None:
     """Runs each method from each seed, as far as that has not been done.
 
@@ -153,7 +158,7 @@ def run_methods(
         seeds: Runs of each method; their seeds are ``config.seed`` and those after it.
         candidates: Functions that each run trains; repeats and unfit ones are free.
         on_run: Called before each run with its name, its number from 1 and the number of all.
-        watch: Called as a run goes on.
+        events: Told how a run goes on.
 
     Returns:
         The runs, or None if interrupted.
@@ -171,7 +176,7 @@ def run_methods(
     for number, planned in enumerate(plan, start=1):
         name = f"{planned.search.method}-{planned.seed}"
         on_run(name, number, len(plan))
-        run = _searched(planned, Path(folder) / name, watch)
+        run = _searched(planned, Path(folder) / name, events)
         if run is None:
             return None
         records[planned.search.method].append(_record(run, planned.seed))
@@ -186,7 +191,7 @@ def conclude(
     candidates: int = 2000,
     rewards: Sequence[float] = (),
     options: Options | None = Options(),
-    watch: ConfirmWatcher = lambda what, done, wanted: None,
+    events: Events = Events(),
 ) -> MethodComparison | None:
     """Compares the runs, confirms their best functions, and writes what was found.
 
@@ -197,7 +202,7 @@ def conclude(
         candidates: The budget of the runs.
         rewards: Rewards whose reaching is counted; by default the final ones of the methods.
         options: How the best function of every run is confirmed; None, or a reward without proxies, for not at all.
-        watch: Called as the confirmation goes on.
+        events: Told how the confirmation goes on.
 
     Returns:
         The comparison, or None if interrupted.
@@ -206,9 +211,9 @@ def conclude(
         StorageError: If the folder cannot be written.
     """
     folder, confirmed = Path(folder), None
-    if options is not None and not isinstance(config.reward, TargetSettings):
+    if options is not None and config.proxies:
         best = [record.best for runs in records.values() for record in runs]
-        outcome = confirm_formulas(best, config, output=folder / "confirm", options=options, watch=watch)
+        outcome = confirm_formulas(best, config, output=folder / "confirm", options=options, events=events)
         if outcome.findings is None:
             return None
         confirmed = _confirmed(outcome.findings, records)
@@ -236,23 +241,23 @@ def _config_of(config: Config, method: str, seed: int, candidates: int) -> Confi
     return config.check(config.model_dump() | {"search": config.search.model_dump() | changed, "seed": seed})
 
 
-def _searched(config: Config, folder: Path, watch: Watcher) -> Run | None:
-    """Returns the finished run of a config, done now as far as it is not done yet; None if interrupted."""
-    if not Run(folder).archive.exists():  # it is made last
-        outcome = train(config, folder.name, runs=folder.parent, overwrite=True, watch=watch)
+def _searched(config: Config, folder: Path, events: RunEvents) -> Run | None:
+    """The finished run of a config, done now as far as it is not done yet; None if interrupted."""
+    # The archive is the last thing that is made of a new run.
+    if not Run(folder).archive.exists():
+        outcome = train(config, folder.name, runs=folder.parent, overwrite=True, events=events)
         return outcome.run if outcome.finished else None
     run = Run.open(folder)
     _check_same(run, config)
-    then = run_config(run).search
-    judge = read_judge(run)
-    if judge is not None and then == config.search and _is_spent(judge, then):
+    if run.config.search == config.search and _is_spent(run, config.search):
         return run
-    outcome = resume(folder, config.search.rounds, config.search.candidates, watch=watch)
+    outcome = resume(folder, config.search.rounds, config.search.candidates, events=events)
     return outcome.run if outcome.finished else None
 
 
-def _is_spent(judge: Judge, budget: SearchSettings) -> bool:
-    return judge.candidates >= (budget.candidates or 0) or judge.round >= budget.rounds
+def _is_spent(run: Run, budget: SearchSettings) -> bool:
+    with Archive(run.archive, read_only=True) as archive:
+        return archive.candidates() >= (budget.candidates or 0) or archive.rounds() >= budget.rounds
 
 
 def _check_same(run: Run, config: Config) -> None:
@@ -260,14 +265,17 @@ def _check_same(run: Run, config: Config) -> None:
     of_method = {"ppo": "controller.", "evolution": "evolution.", "exhaustive": "exhaustive.", "mining": "mining."}
     free = ["search.rounds", "search.candidates", "workers", "logging."]
     free += [section for method, section in of_method.items() if method != config.search.method]
-    then, now = (_flat(c.model_dump(mode="json")) for c in (run_config(run), config))
-    for key in now:
-        if then.get(key) != now[key] and not key.startswith(tuple(free)):
+    then, now = (_flat(c.model_dump(mode="json")) for c in (run.config, config))
+    # A key that was removed, such as an argument of a reward, is a difference like any other.
+    for key in {**then, **now}:
+        if key.startswith(tuple(free)):
+            continue
+        if key not in then or key not in now or then[key] != now[key]:
             raise ConfigError(
-                f"{run.folder} was made with {key} = {then.get(key)}, and now it is {now[key]}; "
-                "choose another --name for another comparison"
+                f"{run.folder} was made with {_said(then, key)}, and now {_said(now, key)}; choose another --name for "
+                "another comparison"
             )
-    budget = run_config(run).search.candidates or 0
+    budget = run.config.search.candidates or 0
     if budget > (config.search.candidates or 0):
         raise ConfigError(
             f"{run.folder} was made with {budget} candidates, and rescored by what came after the first "
@@ -275,25 +283,31 @@ def _check_same(run: Run, config: Config) -> None:
         )
 
 
+def _said(config: dict[str, Any], key: str) -> str:
+    return f"{key} = {config[key]}" if key in config else f"without {key}"
+
+
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in _flat(value, f"{path}.{key}".strip(".")).items()}
-    return {path: tree}
+    """The leaves of a tree of settings by their paths; a group without any is a leaf, too."""
+    if not isinstance(tree, dict) or not tree:
+        return {path: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= _flat(value, f"{path}.{key}".strip("."))
+    return leaves
 
 
 def _record(run: Run, seed: int) -> SearchRecord:
-    judge = read_judge(run)
-    assert judge is not None
-    references = {request.formula.fingerprint for request in judge.reward.references}
-    found = [judged for fingerprint, judged in judge.known.items() if fingerprint not in references]
-    budget = run_config(run).search.candidates
-    trained = [j for j in found if j.result.status in _TRAINED][:budget]
+    history = read_history(run)
+    found = [judged for judged in history.known.values() if not judged.is_reference]
+    trained = [judged for judged in found if judged.result.status in _TRAINED][: run.config.search.candidates]
     best = max((j for j in trained if j.result.status is Status.OK), key=lambda judged: judged.rank, default=None)
     if best is None:
         raise RunError(f"no candidate of {run.folder} has a score")
+    with Archive(run.archive, read_only=True) as archive:
+        proposals, trainings = archive.proposals(before_round=archive.rounds()), archive.trainings()
     unfit = sum(judged.result.status is Status.UNFIT for judged in found)
-    trainings = sum(evaluation.status in _TRAINED for judged in found for evaluation in judged.evaluations)
-    return SearchRecord(seed, tuple(j.result.value for j in trained), judge.proposals, unfit, trainings, best.formula)
+    return SearchRecord(seed, tuple(j.result.value for j in trained), proposals, unfit, trainings, best.formula)
 
 
 def _compared(
@@ -338,7 +352,7 @@ def _confirmed(findings: Findings, records: Records) -> Confirmed:
     found = (*findings.formulas, *findings.baselines)
     score = {Formula.parse(f.formula).fingerprint: 0.0 if f.diverged else f.mean for f in found}
     scores = {m: np.array([score[record.best.fingerprint] for record in runs]) for m, runs in records.items()}
-    return Confirmed({method: estimate(values) for method, values in scores.items()}, _pairs(scores))
+    return Confirmed({method: estimate(values) for method, values in scores.items()}, _pairs(scores), findings.task)
 
 
 def _write(comparison: MethodComparison) -> None:
@@ -348,7 +362,7 @@ def _write(comparison: MethodComparison) -> None:
     folder = comparison.folder
     figure = methods_figure({m.method: m.curve for m in comparison.methods}, comparison.seeds)
     try:
-        (folder / "compare.json").write_text(json.dumps(_fields(comparison), indent=1, allow_nan=False) + "\n")
+        write_text(folder / "compare.json", json.dumps(_fields(comparison), indent=1, allow_nan=False) + "\n")
         with (folder / "compare.csv").open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             ends = ("", "_low", "_high")

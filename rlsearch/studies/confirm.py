@@ -17,28 +17,30 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from rlsearch.common.files import write_text
 from rlsearch.common.interrupts import stop_requests
-from rlsearch.common.progress import Watcher
+from rlsearch.common.progress import AllOf, Events, Prefixed
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import ConfigError, InputError, RunError, StorageError
+from rlsearch.errors import InputError, RunError, StorageError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import CONFIRMED_AGAINST, TITLES
 from rlsearch.judging.archive import Archive
-from rlsearch.kernels import Kernel, kernel_named
+from rlsearch.kernels import Kernel
 from rlsearch.kernels.latency import Latency, label, measure
 from rlsearch.proxies.settings import TrainingSettings
-from rlsearch.runs.build import resolve, run_config
-from rlsearch.runs.config import Config, TargetSettings
-from rlsearch.runs.folder import Run
-from rlsearch.runs.read import read_judge
+from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve
+from rlsearch.runs.config import Config
+from rlsearch.runs.events import StopRequests
+from rlsearch.runs.folder import Run, opened
+from rlsearch.runs.read import read_history
 from rlsearch.studies.figures import forest_figure, pareto_figure
 from rlsearch.studies.files import to_csv, to_json
 from rlsearch.studies.findings import Finding, Findings
-from rlsearch.studies.retrain import Options, Trainings, chosen_rates, final_scores
+from rlsearch.studies.retrain import Options, Retraining, chosen_rates, final_scores
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Outcome:
+class Confirmation:
     """How a confirmation ended.
 
     Attributes:
@@ -64,25 +66,25 @@ def confirm(
     *,
     best: int = 10,
     options: Options = Options(),
-    watch: Watcher = lambda what, done, wanted: None,
-) -> Outcome:
+    events: Events = Events(),
+) -> Confirmation:
     """Confirms the best functions of a run on its own proxies; files go to its folder ``confirm``.
 
     Args:
         run: The run folder; nobody else may be writing to it.
         best: How many functions, baselines not counted.
         options: How much is trained.
-        watch: Told of progress.
+        events: Told of progress.
 
     Raises:
         ConfigError: If the run's reward has no proxies.
         InputError: If there is nothing to confirm.
         RunError: If the folder is not a run, is in use, or has no formula with a score.
     """
-    run = run if isinstance(run, Run) else Run.open(Path(run))
-    config = _with_proxies(run_config(run))
+    run = opened(run)
+    config = _with_proxies(run.config)
     with _functions_of(run, best) as functions:
-        return _study(functions, config, run.folder / "confirm", run, options, watch, "of this run")
+        return _study(functions, config, run.folder / "confirm", run, options, events, "of this run")
 
 
 def transfer(
@@ -91,8 +93,8 @@ def transfer(
     *,
     best: int = 10,
     options: Options = Options(),
-    watch: Watcher = lambda what, done, wanted: None,
-) -> dict[str, Outcome]:
+    events: Events = Events(),
+) -> dict[str, Confirmation]:
     """Confirms the best functions of a run on the proxies of other configs; files go to ``transfer-NAME`` in the run.
 
     Args:
@@ -100,7 +102,7 @@ def transfer(
         configs: By name.
         best: How many functions, baselines not counted.
         options: How much is trained.
-        watch: Told of progress.
+        events: Told of progress.
 
     Returns:
         The outcomes by name; an interrupted one is the last.
@@ -110,18 +112,15 @@ def transfer(
         InputError: If there is nothing to confirm.
         RunError: If the folder is not a run, is in use, or has no formula with a score.
     """
-    run = run if isinstance(run, Run) else Run.open(Path(run))
+    run = opened(run)
     ready = {name: _with_proxies(config) for name, config in configs.items()}
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, Confirmation] = {}
     with _functions_of(run, best) as found:
         functions = [replace(function, searched=None) for function in found]  # it was seen on other proxies
         for name, config in ready.items():
-
-            def watch_config(what: str, done: int, wanted: int, name: str = name) -> None:
-                watch(f"{name}: {what}", done, wanted)
-
             folder = run.folder / f"transfer-{name}"
-            outcomes[name] = _study(functions, config, folder, run, options, watch_config, "of this run")
+            told = Prefixed(f"{name}: ", events)
+            outcomes[name] = _study(functions, config, folder, run, options, told, "of this run")
             if outcomes[name].findings is None:
                 break
     return outcomes
@@ -133,8 +132,8 @@ def confirm_formulas(
     *,
     output: Path | None = None,
     options: Options = Options(),
-    watch: Watcher = lambda what, done, wanted: None,
-) -> Outcome:
+    events: Events = Events(),
+) -> Confirmation:
     """Confirms any formulas of ``x``.
 
     Args:
@@ -142,7 +141,7 @@ def confirm_formulas(
         config: Whose proxies to train; by default those of the default reward.
         output: The folder for files and trainings; without it, nothing is kept.
         options: How much is trained.
-        watch: Told of progress.
+        events: Told of progress.
 
     Raises:
         ConfigError: If the config's reward has no proxies.
@@ -163,14 +162,13 @@ def confirm_formulas(
             except OSError as error:
                 raise StorageError(f"{folder} cannot be made: {error}") from error
             stack.enter_context(Run(folder).lock())
-        outcome = _study(functions, config, folder, None, options, watch, "of those given")
-    return outcome if output else Outcome(outcome.findings, None, outcome.trained)
+        outcome = _study(functions, config, folder, None, options, events, "of those given")
+    return outcome if output else Confirmation(outcome.findings, None, outcome.trained)
 
 
 def _with_proxies(config: Config) -> Config:
     config = resolve(config)
-    if isinstance(config.reward, TargetSettings):
-        raise ConfigError(f"the reward {config.reward.target} has no proxies to train; give a config that has some")
+    proxies_of(config)
     return config
 
 
@@ -180,14 +178,14 @@ def _functions_of(run: Run, best: int) -> Iterator[list[_Function]]:
     if best < 1:
         raise InputError(f"expected at least one function to confirm, got {best}")
     with run.lock():
-        judge = read_judge(run)
+        history = read_history(run)
         names = {formula.fingerprint for _, formula in _baselines()}
-        board = judge.leaderboard(best + len(names)) if judge else []
+        board = history.leaderboard(best + len(names))
         chosen = [judged.formula for judged in board if judged.formula.fingerprint not in names][:best]
-        if judge is None or not chosen:
+        if not chosen:
             raise RunError(f"the run {run.folder} has no formula with a score yet")
-        has_accuracies = not isinstance(run_config(run).reward, TargetSettings)
-        known = {f: judged.result.score for f, judged in judge.known.items()} if has_accuracies else {}
+        # The scores of a reward of the user's own are of another kind.
+        known = {f: judged.result.score for f, judged in history.known.items()} if run.config.proxies else {}
         yield _beside_baselines({formula.fingerprint: formula for formula in chosen}, known)
 
 
@@ -208,30 +206,29 @@ def _study(
     folder: Path,
     run: Run | None,
     options: Options,
-    watch: Watcher,
+    events: Events,
     source: str,
-) -> Outcome:
+) -> Confirmation:
     """Trains, compares and writes."""
-    assert not isinstance(config.reward, TargetSettings)
-    kernel = kernel_named(config.kernel, config.device)
+    kernel = kernel_of(config)
     formulas = [function.formula for function in functions]
     for formula in formulas:
         kernel.population([formula])  # refuses other inputs than x before anything is trained
-    trainings: Trainings | None = None
+    retraining: Retraining | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "evaluations.sqlite"
         with stop_requests() as stop, one_thread(), Archive(path, create=not path.exists()) as archive:
-            trainings = Trainings(archive, kernel, config.device, config.workers or 1, watch, stop)
+            told = AllOf([events, StopRequests(stop)])
+            retraining = Retraining(archive, kernel, config.device, pool_of(config), told)
             chosen = [
-                (proxy, chosen_rates(formulas, proxy, config.seed, options, trainings))
-                for proxy in config.reward.proxies
+                (proxy, chosen_rates(formulas, proxy, config.seed, options, retraining)) for proxy in config.proxies
             ]
-            scores = final_scores(formulas, chosen, config.seed, options.seeds, trainings)
-            latencies = _latencies(formulas, kernel, config.device, folder / "latencies.json", watch)
+            scores = final_scores(formulas, chosen, config.seed, options.seeds, retraining)
+            latencies = _latencies(formulas, kernel, config.device, folder / "latencies.json", events)
             stop()
     except KeyboardInterrupt:
-        return Outcome(None, folder, trainings.trained if trainings else 0)
+        return Confirmation(None, folder, retraining.trained if retraining else 0)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error}") from error
     found = [
@@ -245,14 +242,14 @@ def _study(
         [f for f in found if f.name],
         latency_label=label(kernel, config.device),
         source=source,
-        caveats=_caveats(config.reward.proxies),
+        caveats=_caveats(config.proxies),
     )
     _write(findings, folder, run, config, options)
-    return Outcome(findings, folder, trainings.trained)
+    return Confirmation(findings, folder, retraining.trained)
 
 
 def _caveats(proxies: Sequence[TrainingSettings]) -> tuple[str, ...]:
-    """Returns what is not as fresh as it should be."""
+    """Warnings about proxies whose data cannot be generated anew."""
     return tuple(sorted({caveat for proxy in proxies if (caveat := proxy.caveat)}))
 
 
@@ -280,7 +277,7 @@ def _finding(
     )
 
 
-def _latencies(formulas: Sequence[Formula], kernel: Kernel, device: str, store: Path, watch: Watcher) -> list[Latency]:
+def _latencies(formulas: Sequence[Formula], kernel: Kernel, device: str, store: Path, events: Events) -> list[Latency]:
     """Returns what was measured before and kept in ``store``, or is measured now."""
     measured_on = label(kernel, device)
     known: dict[str, Latency] = {}
@@ -290,28 +287,27 @@ def _latencies(formulas: Sequence[Formula], kernel: Kernel, device: str, store: 
             known = {text: Latency(**fields) for text, fields in kept["functions"].items()}
     missing = [formula for formula in formulas if str(formula) not in known]
     if missing:
-        watch("latency", 0, len(missing))
+        events.on_progress("latency", 0, len(missing))
         known |= dict(zip(map(str, missing), measure(missing, kernel, device), strict=True))
         functions = {text: asdict(latency) for text, latency in known.items()}
-        _write_text(store, json.dumps({"label": measured_on, "functions": functions}, indent=1) + "\n")
-        watch("latency", len(missing), len(missing))
+        write_text(store, json.dumps({"label": measured_on, "functions": functions}, indent=1) + "\n")
+        events.on_progress("latency", len(missing), len(missing))
     return [known[str(formula)] for formula in formulas]
 
 
 def _write(findings: Findings, folder: Path, run: Run | None, config: Config, options: Options) -> None:
     """Writes what follows from the trainings; files of an earlier confirmation are replaced."""
-    assert not isinstance(config.reward, TargetSettings)
     more = {
         "rlsearch": version("rlsearch"),
         "source": findings.source,
         "options": asdict(options),
         "config_seed": config.seed,
-        "proxies": [proxy.model_dump(mode="json") for proxy in config.reward.proxies],
+        "proxies": [proxy.model_dump(mode="json") for proxy in config.proxies],
     }
     figures = {"forest": forest_figure(findings), "pareto": pareto_figure(findings)}
     try:
-        _write_text(folder / "confirm.json", to_json(findings, more))
-        _write_text(folder / "confirm.csv", to_csv(findings))
+        write_text(folder / "confirm.json", to_json(findings, more))
+        write_text(folder / "confirm.csv", to_csv(findings))
         for name, figure in figures.items():
             figure.savefig(folder / f"{name}.png", dpi=150)
         if run is not None:
@@ -329,9 +325,3 @@ def _show_in_tensorboard(findings: Findings, figures: Mapping[str, Figure], tag:
         writer.add_text(f"{tag}/verdicts", "\n".join(f"- {verdict}" for verdict in findings.verdicts), step)
         for name, figure in figures.items():
             writer.add_figure(f"{tag}/{name}", figure, step, close=False)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.tmp")  # a process that is killed here must not leave half a file
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -1,29 +1,36 @@
-"""A quick look: formulas beside the baselines on a few fresh seeds."""
+"""A quick look: formulas beside the baselines, on a few fresh seeds and the run's own data.
+
+A small ``confirm``: no learning rate is chosen and no data is made anew. What is trained for a run is stored with it.
+"""
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from rlsearch.common.seeds import fresh_seed
-from rlsearch.errors import ConfigError, InputError
+from rlsearch.common.interrupts import stop_requests
+from rlsearch.common.progress import AllOf, Events
+from rlsearch.common.seeds import MAX_EVALUATE_SEEDS, fresh_seed
+from rlsearch.common.threads import one_thread
+from rlsearch.errors import InputError, StorageError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES
-from rlsearch.judging.judge import Judge, Judged
-from rlsearch.kernels import kernel_named
+from rlsearch.judging.archive import Archive
+from rlsearch.judging.history import History, Judged
 from rlsearch.kernels.latency import Latency, label, measure
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.proxy import Proxy
-from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import Status
-from rlsearch.rewards.settings import RewardSettings
-from rlsearch.runs.build import resolve, run_config
-from rlsearch.runs.config import Config, TargetSettings
-from rlsearch.runs.folder import Run
-from rlsearch.runs.read import opened, read_judge
+from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve
+from rlsearch.runs.config import Config
+from rlsearch.runs.events import StopRequests
+from rlsearch.runs.folder import Run, opened
+from rlsearch.runs.read import read_history
+from rlsearch.studies.retrain import Retraining
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Score:
     """A mean over seeds.
 
     Attributes:
-        mean: Mean accuracy over proxies and seeds; NaN if a training diverged.
+        mean: Mean score over proxies and seeds; NaN if a training diverged.
         standard_error: Of the mean, over seeds; NaN for fewer than two.
         seeds: Number of seeds.
     """
@@ -42,7 +49,7 @@ class Score:
 
     @classmethod
     def of(cls, scores: Sequence[float]) -> "Score":
-        """Returns the mean of one score per seed."""
+        """The mean of one score per seed."""
         error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
         return cls(math.fsum(scores) / len(scores), error, len(scores))
 
@@ -54,7 +61,8 @@ class Comparison:
     Attributes:
         name: Its name, for a baseline; else empty.
         formula: The function.
-        searched: What the search saw of it, on the validation part; None if it did not see it.
+        searched: What the search saw of it, on the validation part; None if it did not see it, or saw it on other
+            proxies.
         fresh: What fresh seeds say, on the test part.
         latency: Measured, as a ratio to ReLU.
     """
@@ -73,15 +81,18 @@ def evaluate(
     run: Run | Path | str | None = None,
     best: int = 5,
     seeds: int = 5,
+    events: Events = Events(),
 ) -> list[Comparison]:
     """Scores formulas beside the baselines on seeds that no search uses and on the part that no search sees.
 
     Args:
         formulas: Any formulas of ``x``.
         config: Whose proxies to train; by default those of ``run``, else the default reward's.
-        run: A run whose ``best`` functions are scored too, with what its search saw of every function.
+        run: A run whose ``best`` functions are scored too, with what its search saw of every function. Trainings are
+            stored in its folder ``evaluate`` and never repeated.
         best: How many of them.
         seeds: Fresh seeds per function.
+        events: Told of progress.
 
     Returns:
         One comparison per function, sorted by fresh score, best first.
@@ -89,64 +100,93 @@ def evaluate(
     Raises:
         ConfigError: If the config's reward has no proxies.
         InputError: If there is nothing to score.
+        KeyboardInterrupt: If it is stopped. What was trained for a run is stored.
     """
-    if not 1 <= seeds <= 1000:
-        raise InputError(f"expected 1 to 1000 seeds, got {seeds}")
-    known: dict[str, Judged] = {}
-    judge: Judge | None = None
-    wanted = {formula.fingerprint: ("", formula) for formula in formulas}
-    if run is not None:
-        run = opened(run)
-        own = run_config(run)
-        judge = read_judge(run)
-        known = judge.known if judge else {}
-        for judged in judge.leaderboard(best) if judge else []:
-            wanted.setdefault(judged.formula.fingerprint, ("", judged.formula))
-        config = config or own
-    if not wanted:
-        raise InputError("nothing to score: expected a formula, or a run with results")
-    for name in BASELINES:
-        formula = Formula.parse(f"{name}(x)")
-        wanted[formula.fingerprint] = (name, wanted.get(formula.fingerprint, ("", formula))[1])
-    config = resolve(config or Config())
-    if isinstance(config.reward, TargetSettings):
-        raise ConfigError(f"the reward {config.reward.target} has no proxies to train; give a config that has some")
-    chosen = [formula for _, formula in wanted.values()]
-    scores = _fresh_scores(chosen, config.reward, config, seeds)
-    latencies = measure(chosen, kernel_named(config.kernel, config.device), config.device)
-    rows = [
-        Comparison(name, formula, _searched(known.get(fingerprint), judge), score, latency)
-        for (fingerprint, (name, formula)), score, latency in zip(wanted.items(), scores, latencies, strict=True)
-    ]
+    if not 1 <= seeds <= MAX_EVALUATE_SEEDS:
+        raise InputError(f"expected 1 to {MAX_EVALUATE_SEEDS} seeds, got {seeds}")
+    run = None if run is None else opened(run)
+    history = read_history(run) if run else History()
+    wanted = _wanted(formulas, history, best)
+    chosen = list(wanted.values())
+    if config is None:
+        config = run.config if run else Config()
+    # What the search saw on other proxies says nothing beside scores on these.
+    searched = history.known if run and config.proxies == run.config.proxies else {}
+    config = resolve(config)
+    proxies = proxies_of(config)
+    kernel = kernel_of(config)
+    for formula in chosen:
+        kernel.population([formula])  # refuses other inputs than x before anything is trained
+
+    with stop_requests() as check_stop, one_thread(), _store(run) as archive:
+        told = AllOf([events, StopRequests(check_stop)])
+        retraining = Retraining(archive, kernel, config.device, pool_of(config), told)
+        trainings = []
+        for proxy in proxies:
+            name = retraining.proxy_name(proxy)
+            for formula in chosen:
+                trainings += [Training(formula, name, fresh_seed(config.seed, i), "test") for i in range(seeds)]
+        values = np.array(retraining.scores(trainings, "fresh seeds"), dtype=np.float64)
+        latencies = measure(chosen, kernel, config.device)
+    scores = values.reshape(len(proxies), len(chosen), seeds).mean(axis=0)
+
+    names = {formula.fingerprint: name for name, formula in _baselines()}
+    rows = []
+    for i, (fingerprint, formula) in enumerate(wanted.items()):
+        fresh = Score.of(scores[i].tolist())
+        row = Comparison(names.get(fingerprint, ""), formula, _searched(searched, fingerprint), fresh, latencies[i])
+        rows.append(row)
     return sorted(rows, key=lambda row: -math.inf if math.isnan(row.fresh.mean) else row.fresh.mean, reverse=True)
 
 
 def latency_label(config: Config | None = None, run: Run | Path | str | None = None) -> str:
-    """Returns which kernel and device :func:`evaluate` measures latencies on, given this config and run."""
+    """Which kernel and device :func:`evaluate` measures latencies on, given this config and run."""
     if config is None and run is not None:
-        config = run_config(opened(run))
+        config = opened(run).config
     config = resolve(config or Config())
-    return label(kernel_named(config.kernel, config.device), config.device)
+    return label(kernel_of(config), config.device)
 
 
-def _searched(judged: Judged | None, judge: Judge | None) -> Score | None:
-    """Returns what counts of the scores that a search saw: not those of shorter trainings than the last."""
-    if judged is None or judge is None or judged.result.status is not Status.OK:
+def _wanted(formulas: Sequence[Formula], history: History, best: int) -> dict[str, Formula]:
+    """What is scored, by fingerprint: the formulas given, the best of the history, and the baselines."""
+    wanted = {formula.fingerprint: formula for formula in formulas}
+    for judged in history.leaderboard(best):
+        wanted.setdefault(judged.formula.fingerprint, judged.formula)
+    if not wanted:
+        raise InputError("nothing to score: expected a formula, or a run with results")
+    for _, formula in _baselines():
+        wanted.setdefault(formula.fingerprint, formula)
+    return wanted
+
+
+def _baselines() -> list[tuple[str, Formula]]:
+    return [(name, Formula.parse(f"{name}(x)")) for name in BASELINES]
+
+
+@contextmanager
+def _store(run: Run | None) -> Iterator[Archive]:
+    """The archive of a run's evaluations, held for this process; without a run one that is not kept."""
+    if run is None:
+        with (
+            TemporaryDirectory() as kept_nowhere,
+            Archive(Path(kept_nowhere) / "evaluations.sqlite", create=True) as archive,
+        ):
+            yield archive
+        return
+    folder = run.folder / "evaluate"
+    path = folder / "evaluations.sqlite"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made: {error}") from error
+    with Run(folder).lock(), Archive(path, create=not path.exists()) as archive:
+        yield archive
+
+
+def _searched(known: Mapping[str, Judged], fingerprint: str) -> Score | None:
+    """What the search saw: the mean over seeds at the highest fidelity that is complete."""
+    judged = known.get(fingerprint)
+    if judged is None or judged.result.status is not Status.OK or judged.result.score is None:
         return None
-    reward = judge.reward
-    counted = reward.counted(judged.evaluations) if isinstance(reward, AccuracyReward) else reward.proxy_names
-    by_seed: dict[int, list[float]] = {}
-    for evaluation in judged.evaluations:
-        if evaluation.score is not None and evaluation.training.proxy in counted:
-            by_seed.setdefault(evaluation.training.seed, []).append(evaluation.score)
-    return Score.of([math.fsum(s) / len(s) for s in by_seed.values()]) if by_seed else None
-
-
-def _fresh_scores(formulas: Sequence[Formula], reward: RewardSettings, config: Config, seeds: int) -> list[Score]:
-    members = [Training(f, "p", fresh_seed(config.seed, i)) for f in formulas for i in range(seeds)]
-    per_proxy = []
-    for settings in reward.proxies:
-        proxy = Proxy(settings, kernel_named(config.kernel, config.device), config.device, config.workers or 1)
-        scores = [math.nan if s is None else s for part in proxy.train(members, "test") for s in part]
-        per_proxy.append(np.array(scores).reshape(len(formulas), seeds))
-    return [Score.of(row.tolist()) for row in np.mean(per_proxy, axis=0)]
+    error = judged.result.standard_error
+    return Score(judged.result.score, math.nan if error is None else error, judged.seeds)

@@ -7,51 +7,56 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from rlsearch.studies.findings import Finding, Findings
 
 
 def to_json(findings: Findings, more: Mapping[str, Any]) -> str:
-    """Returns everything as JSON; what is not a finite number is null.
+    """Writes everything as JSON; what is not a finite number is null.
 
     Args:
         findings: What to write.
         more: Further entries, for instance the settings.
     """
-    d = findings.differences
-    pairs = [
-        {
-            "formula": formula.formula,
-            "baseline": baseline.name,
-            "difference": _finite(d.mean[i, j]),
-            "low": _finite(d.low[i, j]),
-            "high": _finite(d.high[i, j]),
-            "p": _finite(d.p[i, j]),
-            "better": bool(d.better[i, j]),
-            "worse": bool(d.worse[i, j]),
-            "latency_ratio": _finite(formula.latency / baseline.latency),
-        }
-        for i, formula in enumerate(findings.compared)
-        for j, baseline in enumerate(findings.compared_with)
-    ]
     front = findings.front.tolist()
     shown = (*findings.formulas, *findings.baselines)
+    places = np.ndindex(len(findings.compared), len(findings.compared_with))
     tree = {
         **more,
         "seeds": findings.seeds,
-        "confidence": d.confidence,
+        "confidence": findings.differences.confidence,
+        "task": findings.task.name,
+        "score": findings.task.score,
         "latency_label": findings.latency_label,
         "verdicts": findings.verdicts,
         "functions": [
             {**_fields(f), "pareto": on_front, "scores": [_finite(s) for s in f.scores.tolist()]}
             for f, on_front in zip(shown, front, strict=True)
         ],
-        "comparisons": pairs,
+        "comparisons": [_pair(findings, row, column) for row, column in places],
     }
     return json.dumps(tree, indent=1, allow_nan=False) + "\n"
 
 
+def _pair(findings: Findings, row: int, column: int) -> dict[str, Any]:
+    """What was found of one formula beside one baseline."""
+    d, formula, baseline = findings.differences, findings.compared[row], findings.compared_with[column]
+    return {
+        "formula": formula.formula,
+        "baseline": baseline.name,
+        "difference": _finite(d.mean[row, column]),
+        "low": _finite(d.low[row, column]),
+        "high": _finite(d.high[row, column]),
+        "p": _finite(d.p[row, column]),
+        "better": bool(d.better[row, column]),
+        "worse": bool(d.worse[row, column]),
+        "latency_ratio": _finite(formula.latency / baseline.latency),
+    }
+
+
 def to_csv(findings: Findings) -> str:
-    """Returns one row per function, with four columns per baseline: difference, low, high and p."""
+    """Writes one row per function, with four columns per baseline: difference, low, high and p."""
     d = findings.differences
     rows: list[dict[str, Any]] = []
     shown = (*findings.formulas, *findings.baselines)

@@ -7,9 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from rlsearch.studies.paired import Bools, Differences, Floats, compare, pareto_front
+from rlsearch.proxies.tasks import CLASSIFICATION, Task
+from rlsearch.studies.paired import Bools, Differences, Floats, paired_differences, pareto_front
 
-_STEADY = 1.5  # quartiles of a latency lie nearer together than this on a machine that does nothing else
+MAX_STEADY_QUARTILE_RATIO = 1.5
+"""The quartiles of a latency lie nearer together than this on a machine that does nothing else."""
+
+MIN_SEEDS_FOR_INTERVAL = 5
+"""With fewer, too many resamples draw one seed throughout."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -20,7 +25,7 @@ class Finding:
         name: A baseline's name, such as ``"gelu"``; else empty.
         title: How a text calls it: ``"GELU"``, or the formula.
         formula: The function.
-        scores: Accuracy on the test part per seed, mean over proxies; NaN where a training diverged.
+        scores: On the test part, one per seed, mean over proxies; NaN where a training diverged.
         searched: What the search saw of it; None if it did not see it.
         learning_rates: Chosen, one per proxy.
         at_an_end: Whether one of them is the lowest or the highest that was tried, so that another might suit better.
@@ -61,14 +66,15 @@ class Findings:
     """Formulas beside baselines.
 
     Attributes:
-        formulas: The best-supported first: sorted by how sure it is that they beat the baseline hardest for them.
-            Those that diverged come last.
+        formulas: The best-supported first: sorted by their lower bound against the strongest baseline. Those that
+            diverged come last.
         baselines: Sorted by score, best first; those that diverged last.
         differences: Of every formula and every baseline that did not diverge, in these orders.
         seeds: Number of seeds.
         latency_label: What the latencies were measured on.
         source: Where the formulas come from, as a text goes on after "no formula ": ``"of this run"``.
         caveats: What else a reader has to know.
+        task: What the scores are, and how their differences are said.
     """
 
     formulas: tuple[Finding, ...]
@@ -78,6 +84,7 @@ class Findings:
     latency_label: str
     source: str
     caveats: tuple[str, ...] = ()
+    task: Task = CLASSIFICATION
 
     @classmethod
     def of(
@@ -89,16 +96,28 @@ class Findings:
         source: str = "of this run",
         caveats: tuple[str, ...] = (),
         confidence: float = 0.95,
+        task: Task = CLASSIFICATION,
     ) -> "Findings":
         """Compares ``formulas`` with ``baselines``, all of them trained from the same seeds."""
-        baselines = sorted(baselines, key=lambda f: (f.diverged, -f.mean if not f.diverged else 0.0))
-        sound = [f for f in formulas if not f.diverged]
+        sound, diverged = _told_apart(formulas)
+        sound_baselines, diverged_baselines = _told_apart(baselines)
+        sound_baselines.sort(key=lambda f: f.mean, reverse=True)
+
+        # The lower bound against the strongest baseline; where there is no bound, the mean decides.
         seeds = len(baselines[0].scores)
-        measured = _compared(sound, baselines, seeds, confidence)
-        order = sorted(range(len(sound)), key=lambda i: _support(measured, i, sound[i].mean), reverse=True)
-        differences = measured.of_functions(order)
-        ranked = [sound[i] for i in order] + sorted((f for f in formulas if f.diverged), key=lambda f: f.diverged)
-        return cls(tuple(ranked), tuple(baselines), differences, seeds, latency_label, source, caveats)
+        measured = paired_differences(_scores(sound, seeds), _scores(sound_baselines, seeds), confidence=confidence)
+        bounds = measured.low.min(axis=1, initial=math.inf)
+        order = sorted(range(len(sound)), key=lambda i: (bounds[i], sound[i].mean), reverse=True)
+        return cls(
+            formulas=(*(sound[i] for i in order), *diverged),
+            baselines=(*sound_baselines, *diverged_baselines),
+            differences=measured.of_functions(order),
+            seeds=seeds,
+            latency_label=latency_label,
+            source=source,
+            caveats=caveats,
+            task=task,
+        )
 
     @cached_property
     def compared(self) -> tuple[Finding, ...]:
@@ -117,76 +136,92 @@ class Findings:
         return pareto_front(np.array([f.latency for f in shown]), np.array([f.mean for f in shown]))
 
     def beaten(self, row: int) -> list[Finding]:
-        """Returns the baselines that ``compared[row]`` beats."""
+        """The baselines that ``compared[row]`` beats."""
         return [b for b, better in zip(self.compared_with, self.differences.better[row], strict=True) if better]
 
     @property
     def verdicts(self) -> list[str]:
         """One sentence per baseline, the best-supported formula first; and what the sentences do not hold for."""
-        sentences = [self._verdict(column) for column in range(len(self.compared_with))] if self.compared else []
-        named = sorted(sentences, key=lambda sentence: -sentence[0])
-        return [text for _, text in named] + self._reservations()
+        columns = list(range(len(self.compared_with))) if self.compared else []
+        columns.sort(key=self._clearness, reverse=True)
+        return [self._verdict(column) for column in columns] + self._reservations()
 
-    def _verdict(self, column: int) -> tuple[float, str]:
-        """Returns how far the evidence goes, and the sentence."""
-        d, baseline = self.differences, self.compared_with[column]
-        better = d.better[:, column]
-        rows = np.flatnonzero(better).tolist() if better.any() else range(len(self.compared))
-        row = max(rows, key=lambda i: (d.low[i, column], d.mean[i, column]))
-        found = self.compared[row]
+    def _clearness(self, column: int) -> tuple[bool, float]:
+        """Sorts baselines: those that were beaten above the others, each by how far the evidence goes."""
+        is_beaten = bool(self.differences.better[:, column].any())
+        return is_beaten, float(self.differences.low[self._strongest(column), column])
+
+    def _strongest(self, column: int) -> int:
+        """The row of the formula that beats a baseline most surely, or comes nearest to beating it."""
+        d = self.differences
+        better = np.flatnonzero(d.better[:, column]).tolist()
+        return max(better or range(len(self.compared)), key=lambda row: (d.low[row, column], d.mean[row, column]))
+
+    def _verdict(self, column: int) -> str:
+        d, baseline, row = self.differences, self.compared_with[column], self._strongest(column)
+        formula = self.compared[row]
         evidence = (
-            f"{points(d.mean[row, column], sign=True)} points, {self._interval(row, column)}, "
+            f"{self.task.in_words(d.mean[row, column])}, {self._interval(row, column)}, "
             f"{p_text(d.p[row, column])} after correction"
         )
-        support = float(d.low[row, column])
-        if not better.any():
-            return support, f"no formula {self.source} beats {baseline.title}; nearest: `{found.formula}` ({evidence})"
-        others = int(better.sum()) - 1
-        also = f"; so do{'es' * (others == 1)} {others} other{'s' * (others > 1)}" if others else ""
-        return support + 1e3, (
-            f"`{found.formula}` beats {baseline.title} ({evidence}) at "
-            f"{_times(found.latency / baseline.latency)} its latency{also}"
-        )
+        n_better = int(d.better[:, column].sum())
+        if not n_better:
+            return f"no formula {self.source} beats {baseline.title}; nearest: `{formula.formula}` ({evidence})"
+        cost = _times(formula.latency / baseline.latency)
+        return f"`{formula.formula}` beats {baseline.title} ({evidence}) at {cost} its latency{_so_do(n_better - 1)}"
 
     def _interval(self, row: int, column: int) -> str:
         low, high = self.differences.low[row, column], self.differences.high[row, column]
-        if math.isinf(low):
-            few = f"{self.seeds} seeds are too few for an interval"
-            return few if self.seeds < 5 else "no interval, for most seeds give the same difference"
-        return f"{self.differences.confidence * 100:.3g} % interval {points(low)} to {points(high)}"
+        if not math.isinf(low):
+            ends = f"{self.task.number(low)} to {self.task.number(high)}"
+            return f"{self.differences.confidence * 100:.3g} % interval {ends}"
+        if self.seeds < MIN_SEEDS_FOR_INTERVAL:
+            return f"{self.seeds} seeds are too few for an interval"
+        return "no interval, for most seeds give the same difference"
 
     def _reservations(self) -> list[str]:
+        """What a reader has to know besides: caveats, and whatever the sentences do not hold for."""
         lines = list(self.caveats)
         for finding in (*self.formulas, *self.baselines):
             if finding.diverged:
                 title = finding.title if finding.name else f"`{finding.formula}`"
                 lines.append(f"{title} diverged from {finding.diverged} of {self.seeds} seeds; it gets no verdict")
-        pairs = len(self.compared) * len(self.compared_with)
-        if not pairs:
-            lines.append("nothing could be compared")
-        elif 2 ** (1 - self.seeds) * pairs >= 1 - self.differences.confidence:
-            needed = math.floor(1 + math.log2(pairs / (1 - self.differences.confidence))) + 1
-            lines.append(
-                f"{self.seeds} seeds cannot show a difference among {pairs} comparisons, however large it is; "
-                f"it takes at least {needed}"
-            )
+        lines += self._too_few_seeds()
         at_an_end = [f.title for f in (*self.compared, *self.compared_with) if f.at_an_end]
         if at_an_end:
             lines.append(
                 f"{', '.join(at_an_end)}: best at the lowest or the highest learning rate tried; others may be better"
             )
-        rough = max((*self.formulas, *self.baselines), key=lambda f: f.latency_high / f.latency_low)
-        if rough.latency_high / rough.latency_low > _STEADY:
-            lines.append(
-                f"latencies are rough, for the machine was busy: that of {rough.title} has quartiles "
-                f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; remove latencies.json to have them measured "
-                "again"
-            )
+        lines += self._rough_latencies()
         return lines
+
+    def _too_few_seeds(self) -> list[str]:
+        pairs = len(self.compared) * len(self.compared_with)
+        if not pairs:
+            return ["nothing could be compared"]
+
+        # The smallest p-value that flipping signs can give is two patterns of 2**seeds; Holm multiplies it by pairs.
+        error_rate = 1 - self.differences.confidence
+        if 2 ** (1 - self.seeds) * pairs < error_rate:
+            return []
+        needed = math.floor(1 + math.log2(pairs / error_rate)) + 1
+        return [
+            f"{self.seeds} seeds cannot show a difference among {pairs} comparisons, however large it is; "
+            f"it takes at least {needed}"
+        ]
+
+    def _rough_latencies(self) -> list[str]:
+        rough = max((*self.formulas, *self.baselines), key=lambda f: f.latency_high / f.latency_low)
+        if rough.latency_high / rough.latency_low <= MAX_STEADY_QUARTILE_RATIO:
+            return []
+        return [
+            f"latencies are rough, for the machine was busy: that of {rough.title} has quartiles "
+            f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; remove latencies.json to have them measured again"
+        ]
 
 
 def where_they_hold(findings: Mapping[str, Findings]) -> list[str]:
-    """Returns one sentence per formula: on which configs it beats how many baselines; the most widely good first.
+    """One sentence per formula: on which configs it beats how many baselines; the most widely good first.
 
     Args:
         findings: Of the same formulas, by the config's name.
@@ -196,7 +231,7 @@ def where_they_hold(findings: Mapping[str, Findings]) -> list[str]:
         for row, formula in enumerate(found.compared):
             beaten.setdefault(formula.formula, {})[name] = len(found.beaten(row))
     sentences = []
-    for text, counts in sorted(beaten.items(), key=lambda item: -sum(item[1].values())):
+    for text, counts in sorted(beaten.items(), key=lambda item: sum(item[1].values()), reverse=True):
         if any(counts.values()):
             parts = [_how_many(counts.get(name), len(found.compared_with), name) for name, found in findings.items()]
             sentences.append(f"`{text}` beats {', '.join(parts)}")
@@ -212,15 +247,8 @@ def _how_many(count: int | None, of: int, name: str) -> str:
     return f"{amount} on {name}"
 
 
-def points(difference: float, *, sign: bool = False) -> str:
-    """Returns a difference of accuracies in percentage points; with a second decimal where one would be none."""
-    decimals = 1 if abs(100 * difference) >= 0.1 else 2
-    rounded = round(100 * difference, decimals) + 0.0  # no minus before a zero
-    return format(rounded, f"{'+' if sign else ''}.{decimals if rounded else 1}f")
-
-
 def p_text(p: float) -> str:
-    """Returns ``"p = 0.012"``."""
+    """``"p = 0.012"``, with fewer decimals where p is large."""
     if p < 0.001:
         return "p < 0.001"
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
@@ -230,13 +258,19 @@ def _times(ratio: float) -> str:
     return f"{ratio:.2f} of" if ratio < 1 else f"{ratio:.1f} times"
 
 
-def _compared(formulas: Sequence[Finding], baselines: Sequence[Finding], seeds: int, confidence: float) -> Differences:
-    def scores(findings: Sequence[Finding]) -> Floats:
-        return np.array([f.scores for f in findings], dtype=np.float64).reshape(-1, seeds)
+def _so_do(others: int) -> str:
+    if others == 0:
+        return ""
+    if others == 1:
+        return "; so does 1 other"
+    return f"; so do {others} others"
 
-    return compare(scores(formulas), scores([b for b in baselines if not b.diverged]), confidence=confidence)
+
+def _told_apart(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Those that never diverged, and the others, the least often diverged first."""
+    sound = [f for f in findings if not f.diverged]
+    return sound, sorted((f for f in findings if f.diverged), key=lambda f: f.diverged)
 
 
-def _support(differences: Differences, row: int, mean: float) -> tuple[float, float]:
-    """Sorts by the lower bound against the hardest baseline; where there is no bound, by score."""
-    return float(differences.low[row].min(initial=math.inf)), mean
+def _scores(findings: Sequence[Finding], seeds: int) -> Floats:
+    return np.array([f.scores for f in findings], dtype=np.float64).reshape(-1, seeds)

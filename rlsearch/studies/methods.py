@@ -15,7 +15,11 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
-_RESAMPLES = 2000  # as rliable's examples; the ends of a 95 % interval rest on 50 resamples each
+RESAMPLES = 2000
+"""As rliable's examples have it; the ends of a 95 % interval rest on 50 resamples each."""
+
+BATCH = 100
+"""Resamples at a time: a curve of 2,000 candidates over 10 runs takes 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Estimate:
 
 
 def best_so_far(values: Sequence[float], length: int) -> Array:
-    """Returns the running maximum of ``values``, shape ``[length]``; its end is held where there are fewer.
+    """The running maximum of ``values``, shape ``[length]``; its end is held where there are fewer.
 
     Raises:
         ValueError: If there are no values.
@@ -40,46 +44,56 @@ def best_so_far(values: Sequence[float], length: int) -> Array:
 
 
 def interquartile_mean(runs: Array, axis: int = 0) -> Any:
-    """Returns the mean of the middle half along ``axis``."""
+    """The mean of the middle half along ``axis``."""
     return stats.trim_mean(runs, 0.25, axis=axis)
 
 
-def estimate(runs: Array, statistic: Callable[..., Any] = interquartile_mean, seed: int = 0) -> Estimate:
-    """Returns a statistic of runs with its interval, by the percentile bootstrap over the runs.
+def estimate(runs: Array, seed: int = 0) -> Estimate:
+    """The interquartile mean over runs with its interval, by the percentile bootstrap.
 
     Args:
-        runs: Shape ``[runs, ...]``; whole runs are drawn, so a curve keeps its points together.
-        statistic: Called with an array and ``axis=0``.
+        runs: Shape ``[runs, ...]``, at least two; whole runs are drawn, so a curve keeps its points together.
         seed: Of the resampling.
     """
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(runs), size=(_RESAMPLES, len(runs)))
-    resampled = np.stack([statistic(runs[rows], axis=0) for rows in drawn])
-    low, high = np.quantile(resampled, (0.025, 0.975), axis=0)
-    return Estimate(statistic(runs, axis=0), low, high)
+    return _bootstrapped((runs,), interquartile_mean, seed)
 
 
 def probability_of_improvement(x: Array, y: Array, seed: int = 0) -> Estimate:
-    """Returns the probability that a run of ``x`` scores higher than one of ``y``, ties counted half.
+    """The probability that a run of ``x`` scores higher than one of ``y``, ties counted half.
 
     The Mann-Whitney statistic over all pairs (Agarwal et al. 2021, Section 4.3), with a bootstrap interval that
     resamples both sides.
 
     Args:
-        x: One score per run.
-        y: One score per run.
+        x: One score per run, of at least two runs.
+        y: The same of the other method.
         seed: Of the resampling.
     """
-    rng = np.random.default_rng(seed)
-    wins = np.sign(x[:, None] - y[None, :]) / 2 + 0.5
-    rows = rng.integers(len(x), size=(_RESAMPLES, len(x), 1))
-    columns = rng.integers(len(y), size=(_RESAMPLES, 1, len(y)))
-    low, high = np.quantile(wins[rows, columns].mean(axis=(1, 2)), (0.025, 0.975))
-    return Estimate(float(wins.mean()), float(low), float(high))
+    return _bootstrapped((x, y), _share_of_wins, seed)
+
+
+def _share_of_wins(x: Array, y: Array, axis: int) -> Any:
+    """Of all pairs of runs; ``axis`` is the last, for a run has one score."""
+    wins = np.sign(x[..., :, None] - y[..., None, :]) / 2 + 0.5
+    return wins.mean(axis=(-2, -1))
+
+
+def _bootstrapped(samples: tuple[Array, ...], statistic: Callable[..., Any], seed: int) -> Estimate:
+    interval = stats.bootstrap(
+        samples,
+        statistic,
+        axis=0,
+        vectorized=True,
+        method="percentile",
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(statistic(*samples, axis=0), interval.low, interval.high)
 
 
 def candidates_to_reach(curves: Array, score: float) -> list[int | None]:
-    """Returns how many candidates each run took to a best of at least ``score``; None where it never got there.
+    """How many candidates each run took to a best of at least ``score``; None where it never got there.
 
     Args:
         curves: Best-so-far curves, shape ``[runs, candidates]``.

@@ -15,7 +15,8 @@ from scipy import stats
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_UNKNOWN = 0.1  # of the error rate: so rarely may a row's t be unknown, or it would widen every other interval
+MAX_UNKNOWN_SHARE = 0.1
+"""Of the error rate. A row whose t is unknown in more draws than this gets no interval: it would widen all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ class Differences:
         return (self.high < 0) & (self.p < 1 - self.confidence)
 
     def of_functions(self, order: Sequence[int]) -> "Differences":
-        """Returns the rows of these functions, in this order."""
+        """The rows of these functions, in this order."""
         rows = np.array(order, dtype=np.intp)
         return Differences(self.mean[rows], self.low[rows], self.high[rows], self.p[rows], self.confidence)
 
 
-def compare(
+def paired_differences(
     scores: Floats,
     baselines: Floats,
     *,
@@ -61,7 +62,7 @@ def compare(
     permutations: int = 99_999,
     seed: int = 0,
 ) -> Differences:
-    """Compares every function with every baseline.
+    """Compares every function with every baseline, seed by seed.
 
     Args:
         scores: Shape ``[functions, seeds]``, finite.
@@ -76,21 +77,25 @@ def compare(
     pairs = (scores[:, None, :] - baselines[None, :, :]).reshape(-1, seeds)
     low, high = simultaneous_intervals(pairs, confidence, resamples, seed)
     p = holm(sign_flip_p(pairs, permutations, seed))
-    mean, low, high, p = (a.reshape(len(scores), len(baselines)) for a in (pairs.mean(axis=1), low, high, p))
-    return Differences(mean, low, high, p, confidence)
+    table = (len(scores), len(baselines))
+    return Differences(
+        pairs.mean(axis=1).reshape(table), low.reshape(table), high.reshape(table), p.reshape(table), confidence
+    )
 
 
 def simultaneous_intervals(
     differences: Floats, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[Floats, Floats]:
-    """Returns intervals for the mean of every row which all hold at once with probability ``confidence``.
+    """Intervals for the mean of every row, which all hold at once with probability ``confidence``.
 
-    Bootstrap-t of the largest deviation: seeds are drawn with replacement, the same draw for all rows, so that the
-    rows' correlation is kept; every row is studentised by its own standard error in the draw; and the quantile of
-    the largest |t| is the half-width in standard errors. Where a draw has the same value throughout, its t is
-    infinite. A row of which too many draws are such, for there are four seeds or fewer or most of its differences are
-    equal, gets the whole line, which is honest, and leaves the others' intervals as they are. A row whose
-    differences are all equal has no standard error, and an interval of no width.
+    Bootstrap-t of the largest deviation. Seeds are drawn with replacement, the same draw for all rows, so that the
+    rows' correlation is kept. In each draw every row is divided by its own standard error. The quantile of the
+    largest |t| is the half-width in standard errors.
+
+    Where a draw has the same value throughout, its t is infinite. Too many draws are such where there are four seeds
+    or fewer, or where most of a row's differences are equal. Such a row gets the whole line, which is honest, and
+    leaves the others' intervals as they are. A row whose differences are all equal has no standard error, and an
+    interval of no width.
 
     Source: Efron 1979 and Hall 1988 (bootstrap-t); Westfall and Young 1993, and Romano and Wolf 2005 (largest t).
 
@@ -106,40 +111,58 @@ def simultaneous_intervals(
     seeds = differences.shape[1]
     mean = differences.mean(axis=1)
     centred = differences - mean[:, None]
+
     # In units of the row's largest value: what rounding leaves of equal differences is then recognised as nothing.
     scale = np.maximum(np.abs(differences).max(axis=1, initial=0), np.finfo(float).tiny)
     varying = np.abs(centred).max(axis=1, initial=0) > 1e-9 * scale
-    error = np.where(varying, centred.std(axis=1, ddof=1) / math.sqrt(seeds), 0.0)
     if not varying.any():
         return mean, mean.copy()
+
+    # Row by row: memory for resamples x seeds, whatever the number of pairs.
     draws = np.random.default_rng(seed).integers(0, seeds, (resamples, seeds))
     counts = np.stack([np.bincount(draw, minlength=seeds) for draw in draws]).astype(float)  # [resamples, seeds]
-    place = min(math.ceil(confidence * (resamples + 1)), resamples)
     largest = np.zeros(resamples)
     unbounded = np.zeros(len(differences), dtype=np.bool_)
     units = centred[varying] / np.abs(centred[varying]).max(axis=1, keepdims=True)
-    # Row by row: memory for resamples x seeds, whatever the number of pairs.
     for index, row in zip(np.flatnonzero(varying), units, strict=True):
-        moved = counts @ row / seeds
-        variance = np.maximum(counts @ row**2 / seeds - moved**2, 0) * seeds / (seeds - 1)
-        known = variance > 1e-12
-        if 1 - known.mean() > _UNKNOWN * (1 - confidence):
+        t = _absolute_t(row, counts)
+        if 1 - np.isfinite(t).mean() > MAX_UNKNOWN_SHARE * (1 - confidence):
             unbounded[index] = True
-            continue
-        t = np.full(resamples, math.inf)
-        t[known] = np.abs(moved[known]) / np.sqrt(variance[known] / seeds)
-        np.maximum(largest, t, out=largest)
+        else:
+            np.maximum(largest, t, out=largest)
+
+    # The smallest order statistic that covers ``confidence``, the observed sample counted as one more draw.
+    place = min(math.ceil(confidence * (resamples + 1)), resamples)
     quantile = np.partition(largest, place - 1)[place - 1]
-    half = np.where(unbounded, math.inf, np.where(varying, quantile, 0.0) * error)
+    error = centred.std(axis=1, ddof=1) / math.sqrt(seeds)
+    half = np.zeros(len(differences))
+    half[varying] = quantile * error[varying]
+    half[unbounded] = math.inf
     return mean - half, mean + half
 
 
+def _absolute_t(row: Floats, counts: Floats) -> Floats:
+    """The |t| of one row in every draw; infinite where a draw has the same value throughout.
+
+    Args:
+        row: Deviations from the row's mean, the largest of them 1; shape ``[seeds]``.
+        counts: How often each seed was drawn, shape ``[resamples, seeds]``.
+    """
+    seeds = len(row)
+    moved = counts @ row / seeds
+    variance = np.maximum(counts @ row**2 / seeds - moved**2, 0) * seeds / (seeds - 1)
+    known = variance > 1e-12
+    t = np.full(len(counts), math.inf)
+    t[known] = np.abs(moved[known]) / np.sqrt(variance[known] / seeds)
+    return t
+
+
 def sign_flip_p(differences: Floats, permutations: int = 99_999, seed: int = 0) -> Floats:
-    """Returns the two-sided p-value of every row of ``differences``, shape ``[rows, seeds]``.
+    """The two-sided p-value of every row of ``differences``, shape ``[rows, seeds]``.
 
     If function and baseline are equally good, each seed's difference might as well have the other sign. All sign
-    patterns are gone through where there are few; else random ones are drawn, and the observed one counts as drawn,
-    so that p is never zero.
+    patterns are tried where there are few. Otherwise random ones are drawn, and the observed one counts as drawn, so
+    that p is never zero.
 
     Source: Fisher 1935; Phipson and Smyth 2010 for the p-value of random permutations.
     """
@@ -159,17 +182,21 @@ def sign_flip_p(differences: Floats, permutations: int = 99_999, seed: int = 0) 
 
 
 def holm(p: Floats) -> Floats:
-    """Returns p-values corrected for their number; below 0.05, at most one family in twenty has a false one.
+    """P-values corrected for their number: below 0.05, at most one family in twenty has a false one.
 
-    Source: Holm 1979.
+    Step down: the smallest of n is multiplied by n, the next by n - 1, and so on; none may fall below the one before.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
-    from statsmodels.stats.multitest import multipletests  # brings pandas, and so takes a second
-
-    return np.asarray(multipletests(p, method="holm")[1], dtype=np.float64) if p.size else p
+    order = np.argsort(p)
+    factors = np.arange(len(p), 0, -1)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return corrected
 
 
 def pareto_front(latency: Floats, score: Floats) -> Bools:
-    """Returns which points no other point beats: none is as fast and as good, and better in one of the two.
+    """Which points no other point beats: none is as fast and as good, and better in one of the two.
 
     Args:
         latency: Shape ``[points]``; lower is better.

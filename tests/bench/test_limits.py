@@ -12,7 +12,7 @@ from rlsearch.bench.limits import (
     product_rate,
     step_products,
 )
-from rlsearch.bench.timing import PROCESS
+from rlsearch.common.timing import PROCESS
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationLinear
 from rlsearch.proxies.settings import ProxySettings

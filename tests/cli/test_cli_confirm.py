@@ -161,15 +161,15 @@ def test_a_bar_for_each_thing_on_a_terminal_and_a_line_elsewhere(monkeypatch, ca
 
     from rlsearch.cli import progress
 
-    with counting() as watch:
-        watch("training", 1, 2)
-        watch("training", 2, 2)
+    with counting() as events:
+        events.on_progress("training", 1, 2)
+        events.on_progress("training", 2, 2)
     assert capsys.readouterr().err == "training: 2 done\n"
     screen = io.StringIO()
     monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
-    with counting() as watch:
-        watch("data sets", 2, 2)
-        watch("training", 3, 7)
+    with counting() as events:
+        events.on_progress("data sets", 2, 2)
+        events.on_progress("training", 3, 7)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     assert re.search(r"data sets +2/2", shown)
     assert re.search(r"training +3/7", shown)

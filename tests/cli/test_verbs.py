@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from helpers import CONFIGS, SCRIPT, archive_rows, environment, make_config, proxies, rlsearch
@@ -18,8 +19,6 @@ from rlsearch.judging.judge import Judged
 from rlsearch.rewards.base import RewardResult
 from rlsearch.runs import read as results
 from rlsearch.runs.config import dump_config, load_config
-from rlsearch.runs.train import Progress
-from rlsearch.search.settings import SearchSettings
 
 
 @pytest.fixture(autouse=True)
@@ -397,8 +396,9 @@ def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monke
     screen = io.StringIO()
     monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
     best = Judged(Formula.parse("1 + min(relu((x - atan(asinh(x))) / 1), 1)"), RewardResult(0.57))
-    with progress.watching() as watch:
-        watch(Progress(11, 300, 0.5, SearchSettings(rounds=24), best))
+    with progress.watching() as events:
+        events.on_start(SimpleNamespace(leaderboard=lambda count: [best]))
+        events.on_progress("round", 11.5, 24)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()[-1].split("\r")[-1]
     assert len(shown) <= 80
     assert shown.startswith("round 11/24 ")
@@ -406,9 +406,14 @@ def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monke
 
 
 def test_a_line_a_round_where_there_is_no_terminal(capsys):
-    with progress.watching() as watch:
-        watch(Progress(0, 0, 0.5, SearchSettings(rounds=24), None))
-    assert capsys.readouterr().err == ""
+    report = SimpleNamespace(fresh=(True, False, True), evaluations=5, seconds=1.25)
+    judge = SimpleNamespace(report=report, leaderboard=lambda count: [])
+    with progress.watching() as events:
+        events.on_progress("round", 0.5, 24)
+        assert capsys.readouterr().err == ""
+        events.on_progress("round", 1.0, 24)
+        events.on_round(judge, {})
+    assert capsys.readouterr().err == "round 1/24: 2 new functions, 5 trainings in 1.2 s; best none yet\n"
 
 
 def test_the_version_is_that_of_the_package():

@@ -7,19 +7,20 @@ import time
 
 import pandas
 import pytest
+from helpers import evaluated
 
 from rlsearch.errors import RunError, StorageError
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive, Proposal
 from rlsearch.proxies.base import Training
-from rlsearch.rewards.base import Status
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.rewards.staged import Evaluation
 
 SILU, OTHER, RELU = Formula.parse("x * sigmoid(x)"), Formula.parse("x / (1 + exp(-x))"), Formula.parse("relu(x)")
 
 
 def evaluation(formula=SILU, seed=0, protocol="p", status=Status.OK, score=0.75, **more):
-    return Evaluation(Training(formula, protocol, seed), status, score, **more)
+    return evaluated(Training(formula, protocol, seed), score, status, **more)
 
 
 def proposal(formula=SILU, fresh=True, status=Status.OK, reward=0.5):
@@ -47,9 +48,9 @@ def query(path, text):
 
 def test_the_schema(archive, path):
     tables = dict(query(path, "SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-    assert tables.keys() == {"proposals", "evaluations"}
+    assert tables.keys() == {"proposals", "evaluations", "functions"}
     assert all("STRICT" in sql for sql in tables.values())
-    assert query(path, "PRAGMA user_version") == [(1,)]
+    assert query(path, "PRAGMA user_version") == [(2,)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     columns = {t: [row[1] for row in query(path, f"PRAGMA table_info({t})")] for t in tables}
     assert columns == {
@@ -58,21 +59,27 @@ def test_the_schema(archive, path):
             "id", "round", "fingerprint", "formula", "protocol", "seed", "status", "score", "latency",
             "wall_seconds", "value", "message",
         ],
+        "functions": [
+            "fingerprint", "number", "round", "formula", "size", "status", "reward", "score", "standard_error",
+            "latency", "message", "seeds", "rung", "is_reference",
+        ],
     }  # fmt: skip
 
 
 def test_evaluations_come_back_as_they_went(archive, path):
     first = [
-        evaluation(latency=2.5, wall_seconds=0.1, value=0.25, message="a 'quoted'\nmessage, µ"),
+        Evaluation(
+            Training(SILU, "p", 0), RewardResult(0.25, Status.OK, 0.75, 2.5, "a 'quoted'\nmessage, µ"), wall_seconds=0.1
+        ),
         evaluation(RELU, 2**31, "q", Status.DIVERGED, None),
     ]
     archive.add_evaluations(-1, first)
     archive.add_evaluations(3, [evaluation(SILU, 1)])
-    expected = [(-1, first[0]), (-1, first[1]), (3, evaluation(SILU, 1))]
-    assert list(archive.evaluations()) == expected
+    expected = [repr(entry) for entry in [(-1, first[0]), (-1, first[1]), (3, evaluation(SILU, 1))]]  # NaN equals none
+    assert [repr(entry) for entry in archive.evaluations()] == expected
     archive.close()
     with Archive(path) as again:
-        assert list(again.evaluations()) == expected
+        assert [repr(entry) for entry in again.evaluations()] == expected
 
 
 def test_proposals_as_rows(archive, path):
@@ -199,13 +206,13 @@ class TestFilesThatAreNotArchives:
         assert path.read_bytes() == garbage
 
     @pytest.mark.parametrize("read_only", [False, True])
-    @pytest.mark.parametrize("version", [0, 2])
+    @pytest.mark.parametrize("version", [0, 3])
     def test_another_version(self, path, version, read_only):
         connection = sqlite3.connect(path)
         connection.execute("CREATE TABLE mine (a)")
         connection.execute(f"PRAGMA user_version = {version}")
         connection.close()
-        with pytest.raises(RunError, match=f"is an archive of version {version}; expected 1"):
+        with pytest.raises(RunError, match=f"is an archive of version {version}; expected 2"):
             Archive(path, read_only=read_only)
         assert query(path, "SELECT name FROM sqlite_master") == [("mine",)]
 
@@ -248,14 +255,13 @@ def test_a_killed_writer_leaves_what_it_committed(path):
         "import sys, time\n"
         "from pathlib import Path\n"
         "from rlsearch.formula import Formula\n"
-        "from rlsearch.proxies.base import Training
-from rlsearch.rewards.base import Status
-from rlsearch.rewards.staged import Evaluation\n"
+        "from rlsearch.proxies.base import Training\n"
+        "from rlsearch.rewards.staged import Evaluation\n"
         "from rlsearch.judging.archive import Archive\n"
         f"archive = Archive(Path({str(path)!r}), create=True)\n"
         "for seed in range(3):\n"
         "    request = Training(Formula.parse('relu(x)'), 'p', seed)\n"
-        "    archive.add_evaluations(0, [Evaluation(request, Status.OK, 0.5)])\n"
+        "    archive.add_evaluations(0, [Evaluation.of_score(request, 0.5)])\n"
         "with archive._transaction() as connection:\n"
         "    connection.execute('DELETE FROM evaluations')\n"
         "    print('now', flush=True)\n"

@@ -7,6 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 import torch
+from helpers import Recorder, evaluated
 
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
@@ -15,7 +16,7 @@ from rlsearch.judging.settings import RescoringSettings
 from rlsearch.proxies.base import Training
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.own import PlainReward
-from rlsearch.rewards.staged import Evaluation, StagedReward
+from rlsearch.rewards.staged import StagedReward
 
 torch.set_num_threads(1)
 
@@ -39,7 +40,7 @@ class FakeReward:
     """
 
     seeded = True
-    protocols = rescoring_proxy_names = ("p", "q")
+    proxy_names = rescoring_proxy_names = ("p", "q")
 
     def __init__(self, stop_at=None, baseline_seeds=3):
         self.references = [Training(RELU, p, s) for p in self.proxy_names for s in range(baseline_seeds)]
@@ -50,7 +51,7 @@ class FakeReward:
 
     @staticmethod
     def score(request):
-        text = f"{request.formula.fingerprint} {request.protocol} {request.seed}"
+        text = f"{request.formula.fingerprint} {request.proxy} {request.seed}"
         return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
     def refer(self, evaluations):
@@ -67,12 +68,12 @@ class FakeReward:
     def _evaluation(self, request):
         for operator, status in (("exp", Status.UNFIT), ("cosh", Status.DIVERGED)):
             if operator in request.formula.tokens:
-                return Evaluation(request, status, message=operator, wall_seconds=0.5)
-        return Evaluation(request, Status.OK, self.score(request), latency=1.5, wall_seconds=0.5)
+                return evaluated(request, None, status, message=operator, wall_seconds=0.5)
+        return evaluated(request, self.score(request), latency=1.5, wall_seconds=0.5)
 
     def combine(self, formula, evaluations):
         evaluations = list(evaluations)
-        bad = [e for e in evaluations if e.status is not Status.OK]
+        bad = [e.result for e in evaluations if e.status is not Status.OK]
         if bad:
             return RewardResult(math.nan, bad[0].status, message=bad[0].message)
         score = math.fsum(e.score for e in evaluations) / len(evaluations)
@@ -102,7 +103,7 @@ RUNGS = [Rung(("p",), 1), Rung(("q",), 1), Rung(("q",), 3)]
 class Halving(FakeReward):
     """``q`` is of a higher fidelity than ``p``: its scores alone count as soon as there is one."""
 
-    protocols = ("p",)
+    proxy_names = ("p",)
 
     def __init__(self, **more):
         super().__init__(**more)
@@ -140,7 +141,7 @@ def rows(path):
 def state(judge):
     """What the controller and the leaderboard see of a judge."""
     return {
-        k: (j.formula, repr(j.result), j.evaluations and len(j.evaluations), j.seeds) for k, j in judge.known.items()
+        k: (j.formula, repr(j.result), len(judge.evaluations_of(k)), j.seeds, j.rung) for k, j in judge.known.items()
     }
 
 
@@ -158,12 +159,12 @@ class TestRungs:
         first = judge.known[TANH.fingerprint].result
         reward.requested.clear()
         (promoted,) = judge([TANH], 1)
-        assert [(r.formula, r.protocol, r.seed) for r in reward.requested] == [(TANH, "q", 0)]
+        assert [(r.formula, r.proxy, r.seed) for r in reward.requested] == [(TANH, "q", 0)]
         assert promoted.value != first.value
         assert promoted.score == FakeReward.score(Training(TANH, "q", 0))
         reward.requested.clear()
         judge([TANH, TANH], 2)
-        assert [(r.protocol, r.seed) for r in reward.requested] == [("q", 1), ("q", 2)]
+        assert [(r.proxy, r.seed) for r in reward.requested] == [("q", 1), ("q", 2)]
         assert judge.candidates == 2  # a promoted function is no further candidate
         assert judge.report.fresh == (False, False)
         assert judge.report.evaluations == 2
@@ -178,7 +179,7 @@ class TestRungs:
 
     def test_a_reference_has_climbed_nothing(self, archive):
         judge = climb(make_judge(Halving(), archive, seeds_per_formula=1, rungs=RUNGS, rescoring=NEVER))
-        assert judge.known[RELU.fingerprint].seeds_of("q") == 3
+        assert sum(e.training.proxy == "q" for e in judge.evaluations_of(RELU.fingerprint)) == 3
         assert judge.known[RELU.fingerprint].rung == 0
         assert judge.leaderboard(1)[0].rung == 2
 
@@ -302,7 +303,7 @@ class TestARound:
 
     def test_the_fake_is_a_staged_reward(self):
         assert isinstance(FakeReward(), StagedReward)
-        assert isinstance(PlainReward(None, "r"), StagedReward)
+        assert isinstance(PlainReward(lambda formulas: [], "r"), StagedReward)
 
     def test_a_reference_is_known_from_the_start(self, archive):
         judge = make_judge(FakeReward(), archive, rescoring=NEVER)
@@ -349,12 +350,13 @@ class TestARound:
         assert judge.report.evaluations == 8
 
     def test_progress_counts_evaluations(self, archive):
-        seen = []
+        recorder = Recorder()
         rescoring = RescoringSettings(every=1, best=1)
-        judge = make_judge(FakeReward(), archive, on_progress=lambda *n: seen.append(n), rescoring=rescoring)
-        assert seen == []  # the baseline is no part of a round
+        judge = make_judge(FakeReward(), archive, events=recorder, rescoring=rescoring)
+        assert recorder.calls == []  # the baseline is no part of a round
         judge([TANH])
-        assert seen == [(2, 4), (4, 4)]  # nor does rescoring make the bar run backwards
+        # Nor does rescoring make the bar run backwards.
+        assert recorder.progress == [("trainings", 2, 4), ("trainings", 4, 4)]
 
     def test_the_leaderboard_is_sorted_and_short(self, archive):
         judge = make_judge(FakeReward(), archive, rescoring=NEVER)
@@ -369,7 +371,7 @@ class Untidy(FakeReward):
     """Screens first and trains proxy by proxy, as the default reward does: evaluations come in another order."""
 
     def evaluate(self, requests):
-        order = sorted(requests, key=lambda r: ("exp" not in r.formula.tokens, r.protocol))
+        order = sorted(requests, key=lambda r: ("exp" not in r.formula.tokens, r.proxy))
         return super().evaluate(order[::-1] if len(order) % 3 else order)
 
 
@@ -590,7 +592,7 @@ class TestResuming:
             assert state(judge) == whole[1]
             assert board == whole[2]
             assert list(map(repr, results)) == list(map(repr, whole[3][first_round:]))
-        requested = {(r.formula.fingerprint, r.protocol, r.seed) for r in reward.requested}
+        requested = {(r.formula.fingerprint, r.proxy, r.seed) for r in reward.requested}
         assert not requested & stored
         assert len(requested) == len(reward.requested) == len(whole[0][0]) - len(stored)
 

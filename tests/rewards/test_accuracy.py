@@ -3,8 +3,10 @@ import time
 
 import pytest
 import torch
+from helpers import evaluated
 
 from rlsearch import Formula
+from rlsearch.common.pool import make_pool
 from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import RewardError
 from rlsearch.formula import OPERATORS
@@ -17,7 +19,7 @@ from rlsearch.rewards import Status
 from rlsearch.rewards.accuracy import RELU, AccuracyReward
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
-from rlsearch.rewards.staged import Evaluation, StagedReward
+from rlsearch.rewards.staged import StagedReward
 
 torch.set_num_threads(1)
 
@@ -35,16 +37,12 @@ OTHER = TINY | {"widths": (12,), "validation_size": 80}
 def made(*proxies, run_seed=0, status_values=None, leaves_caller_free=False, **values):
     settings = RewardSettings(**{"proxies": proxies or (TINY,), "baseline_seeds": 2} | values)
     more = {"status_values": status_values} if status_values else {}
-    more |= {"leaves_caller_free": leaves_caller_free}
+    more |= {"pool": make_pool(1, leaves_caller_free=leaves_caller_free)}
     return AccuracyReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
 
 
 def scored(formula, protocol, *scores, status=Status.OK):
-    return [Evaluation(Training(formula, protocol, seed), status, score) for seed, score in enumerate(scores)]
-
-
-def member(request):
-    return Training(request.formula, "p", request.seed)
+    return [evaluated(Training(formula, protocol, seed), score, status) for seed, score in enumerate(scores)]
 
 
 def everything(reward, requests):
@@ -119,7 +117,7 @@ def test_relu_is_zero_on_its_own_seeds():
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.UNFIT])
 def test_one_evaluation_without_a_score_decides(status):
     reward, a, b = two_proxies(status_values=StatusValues(diverged=-3.0, unfit=-4.0))
-    bad = Evaluation(Training(SILU, b, 0), status, message="why")
+    bad = evaluated(Training(SILU, b, 0), None, status, message="why")
     result = reward.combine(SILU, [*scored(SILU, a, 0.9, 0.9), bad])
     assert result.value == {Status.DIVERGED: -3.0, Status.UNFIT: -4.0}[status]
     assert (result.status, result.score, result.latency, result.message) == (status, None, 2.0, "why")
@@ -222,22 +220,22 @@ def test_evaluations_are_proxys_scores_population_by_population():
     assert [len(part) for part in parts] == [0, 4, 2]
     evaluations = [e for part in parts for e in part]
     assert [e.training for e in evaluations] == requests
-    assert [e.score for e in evaluations] == [next(reward.proxies[protocol].train([member(r)]))[0] for r in requests]
+    assert [e.score for e in evaluations] == [reward.proxies[protocol].train([r])[0] for r in requests]
     for e in evaluations:
         assert e.status is Status.OK
-        assert e.latency == COSTS.ratio(e.training.formula)
+        assert e.result.latency == COSTS.ratio(e.training.formula)
         assert e.wall_seconds > 0
-        assert (e.value, e.message) == (None, "")
+        assert math.isnan(e.result.value)
+        assert e.result.message == ""
 
 
 def test_results_come_as_soon_as_they_are_there(monkeypatch):
     trained = []
     train = Proxy.train
 
-    def counting(self, members, part="validation"):
-        for scores in train(self, members, part):
-            trained.append(len(scores))
-            yield scores
+    def counting(self, population):
+        trained.append(len(population))
+        return train(self, population)
 
     monkeypatch.setattr(Proxy, "train", counting)
     reward = made()
@@ -254,7 +252,7 @@ def test_results_come_as_soon_as_they_are_there(monkeypatch):
 def test_unfit_formulas_are_not_trained(monkeypatch):
     reward = made(status_values=StatusValues(unfit=-7.0))
     reward.refer(scored(RELU, reward.proxy_names[0], 0.5))
-    monkeypatch.setattr(Proxy, "train_population", lambda *a: 1 / 0)
+    monkeypatch.setattr(Proxy, "train", lambda *a: 1 / 0)
     (result,) = reward([STEEP])
     assert result.value == -7.0
     assert (result.status, result.score, result.latency) == (Status.UNFIT, None, 1.0)
@@ -291,9 +289,9 @@ def test_each_proxy_trains_its_own_requests():
     found = {e.training: e.score for e in everything(reward, requests)}
     assert set(found) == set(requests)
     for request, score in found.items():
-        points = 40 if request.protocol == a else 80
+        points = 40 if request.proxy == a else 80
         assert score == round(score * points) / points
-    assert found[requests[0]] == next(reward.proxies[b].train([member(requests[0])]))[0]
+    assert found[requests[0]] == reward.proxies[b].train([requests[0]])[0]
 
 
 # --- fidelity ---
@@ -312,7 +310,7 @@ def test_a_higher_fidelity_is_a_protocol_of_its_own_and_has_references():
     reward, short, long = two_fidelities()
     assert short != long
     assert [p.settings.epochs for p in reward.proxies.values()] == [2, 20]
-    assert {(r.protocol, r.seed) for r in reward.references} == {
+    assert {(r.proxy, r.seed) for r in reward.references} == {
         (p, search_seed(0, i)) for p in (short, long) for i in range(2)
     }
     same = made()
@@ -345,6 +343,6 @@ def test_the_higher_fidelity_is_the_longer_training():
     scores = {e.training.proxy: e.score for e in everything(reward, requests)}
     for protocol, epochs in ((short, 2), (long, 20)):
         proxy = Proxy(ProxySettings.check(TINY | {"epochs": epochs}), TorchKernel(), "cpu")
-        (expected,) = next(iter(proxy.train([Training(SILU, "p", 3)])))
+        (expected,) = proxy.train([Training(SILU, proxy.name, 3)])
         assert scores[protocol] == expected
     assert scores[short] != scores[long]

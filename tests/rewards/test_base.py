@@ -20,7 +20,9 @@ def test_a_result_needs_its_value_only():
     assert (result.status, result.score, result.latency, result.message) == (Status.OK, None, None, "")
 
 
-@pytest.mark.parametrize("value", [RewardResult(0.5), Training(X, "p", 1), Evaluation(Training(X, "p", 1), Status.OK)])
+@pytest.mark.parametrize(
+    "value", [RewardResult(0.5), Training(X, "p", 1), Evaluation(Training(X, "p", 1), RewardResult(0.5))]
+)
 def test_values_are_frozen_and_equal_by_content(value):
     field = dataclasses.fields(value)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):

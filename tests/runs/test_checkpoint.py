@@ -138,7 +138,7 @@ def test_a_failed_save_leaves_the_old_file(path, monkeypatch, error):
 def test_a_failed_replacement_leaves_the_old_file(path):
     """A folder stands where the partial file should be."""
     save_checkpoint(path, 4, STATE)
-    path.with_suffix(".tmp").mkdir()
+    path.with_name(f".{path.name}.tmp").mkdir()
     with pytest.raises(StorageError, match="cannot be written"):
         save_checkpoint(path, 5, STATE)
     assert load_checkpoint(path)["round"] == 4

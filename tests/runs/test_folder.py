@@ -13,7 +13,7 @@ from rlsearch.runs.folder import Run
 def make_run(folder):
     run = Run.create(folder)
     run.write_meta(seed=7)
-    run.config.write_text("seed: 7\n")
+    run.config_path.write_text("seed: 7\n")
     Archive(run.archive, create=True).close()
     return run
 
@@ -21,7 +21,7 @@ def make_run(folder):
 def test_where_everything_lies(tmp_path):
     run = Run(tmp_path / "a")
     assert run.name == "a"
-    paths = [run.config, run.archive, run.checkpoint, run.latency_costs, run.meta]
+    paths = [run.config_path, run.archive, run.checkpoint, run.latency_costs, run.meta]
     assert [str(p.relative_to(tmp_path)) for p in paths] == [
         "a/config.yaml", "a/archive.sqlite", "a/checkpoints/latest.pt", "a/latency.json", "a/meta.json",
     ]  # fmt: skip

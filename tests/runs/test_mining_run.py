@@ -1,17 +1,17 @@
 """Mining as a run: from a config through the rungs to a leaderboard, killed and resumed."""
 
 import dataclasses
-import math
 
 import pytest
-from helpers import archive_rows, make_config, proxies
+from helpers import Recorder, archive_rows, make_config, proxies
 from test_resume import Killed, death
 
 from rlsearch import Formula, resume, train
+from rlsearch.common.seeds import search_seed
 from rlsearch.errors import ConfigError
-from rlsearch.rewards.accuracy import RELU, search_seed
+from rlsearch.rewards.accuracy import RELU
 from rlsearch.runs.config import dump_config
-from rlsearch.runs.read import read_judge, top
+from rlsearch.runs.read import read_history, top
 from rlsearch.studies.evaluate import evaluate
 
 LANGUAGE = {"operators": ["neg", "sin", "sigmoid", "add", "mul"], "constants": [], "min_length": 1, "max_length": 4}
@@ -37,8 +37,8 @@ def config(folder, rungs=RUNGS, warm_start=(), screening=None):
 @pytest.fixture(scope="module")
 def mined(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mined")
-    seen = []
-    return train(config(folder), "mined", runs=folder, watch=seen.append), seen
+    recorder = Recorder()
+    return train(config(folder), "mined", runs=folder, events=recorder), recorder
 
 
 def test_the_rungs_are_climbed(mined):
@@ -49,17 +49,17 @@ def test_the_rungs_are_climbed(mined):
     sizes = [sum(row[0] == number for row in rows["proposals"]) for number in range(7)]
     assert sizes == [5, 5, 5, 1, 5, 1, 3]
     relu = RELU.fingerprint
-    protocols = list(dict.fromkeys(row[4] for row in rows["evaluations"] if row[1] >= 0))
-    assert len(protocols) == 4
+    names = list(dict.fromkeys(row[4] for row in rows["evaluations"] if row[1] >= 0))
+    assert len(names) == 4
     per_round = [[(row[2], row[4], row[5]) for row in rows["evaluations"] if row[1] == n] for n in range(7)]
     assert all(fingerprint != relu for trainings in per_round for fingerprint, _, _ in trainings)
     first = [t for trainings in per_round[:4] for t in trainings]
     assert len(first) == len(set(first)) == 32
-    assert {t[1:] for t in first} == {(p, search_seed(0, 0)) for p in protocols[:2]}
+    assert {t[1:] for t in first} == {(p, search_seed(0, 0)) for p in names[:2]}
     second = [t for trainings in per_round[4:6] for t in trainings]
     assert len(second) == 12
-    assert {t[1:] for t in second} == {(p, search_seed(0, 0)) for p in protocols[2:]}
-    assert {t[1:] for t in per_round[6]} == {(p, search_seed(0, i)) for p in protocols[2:] for i in (1, 2)}
+    assert {t[1:] for t in second} == {(p, search_seed(0, 0)) for p in names[2:]}
+    assert {t[1:] for t in per_round[6]} == {(p, search_seed(0, i)) for p in names[2:] for i in (1, 2)}
     assert len(per_round[6]) == 12
 
 
@@ -84,30 +84,31 @@ def test_the_cheapest_enter_first_and_the_leaders_come_from_the_last_rung(mined)
     board = [judged for judged in top(outcome.run, 50) if judged.formula != RELU]
     assert [judged.rung for judged in board] == [2] * 3 + [1] * 3 + [0] * 10
     assert [judged.formula for judged in outcome.leaderboard] == [j.formula for j in top(outcome.run, 10)]
-    assert math.isclose(board[0].result.value, read_judge(outcome.run).known[board[0].formula.fingerprint].result.value)
+    known = read_history(outcome.run).known
+    assert board[0].result == known[board[0].formula.fingerprint].result
 
 
 def test_counts_and_progress(mined):
-    outcome, seen = mined
+    outcome, recorder = mined
     assert list(outcome.counts) == ["tested", "unique", "fit", "trained"]
     assert outcome.counts["tested"] > outcome.counts["unique"] > outcome.counts["fit"] >= 16
     assert outcome.counts["trained"] == 16
-    assert seen[0].screened is not None
-    screened = [progress.screened for progress in seen if progress.screened]
-    assert screened[-1][0] == screened[-1][1]
-    assert [progress.rounds_done for progress in seen if progress.report] == list(range(1, 8))
-    assert {progress.budget.rounds for progress in seen} == {7}
+    assert recorder.progress[0][0] == "screening"
+    _, done, wanted = [progress for progress in recorder.progress if progress[0] == "screening"][-1]
+    assert done == wanted
+    assert [number for number, _, _ in recorder.rounds] == list(range(1, 8))
+    assert {wanted for what, _, wanted in recorder.progress if what == "round"} == {7}
 
 
 def test_fewer_functions_than_the_first_rung_takes(tmp_path):
     rungs = [{"functions": 500, "epochs": 0.5}, {"functions": 2}]
-    seen = []
-    outcome = train(config(tmp_path, rungs), "few", watch=seen.append)
+    recorder = Recorder()
+    outcome = train(config(tmp_path, rungs), "few", events=recorder)
     assert outcome.finished
     assert outcome.counts["trained"] == outcome.counts["fit"] < 500
     rounds = -(-outcome.counts["fit"] // 5) + 1
-    assert {progress.budget.rounds for progress in seen if not progress.screened} == {rounds}
-    assert seen[-1].nearer_budget == ("round", rounds, rounds)
+    assert {wanted for what, _, wanted in recorder.progress if what == "round"} == {rounds}
+    assert recorder.progress[-1] == ("round", rounds, rounds)
 
 
 def test_none_is_fit(tmp_path):
@@ -116,7 +117,7 @@ def test_none_is_fit(tmp_path):
 
 
 def test_too_little_memory_is_said(tmp_path, caplog, monkeypatch):
-    from rlsearch.search import mining
+    from rlsearch.search.mining import method as mining
 
     whole = mining.mine
     monkeypatch.setattr(mining, "mine", lambda *a, **k: dataclasses.replace(whole(*a, **k), complete=False))

@@ -11,10 +11,10 @@ from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar, Vocabulary
 from rlsearch.judging.archive import Archive
-from rlsearch.judging.judge import Judged, RoundReport
-from rlsearch.proxies.base import Training
+from rlsearch.judging.history import Judged
+from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards.base import RewardResult, Status
-from rlsearch.rewards.staged import Evaluation
+from rlsearch.runs.config import LoggingSettings
 from rlsearch.runs.monitor import Monitor, curves_figure, leaderboard_markdown, operators_figure, round_scalars
 from rlsearch.search.random import RandomSearch
 from rlsearch_envs import CurveReward
@@ -31,12 +31,13 @@ def train(folder, rounds, first_round=0, every=2, method=None):
     reports = []
     with Archive(folder / "archive.sqlite", create=not (folder / "archive.sqlite").exists()) as archive:
         judge = make_judge(CurveReward("exp(x)"), archive, first_round)
-        monitor = Monitor(folder, judge, every, best=3, resumed=first_round > 0)
+        settings = LoggingSettings(every=every, best=3)
+        monitor = Monitor(folder, settings, resumed_at=judge.proposals if first_round else None)
         for _ in range(rounds):
             method.run_round(judge)
-            monitor.record(judge.report, method.scalars())
+            monitor.on_round(judge, method.scalars())
             reports.append((judge.report, judge.leaderboard(1)[0]))
-        monitor.finish()
+        monitor.on_end(judge)
         monitor.close()
     return reports
 
@@ -65,7 +66,7 @@ def test_scalars_of_every_round_over_proposals(logged):
     proposals = [8, 16, 24, 32, 40]
     always = {
         "search/mean_reward", "search/round_best_reward", "search/mean_reward_ok", "search/mean_length",
-        "search/evaluations", "search/candidates_per_second", "search/entropy", "search/elite_threshold",
+        "search/evaluations", "search/candidates_per_second", "search/trainings_per_second", "search/entropy", "search/elite_threshold",
         "search/best_reward", "search/best_score", "search/candidates", "shares/fresh", "shares/repeated", "shares/ok",
         "shares/unfit", "shares/diverged", "shares/failed", "rollout/ep_rew_mean", "rollout/ep_len_mean",
     }  # fmt: skip
@@ -168,7 +169,7 @@ def a_report():
         RewardResult(-2.0, Status.DIVERGED),
     )
     formulas = tuple(Formula.parse(t) for t in ("x * sigmoid(x)", "exp(x)", "x * sigmoid(x)", "x + x**3"))
-    return RoundReport(3, formulas, results, (True, True, False, True), evaluations=6, seconds=2.0)
+    return RoundReport(3, formulas, results, (True, True, False, True), candidates=2, evaluations=6, seconds=2.0)
 
 
 def test_round_scalars_by_hand():
@@ -179,7 +180,8 @@ def test_round_scalars_by_hand():
         "search/mean_reward_ok": 0.5,
         "search/mean_length": 3.5,
         "search/evaluations": 6,
-        "search/candidates_per_second": 3.0,
+        "search/candidates_per_second": 1.0,
+        "search/trainings_per_second": 3.0,
         "shares/fresh": 0.75,
         "shares/repeated": 0.25,
         "shares/ok": 0.5,
@@ -190,7 +192,7 @@ def test_round_scalars_by_hand():
 
 
 def test_a_round_without_anything_ok_has_no_mean_of_it():
-    report = RoundReport(0, (Formula.parse("x"),), (RewardResult(-1.0, Status.FAILED),), (True,), 0, 0.0)
+    report = RoundReport(0, (Formula.parse("x"),), (RewardResult(-1.0, Status.FAILED),), (True,), 0, 0, 0.0)
     scalars = round_scalars(report)
     assert "search/mean_reward_ok" not in scalars
     assert scalars["shares/failed"] == 1.0
@@ -199,10 +201,9 @@ def test_a_round_without_anything_ok_has_no_mean_of_it():
 
 def a_board():
     silu, relu = Formula.parse("x * sigmoid(x)"), Formula.parse("relu(x)")
-    evaluations = [Evaluation(Training(silu, "p", seed), Status.OK, 0.75) for seed in (0, 1, 1)]
     return [
-        Judged(silu, RewardResult(0.0123456, Status.OK, 0.75, 2.345), evaluations),
-        Judged(relu, RewardResult(-0.5), []),
+        Judged(silu, RewardResult(0.0123456, Status.OK, 0.75, 2.345), seeds=2),
+        Judged(relu, RewardResult(-0.5)),
     ]
 
 

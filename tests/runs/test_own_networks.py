@@ -41,7 +41,7 @@ def run(folder):
 
 
 def test_what_was_left_open_is_in_the_runs_config(run):
-    decided = load_config(run.config).reward.proxies
+    decided = run.config.proxies
     assert [proxy.batched for proxy in decided[:2]] == [True, False]
     assert all(len(proxy.source) == 16 and proxy.is_decided for proxy in decided[:2])
 

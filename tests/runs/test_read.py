@@ -16,6 +16,7 @@ from rlsearch.kernels import default_kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.runs import read as results
+from rlsearch.runs.sample import sample
 from rlsearch.studies import evaluate as evaluation
 
 parse = Formula.parse
@@ -37,7 +38,7 @@ def real_run(tmp_path_factory):
 
 
 def test_samples_are_functions_and_their_counts_sum_to_what_was_asked(curve_run):
-    samples = results.sample(curve_run, 200)
+    samples = sample(curve_run, 200)
     assert sum(s.count for s in samples) == 200
     assert len({s.formula.fingerprint for s in samples}) == len(samples) < 200
     assert [s.count for s in samples] == sorted((s.count for s in samples), reverse=True)
@@ -46,14 +47,12 @@ def test_samples_are_functions_and_their_counts_sum_to_what_was_asked(curve_run)
 
 
 def curve_run_grammar(run):
-    from rlsearch.runs.build import run_config
-
-    return run_config(run).language.grammar()
+    return run.config.language.grammar()
 
 
 def test_samples_carry_what_the_run_knows_of_them(curve_run):
     stored = {row[3]: row[6] for row in archive_rows(curve_run.folder)["proposals"]}
-    samples = results.sample(curve_run.folder, 100)
+    samples = sample(curve_run.folder, 100)
     known = [s for s in samples if s.result is not None]
     assert known
     for s in known:
@@ -63,7 +62,7 @@ def test_samples_carry_what_the_run_knows_of_them(curve_run):
 
 def test_the_seed_of_sampling_decides_the_samples_alone(curve_run):
     def written(**options):
-        return [(s.formula, s.count) for s in results.sample(str(curve_run.folder), 50, **options)]
+        return [(s.formula, s.count) for s in sample(str(curve_run.folder), 50, **options)]
 
     first = written()
     torch.manual_seed(99)
@@ -73,16 +72,16 @@ def test_the_seed_of_sampling_decides_the_samples_alone(curve_run):
 
 
 def test_the_greedy_formula_is_one_whatever_the_seed(curve_run):
-    (only,) = results.sample(curve_run, 50, greedy=True)
+    (only,) = sample(curve_run, 50, greedy=True)
     assert only.count == 1
-    assert results.sample(curve_run, 3, greedy=True, seed=8) == [only]
-    likely = [s.formula.fingerprint for s in results.sample(curve_run, 200)]
+    assert sample(curve_run, 3, greedy=True, seed=8) == [only]
+    likely = [s.formula.fingerprint for s in sample(curve_run, 200)]
     assert only.formula.fingerprint in likely
 
 
 def test_sampling_leaves_the_callers_random_numbers_and_threads_alone(curve_run):
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate(), torch.get_num_threads()
-    results.sample(curve_run, 5)
+    sample(curve_run, 5)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]
     assert random.getstate() == before[2]
@@ -92,7 +91,7 @@ def test_sampling_leaves_the_callers_random_numbers_and_threads_alone(curve_run)
 @pytest.mark.parametrize("count", [0, -3])
 def test_nothing_asked_for_is_refused(curve_run, count):
     with pytest.raises(InputError, match=f"expected at least one formula to sample, got {count}"):
-        results.sample(curve_run, count)
+        sample(curve_run, count)
     with pytest.raises(InputError, match=f"expected at least one function to show, got {count}"):
         results.top(curve_run, count)
     with pytest.raises(InputError, match=f"expected 1 to 1000 seeds, got {count}"):
@@ -117,14 +116,14 @@ def test_reading_a_run_changes_nothing_in_it(curve_run):
 
     before = contents()
     results.top(curve_run)
-    results.sample(curve_run, 5)
+    sample(curve_run, 5)
     assert contents() == before
 
 
 def test_a_run_that_is_being_written_can_be_read(curve_run):
     with curve_run.lock():
         assert results.top(curve_run, 1)
-        assert results.sample(curve_run, 1)
+        assert sample(curve_run, 1)
 
 
 def test_a_run_without_a_formula_has_no_best(tmp_path):
@@ -156,13 +155,10 @@ def test_an_evaluation_is_on_fresh_seeds_and_the_test_part(real_run):
     assert means == sorted(means, reverse=True)
     assert all(0 < row.latency.low <= row.latency.ratio <= row.latency.high for row in rows)
 
-    from rlsearch.runs.build import run_config
-
     per_proxy = []
-    for settings in run_config(real_run).reward.proxies:
-        members = [Training(wanted, "p", fresh_seed(3, i)) for i in range(3)]
-        parts = Proxy(settings, default_kernel("cpu"), "cpu").train(members, "test")
-        per_proxy.append([score for part in parts for score in part])
+    for settings in real_run.config.proxies:
+        trainings = [Training(wanted, "", fresh_seed(3, i), "test") for i in range(3)]
+        per_proxy.append(Proxy(settings, default_kernel("cpu"), "cpu").train(trainings))
     expected = evaluation.Score.of(np.mean(per_proxy, axis=0).tolist())
     assert by_fingerprint[wanted.fingerprint].fresh == expected
     assert expected.seeds == 3
@@ -236,25 +232,25 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, monkeypatch):
     run = train(make_config(), "a").run
     torch.save({"round": 1, "policy": Hack(), "optimiser": {}, "random_state": {}}, run.checkpoint)
     with pytest.raises(RunError, match="is not a checkpoint of rlsearch"):
-        results.sample(run)
+        sample(run)
     run.checkpoint.write_bytes(pickle.dumps(Hack()))
     with pytest.raises(RunError, match="is not a checkpoint of rlsearch"):
-        results.sample(run)
+        sample(run)
     assert not Path("hacked").exists()
     pickle.loads(pickle.dumps(Hack()))
     assert Path("hacked").exists()  # so the test would have seen it
     run.checkpoint.unlink()
     with pytest.raises(RunError, match="the run has not begun its first round"):
-        results.sample(run)
+        sample(run)
     assert results.top(run)
 
 
 def test_a_run_whose_reward_is_gone_can_still_be_read(tmp_path):
     run = train(make_config({"target": "helpers_rewards:Size"}), "a", runs=tmp_path).run
     board = results.top(run)
-    run.config.write_text(run.config.read_text().replace("helpers_rewards:Size", "gone_package:Size"))
+    run.config_path.write_text(run.config_path.read_text().replace("helpers_rewards:Size", "gone_package:Size"))
     assert [judged.formula for judged in results.top(run)] == [judged.formula for judged in board]
-    assert all(s.formula for s in results.sample(run, 5))
+    assert all(s.formula for s in sample(run, 5))
     assert results.best_formula(run) == board[0].formula
 
 

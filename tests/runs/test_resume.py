@@ -10,14 +10,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import archive_rows, command, environment, make_config, proposals_after, proxies, rlsearch
+from helpers import (
+    InterruptAfter,
+    Recorder,
+    archive_rows,
+    command,
+    environment,
+    make_config,
+    proposals_after,
+    proxies,
+    rlsearch,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlsearch import resume, train
 from rlsearch.errors import ConfigError, RlsearchError, RunError
 from rlsearch.judging.archive import Archive
 from rlsearch.runs.checkpoint import load_checkpoint
-from rlsearch.runs.config import dump_config, load_config
+from rlsearch.runs.config import dump_config
 from rlsearch.runs.folder import Run
 
 
@@ -64,7 +74,7 @@ def death(monkeypatch, moment):
         import rlsearch.runs.train as training
 
         patch.setattr(training, "save_checkpoint", dangerous(training.save_checkpoint))
-        patch.setattr(training.Monitor, "record", dangerous(training.Monitor.record))
+        patch.setattr(training.Monitor, "on_round", dangerous(training.Monitor.on_round))
         yield
 
 
@@ -207,11 +217,7 @@ def test_nothing_that_was_scored_is_asked_for_again(tmp_path):
     def config(log):
         return make_config({"target": "helpers_rewards:Size", "log": str(tmp_path / log)}, 6, 16)
 
-    def interrupt(progress):
-        if progress.report and progress.rounds_done == 3:
-            raise KeyboardInterrupt
-
-    assert not train(config("log"), "a", watch=interrupt).finished
+    assert not train(config("log"), "a", events=InterruptAfter(3)).finished
     outcome = resume("runs/a")
     asked = (tmp_path / "log").read_text().split()
     assert len(asked) == len(set(asked)) == outcome.functions
@@ -230,17 +236,17 @@ def test_more_rounds_equal_a_run_that_had_them_from_the_start(tmp_path, real, ov
     assert longer.proposals == 40
     assert archive_rows(part.run.folder) == archive_rows(whole.run.folder)
     assert longer.leaderboard[0].result == whole.leaderboard[0].result
-    assert load_config(part.run.config) == load_config(whole.run.config)
+    assert longer.run.config == whole.run.config
     assert steps_by_tag(part.run.folder) == steps_by_tag(whole.run.folder)
 
 
 def test_a_finished_run_resumes_to_its_leaderboard_and_does_nothing():
     run = train(make_config(), "a")
     before = archive_rows(run.run.folder)
-    seen = []
-    again = resume("runs/a", watch=seen.append)
+    recorder = Recorder()
+    again = resume("runs/a", events=recorder)
     assert again.finished
-    assert seen == []
+    assert recorder.calls == [("start", 2), ("end", 2)]
     assert [judged.formula for judged in again.leaderboard] == [judged.formula for judged in run.leaderboard]
     assert archive_rows(run.run.folder) == before
     assert load_checkpoint(run.run.checkpoint)["round"] == 2
@@ -257,10 +263,7 @@ def test_a_budget_may_be_cut_to_what_is_done_but_not_below():
 
 
 def test_a_run_that_has_done_nothing_still_needs_a_round():
-    def interrupt(progress):
-        raise KeyboardInterrupt
-
-    train(make_config(rounds=3), "a", watch=interrupt)
+    train(make_config(rounds=3), "a", events=InterruptAfter(0, within=0.0))
     Path("runs/a/checkpoints/latest.pt").unlink()
     with pytest.raises(ConfigError, match="rounds: input should be greater than or equal to 1, got 0"):
         resume("runs/a", 0)
@@ -322,9 +325,9 @@ def wrong_key(path):
     [
         ("archive.sqlite", garbage, "archive.sqlite is not a readable archive"),
         ("archive.sqlite", half, "archive.sqlite is "),
-        ("archive.sqlite", empty, "archive.sqlite is an archive of version 0; expected 1"),
+        ("archive.sqlite", empty, "archive.sqlite is an archive of version 0; expected 2"),
         ("archive.sqlite", remove, "a is not a run of rlsearch: it has no archive.sqlite"),
-        ("archive.sqlite", foreign_database, "archive.sqlite is an archive of version 0; expected 1"),
+        ("archive.sqlite", foreign_database, "archive.sqlite is an archive of version 0; expected 2"),
         ("checkpoints/latest.pt", garbage, "latest.pt is not a checkpoint of rlsearch"),
         ("checkpoints/latest.pt", half, "latest.pt is not a checkpoint of rlsearch"),
         ("checkpoints/latest.pt", empty, "latest.pt is not a checkpoint of rlsearch"),
@@ -383,7 +386,7 @@ def test_a_run_whose_reward_is_gone_is_refused_by_its_name():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_a_run_of_a_device_that_is_not_here_is_refused():
     run = train(make_config(), "a").run
-    run.config.write_text(run.config.read_text().replace("device: cpu", "device: cuda"))
+    run.config_path.write_text(run.config_path.read_text().replace("device: cpu", "device: cuda"))
     with pytest.raises(ConfigError, match="device 'cuda': torch sees 0 CUDA"):
         resume("runs/a", 3)
 

@@ -5,7 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CURVE, DIGITS, archive_rows, make_config, proposals_after, proxies
+from helpers import (
+    CURVE,
+    DIGITS,
+    InterruptAfter,
+    Recorder,
+    archive_rows,
+    evaluated,
+    make_config,
+    proposals_after,
+    proxies,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import rlsearch
@@ -13,12 +23,11 @@ from rlsearch import Formula, Status
 from rlsearch.errors import ConfigError, RunError
 from rlsearch.judging.judge import Judge
 from rlsearch.rewards.accuracy import RELU, search_seed
-from rlsearch.rewards.staged import Evaluation
 from rlsearch.runs.build import resolve
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.config import load_config
 from rlsearch.runs.folder import Run
-from rlsearch.runs.read import read_judge
+from rlsearch.runs.read import read_history
 from rlsearch.runs.train import train
 from rlsearch.search.enumeration import Enumeration
 
@@ -29,8 +38,8 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def test_a_run_leaves_its_files_and_an_outcome():
-    seen = []
-    outcome = train(make_config(rounds=3), "first", watch=seen.append)
+    recorder = Recorder()
+    outcome = train(make_config(rounds=3), "first", events=recorder)
     run = outcome.run
     assert str(run.folder) == "runs/first"
     assert outcome.finished
@@ -43,17 +52,22 @@ def test_a_run_leaves_its_files_and_an_outcome():
     assert outcome.leaderboard[0].result.value == max(row[6] for row in rows["proposals"])
     values = [judged.result.value for judged in outcome.leaderboard]
     assert values == sorted(values, reverse=True)
-    assert load_config(run.config) == resolve(make_config(rounds=3))
+    assert load_config(run.config_path) == resolve(make_config(rounds=3))
     assert load_checkpoint(run.checkpoint)["round"] == 3
     assert {path.name.split(".")[0] for path in run.folder.iterdir()} - {"", "events"} == {
         "config", "meta", "archive", "checkpoints",
     }  # fmt: skip
     assert len(list(run.folder.glob("events.out.tfevents.*"))) == 1
-    assert [p.rounds_done for p in seen if p.report] == [1, 2, 3]
-    assert {p.budget.rounds for p in seen} == {3}
-    assert [p.candidates for p in seen if p.report][-1] == outcome.functions  # of this reward all are trained
-    assert all(0 <= p.fraction <= 1 for p in seen)
-    assert seen[-1].best == outcome.leaderboard[0]
+    assert recorder.calls[0] == ("start", 0)
+    assert recorder.calls[-1] == ("end", 3)
+    assert [number for number, _, _ in recorder.rounds] == [1, 2, 3]
+    assert {(what, wanted) for what, _, wanted in recorder.progress} == {("round", 3)}
+    done = [done for _, done, _ in recorder.progress]
+    assert done == sorted(done)
+    assert done[-1] == 3
+    _, candidates, leader = recorder.rounds[-1]
+    assert candidates == outcome.functions  # of this reward all are trained
+    assert leader == outcome.leaderboard[0]
 
 
 def test_meta_says_what_the_run_was_made_with():
@@ -267,13 +281,14 @@ def test_the_best_are_trained_longer_before_they_lead(tmp_path):
     assert {row[1] for row in first_long} == {1, 3}
     assert len(first_long) == 2 * 4
     relu = np.mean([row[7] for row in rows if row[1] == -1 and row[4] == long])
-    rescored = [judged for judged in outcome.leaderboard if judged.seeds_of(long)]
+    trained_long = {row[2] for row in rows if row[4] == long}
+    rescored = [judged for judged in outcome.leaderboard if judged.formula.fingerprint in trained_long]
     assert len(rescored) >= 4
     for judged in rescored:
         scores = [row[7] for row in rows if row[2] == judged.formula.fingerprint and row[4] == long]
         expected = np.mean(scores) - relu - 0.01 * np.log2(judged.result.latency)
         assert judged.result.value == pytest.approx(expected, abs=1e-12)
-    again = read_judge(outcome.run)
+    again = read_history(outcome.run)
     assert [j.result for j in again.leaderboard(5)] == [j.result for j in outcome.leaderboard[:5]]
 
 
@@ -284,11 +299,7 @@ def test_workers_change_nothing_but_the_time(tmp_path):
 
 
 def test_an_interrupt_leaves_an_outcome_that_is_not_finished():
-    def interrupt(progress):
-        if progress.rounds_done == 2:
-            raise KeyboardInterrupt
-
-    outcome = train(make_config(rounds=4), "a", watch=interrupt)
+    outcome = train(make_config(rounds=4), "a", events=InterruptAfter(2))
     assert not outcome.finished
     assert outcome.proposals == 16
     assert outcome.leaderboard
@@ -298,7 +309,7 @@ def test_an_interrupt_leaves_an_outcome_that_is_not_finished():
 
 
 def test_an_interrupt_during_the_baseline_leaves_an_outcome_too(tmp_path, monkeypatch):
-    def interrupted(self, round_number, requests):
+    def interrupted(self, round_number, wanted):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -310,7 +321,7 @@ def test_an_interrupt_during_the_baseline_leaves_an_outcome_too(tmp_path, monkey
 
 def test_a_proxy_on_which_relu_does_not_train_is_an_error(tmp_path, monkeypatch):
     def diverging(self, requests):
-        yield [Evaluation(request, Status.DIVERGED) for request in requests]
+        yield [evaluated(request, None, Status.DIVERGED) for request in requests]
 
     monkeypatch.setattr("rlsearch.rewards.accuracy.AccuracyReward.evaluate", diverging)
     with pytest.raises(rlsearch.RlsearchError, match=r"ReLU has no score on digits-mlp-.*lower its learning_rate") as e:
@@ -335,13 +346,8 @@ def test_every_method_searches_and_goes_on_where_it_was_interrupted(method):
     whole = train(method_config(method, reward=reward), "whole")
     assert whole.finished
     assert archive_rows(whole.run.folder)["proposals"][-1][0] == 5
-    for at, within in ((1, False), (3, True), (4, False)):
-
-        def interrupt(progress, at=at, within=within):
-            if progress.rounds_done == at and (progress.fraction > 0.5 if within else progress.report):
-                raise KeyboardInterrupt
-
-        part = train(method_config(method, reward=reward), f"{at}", watch=interrupt)
+    for at, within in ((1, None), (3, 0.5), (4, None)):
+        part = train(method_config(method, reward=reward), f"{at}", events=InterruptAfter(at, within))
         assert not part.finished
         assert load_checkpoint(part.run.checkpoint)["round"] in (at - 1, at)
         resumed = rlsearch.resume(part.run.folder)
@@ -364,18 +370,17 @@ def test_a_run_ends_with_its_candidates(method):
     config = method_config(
         method, 500, reward={"target": "helpers_rewards:Picky"}, search={"candidates": 20}
     )  # fmt: skip
-    seen = []
-    outcome = train(config, "a", watch=seen.append)
+    recorder = Recorder()
+    outcome = train(config, "a", events=recorder)
     assert outcome.finished
     rows = archive_rows(outcome.run.folder)
     by_round = [0] * (rows["proposals"][-1][0] + 1)
     for row in rows["evaluations"]:
         by_round[row[1]] += row[6] == "ok"
     assert sum(by_round[:-1]) < 20 <= sum(by_round) < len(rows["evaluations"])
-    counts = [progress.candidates for progress in seen if progress.report]
+    counts = [candidates for _, candidates, _ in recorder.rounds]
     assert counts == np.cumsum(by_round).tolist()
-    unit, done, wanted = seen[-1].nearer_budget
-    assert (unit, done, wanted) == ("candidate", sum(by_round), 20)
+    assert recorder.progress[-1] == ("candidate", sum(by_round), 20)
     again = rlsearch.resume(outcome.run.folder)
     assert again.finished
     assert again.proposals == outcome.proposals
@@ -383,9 +388,9 @@ def test_a_run_ends_with_its_candidates(method):
 
 
 def test_the_nearer_budget_is_shown():
-    seen = []
-    train(make_config(rounds=2, search={"candidates": 1000}), "a", watch=seen.append)
-    assert seen[-1].nearer_budget == ("round", 2.0, 2)
+    recorder = Recorder()
+    train(make_config(rounds=2, search={"candidates": 1000}), "a", events=recorder)
+    assert recorder.progress[-1] == ("round", 2.0, 2)
 
 
 def test_an_exhaustive_run_ends_with_the_last_function():

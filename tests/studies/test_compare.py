@@ -3,12 +3,13 @@ import sqlite3
 
 import numpy as np
 import pytest
-from helpers import archive_rows, make_config, proxies, rlsearch
+from helpers import InterruptAfter, Recorder, archive_rows, make_config, proxies, rlsearch
 
 from rlsearch import Formula, top
 from rlsearch.errors import ConfigError, InputError
 from rlsearch.kernels.latency import Latency
 from rlsearch.runs.config import dump_config
+from rlsearch.runs.events import RunEvents
 from rlsearch.studies import confirm as confirming
 from rlsearch.studies.compare import conclude, run_methods
 from rlsearch.studies.retrain import Options
@@ -61,16 +62,16 @@ def test_the_best_of_every_run_is_confirmed(tmp_path, monkeypatch):
     )
     config, folder = make_config(proxies(tmp_path), formulas_per_round=4), tmp_path / "c"
     records = run_methods(config, METHODS, folder, seeds=2, candidates=6)
-    asked = []
+    recorder = Recorder()
     comparison = conclude(
         config,
         records,
         folder,
         candidates=6,
         options=Options(2),
-        watch=lambda what, done, wanted: asked.append(what),
+        events=recorder,
     )
-    assert {"choosing rates", "final trainings", "latency"} <= set(asked)
+    assert {"choosing rates", "final trainings", "latency"} <= {what for what, _, _ in recorder.progress}
     findings = json.loads((folder / "confirm" / "confirm.json").read_text())
     accuracy = {f["formula"]: f["mean"] for f in findings["functions"]}
     for method, runs in records.items():
@@ -111,16 +112,17 @@ def test_a_free_reward_has_nothing_to_confirm(tmp_path):
 def test_an_interrupted_comparison_goes_on(tmp_path):
     config, folder, ran = make_config(), tmp_path / "c", []
 
-    def interrupt(progress):
-        if len(ran) == 2 and progress.report:
-            raise KeyboardInterrupt
+    class InterruptSecond(RunEvents):
+        def on_round(self, judge, scalars):
+            if len(ran) == 2:
+                raise KeyboardInterrupt
 
     def run(**more):
         return run_methods(
             config, METHODS, folder, seeds=2, candidates=20, on_run=lambda name, *_: ran.append(name), **more
         )
 
-    assert run(watch=interrupt) is None
+    assert run(events=InterruptSecond()) is None
     assert ran == ["ppo-0", "random-0"]
     whole = run_methods(config, METHODS, tmp_path / "whole", seeds=2, candidates=20)
     assert run() == whole
@@ -135,14 +137,12 @@ def test_a_comparison_stopped_within_a_round_ends_as_if_it_had_not_been(tmp_path
     def run(folder, **more):
         return run_methods(config, ["random"], tmp_path / folder, seeds=2, candidates=12, **more)
 
-    def interrupt(progress):
-        if progress.rounds_done == 1 and progress.fraction > 0:
-            raise KeyboardInterrupt
-
-    assert run("stopped", watch=interrupt) is None
+    assert run("stopped", events=InterruptAfter(1, within=0.0)) is None
     board = top(tmp_path / "stopped" / "random-0", 100)
     assert board
-    assert all(judged.last_round <= 0 for judged in board)  # the second round is not whole
+    rows = archive_rows(tmp_path / "stopped" / "random-0")
+    assert {row[0] for row in rows["proposals"]} == {0}  # the second round is not whole
+    assert {row[1] for row in rows["evaluations"]} == {-1, 0, 1}
     whole = run("whole")
     assert run("stopped") == whole
     assert all(record.trainings > 2 * 12 for record in whole["random"])

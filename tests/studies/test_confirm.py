@@ -7,9 +7,10 @@ import sqlite3
 
 import numpy as np
 import pytest
-from helpers import CURVE, DIGITS, make_config, proxies
+from helpers import CURVE, DIGITS, Recorder, make_config, proxies
 
 from rlsearch import Formula, train
+from rlsearch.common.progress import Events
 from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import ConfigError, FormulaError, InputError, RunError, StorageError
 from rlsearch.formula.named import CONFIRMED_AGAINST
@@ -21,7 +22,7 @@ from rlsearch.proxies.settings import ProxySettings
 from rlsearch.runs import read as results
 from rlsearch.studies import confirm as confirming
 from rlsearch.studies.confirm import confirm, confirm_formulas, transfer
-from rlsearch.studies.paired import compare
+from rlsearch.studies.paired import paired_differences
 from rlsearch.studies.retrain import Options
 
 parse = Formula.parse
@@ -123,7 +124,9 @@ def test_no_seed_and_no_data_of_the_search_is_used_again(run, confirmed):
 
 def test_the_differences_are_those_of_the_scores(confirmed):
     found = confirmed.findings
-    again = compare(np.array([f.scores for f in found.compared]), np.array([f.scores for f in found.compared_with]))
+    again = paired_differences(
+        np.array([f.scores for f in found.compared]), np.array([f.scores for f in found.compared_with])
+    )
     np.testing.assert_array_equal(found.differences.mean, again.mean)
     np.testing.assert_array_equal(found.differences.p, again.p)
 
@@ -194,11 +197,12 @@ def test_more_seeds_train_only_those_that_are_missing(tmp_path, monkeypatch):
 def test_an_interrupted_confirmation_goes_on_where_it_was(tmp_path):
     config, formulas = make_config({"proxies": [DIGITS]}), [parse("x * x")]
 
-    def interrupt(what, done, wanted):
-        if what == "final trainings" and done >= 12:
-            signal.raise_signal(signal.SIGINT)
+    class Interrupt(Events):
+        def on_progress(self, what, done, wanted):
+            if what == "final trainings" and done >= 12:
+                signal.raise_signal(signal.SIGINT)
 
-    stopped = confirm_formulas(formulas, config, output=tmp_path / "out", options=FEW, watch=interrupt)
+    stopped = confirm_formulas(formulas, config, output=tmp_path / "out", options=FEW, events=Interrupt())
     assert stopped.findings is None
     assert 8 * 6 + 12 <= stopped.trained < 8 * 9
     assert len(stored(tmp_path / "out")) == stopped.trained
@@ -256,10 +260,10 @@ def test_latencies_of_another_kernel_or_machine_are_measured_anew(tmp_path, monk
 def test_transfer_is_the_same_on_other_proxies(run):
     changes = {"wide": {"widths": [16]}, "sgd": {"optimiser": "sgd"}}
     other = {name: make_config({"proxies": [DIGITS | change]}) for name, change in changes.items()}
-    seen = []
-    outcomes = transfer(run, other, best=2, options=FEW, watch=lambda what, done, wanted: seen.append(what))
+    recorder = Recorder()
+    outcomes = transfer(run, other, best=2, options=FEW, events=recorder)
     assert list(outcomes) == ["wide", "sgd"]
-    assert {text.split(":")[0] for text in seen} == {"wide", "sgd"}
+    assert {what.split(":")[0] for what, _, _ in recorder.progress} == {"wide", "sgd"}
     for name, outcome in outcomes.items():
         assert outcome.folder == run.folder / f"transfer-{name}"
         assert (outcome.folder / "confirm.json").exists()
@@ -272,11 +276,12 @@ def test_transfer_is_the_same_on_other_proxies(run):
 
 
 def test_transfer_stops_where_it_is_interrupted(run):
-    def interrupt(what, done, wanted):
-        signal.raise_signal(signal.SIGINT)
+    class Interrupt(Events):
+        def on_progress(self, what, done, wanted):
+            signal.raise_signal(signal.SIGINT)
 
     config = make_config({"proxies": [DIGITS | {"widths": [20]}]})
-    outcomes = transfer(run, {"a": config, "b": config}, best=1, options=FEW, watch=interrupt)
+    outcomes = transfer(run, {"a": config, "b": config}, best=1, options=FEW, events=Interrupt())
     assert list(outcomes) == ["a"]
     assert outcomes["a"].findings is None
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from helpers_evidence import baseline, finding, findings_of, noisy, typical
+from helpers_findings import NATS, baseline, finding, findings_of, noisy, typical
 
 from rlsearch.studies.figures import forest_figure, pareto_figure
 
@@ -29,6 +29,30 @@ def test_the_forest_has_a_panel_per_baseline_and_a_row_per_formula(tmp_path):
             assert mark.get_marker() == (">" if found.differences.better[row, column] else "o")
         left, right = axes.get_xlim()
         assert left <= 100 * found.differences.low.min() < 100 * found.differences.high.max() <= right
+
+
+def test_axes_are_in_the_unit_of_the_task(tmp_path):
+    """The scores of the typical case, taken for minus cross-entropies: a factor of 1 instead of 100."""
+    found = typical(task=NATS)
+    forest, pareto = forest_figure(found), pareto_figure(found)
+    assert forest.get_supxlabel() == "difference in test minus cross-entropy, nats"
+    panels = drawn(forest, tmp_path / "forest.png")
+    assert panels[0].get_title() == f"minus GELU  ({found.compared_with[0].mean:.3f} nats)"
+    mark = panels[0].get_lines()[2]
+    assert mark.get_xdata()[0] == pytest.approx(found.differences.mean[0, 0])
+    left, right = panels[0].get_xlim()
+    low, high = min(0, found.differences.low.min()), found.differences.high.max()
+    assert left == pytest.approx(low - 0.05 * (high - low) - 0.0005)
+    assert right == pytest.approx(high + 0.05 * (high - low) + 0.0005)
+    (axes,) = drawn(pareto, tmp_path / "pareto.png")
+    assert axes.get_ylabel() == "test minus cross-entropy, nats (mean and standard error)"
+    assert axes.get_lines()[0].get_ydata() == pytest.approx([found.formulas[1].mean, found.formulas[0].mean])
+
+
+def test_the_axes_of_classification():
+    assert forest_figure(typical()).get_supxlabel() == "difference in test accuracy, percentage points"
+    (axes,) = pareto_figure(typical()).axes
+    assert axes.get_ylabel() == "test accuracy, % (mean and standard error)"
 
 
 def test_seven_baselines_take_two_rows_of_panels(tmp_path):

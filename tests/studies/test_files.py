@@ -3,7 +3,7 @@ import io
 import json
 
 import pytest
-from helpers_evidence import baseline, finding, findings_of, noisy, typical
+from helpers_findings import NATS, baseline, finding, findings_of, noisy, typical
 
 from rlsearch.studies.files import to_csv, to_json
 
@@ -16,6 +16,7 @@ def test_the_json_has_everything():
     assert tree["confidence"] == 0.95
     assert tree["latency_label"] == "some kernel, some cpu"
     assert tree["verdicts"] == found.verdicts
+    assert (tree["task"], tree["score"]) == ("classification", "accuracy")
     assert [f["formula"] for f in tree["functions"]] == ["x * atan(x)", "x * x", "exp(x)", "gelu(x)", "relu(x)"]
     assert [f["pareto"] for f in tree["functions"]] == [True, True, False, False, False]
     first = tree["functions"][0]
@@ -29,6 +30,13 @@ def test_the_json_has_everything():
     assert pair["p"] == d.p[0, 0]
     assert pair["latency_ratio"] == pytest.approx(0.9)
     assert len(tree["comparisons"]) == 4
+
+
+def test_the_json_says_what_a_score_is():
+    tree = json.loads(to_json(typical(task=NATS), {}))
+    assert (tree["task"], tree["score"]) == ("next token", "minus cross-entropy")
+    assert tree["verdicts"] == typical(task=NATS).verdicts
+    assert "nats lower" in tree["verdicts"][0]
 
 
 def test_what_is_not_finite_is_null():

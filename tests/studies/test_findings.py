@@ -3,9 +3,9 @@ import re
 
 import numpy as np
 import pytest
-from helpers_evidence import baseline, finding, findings_of, noisy, typical
+from helpers_findings import NATS, baseline, finding, findings_of, noisy, typical
 
-from rlsearch.studies.findings import p_text, points, where_they_hold
+from rlsearch.studies.findings import p_text, where_they_hold
 
 
 def test_a_finding_knows_its_mean_and_spread():
@@ -90,6 +90,33 @@ def test_the_verdict_where_nothing_wins():
     ]
 
 
+def test_verdicts_are_in_the_unit_of_the_task():
+    """Minus cross-entropies: the higher score is the lower loss, and is said to be."""
+    base = noisy(-1.5, 0)
+    found = findings_of(
+        [finding("x * x", base + noisy(0.0123, 1, spread=0.001))],
+        [baseline("relu", base), baseline("gelu", base + 0.5)],
+        task=NATS,
+    )
+    beaten, missed = found.verdicts[:2]
+    assert re.fullmatch(
+        r"`x \* x` beats ReLU \(\+0\.01\d nats lower, 95 % interval 0\.01\d to 0\.01\d, p < 0\.001 after "
+        r"correction\) at 1\.0 times its latency",
+        beaten,
+    )
+    assert missed.startswith(
+        "no formula of this run beats GELU; nearest: `x * x` (-0.488 nats lower, 95 % interval -0."
+    )
+
+
+def test_what_was_beaten_comes_first_however_wide_the_interval():
+    """ReLU is beaten by little; GELU is not decided, though what it might be beaten by is much."""
+    base = noisy(0.5, 0)
+    score = base + noisy(0.01, 1, spread=0.001)
+    found = findings_of([finding("x", score)], [baseline("relu", base), baseline("gelu", score + noisy(0, 2) - 0.001)])
+    assert [re.search("ReLU|GELU", text).group() for text in found.verdicts[:2]] == ["ReLU", "GELU"]
+
+
 def test_what_diverged_gets_no_verdict():
     found = typical()
     assert found.verdicts[-1] == "`exp(x)` diverged from 1 of 20 seeds; it gets no verdict"
@@ -143,12 +170,7 @@ def test_latencies_of_a_busy_machine_are_reported():
     )
 
 
-def test_points_and_p_values_in_words():
-    assert points(0.0131, sign=True) == "+1.3"
-    assert points(-0.0131) == "-1.3"
-    assert points(-0.000001) == "0.0"
-    assert [points(p) for p in (0.0004, -0.0004, 0.001)] == ["0.04", "-0.04", "0.1"]  # no false zero
-    assert points(0.0, sign=True) == "+0.0"
+def test_p_values_in_words():
     assert [p_text(p) for p in (0.0002, 0.0014, 0.0502, 0.31, 1.0)] == [
         "p < 0.001", "p = 0.001", "p = 0.050", "p = 0.31", "p = 1.00"
     ]  # fmt: skip

@@ -3,9 +3,13 @@ import math
 
 import numpy as np
 import pytest
-from statsmodels.stats.multitest import multipletests
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from rlsearch.studies.paired import compare, holm, pareto_front, sign_flip_p, simultaneous_intervals
+from rlsearch.studies.paired import holm, paired_differences, pareto_front, sign_flip_p, simultaneous_intervals
+
+p_values = arrays(float, st.integers(1, 30), elements=st.floats(0, 1))
 
 
 def rows(*values):
@@ -15,7 +19,7 @@ def rows(*values):
 def test_the_mean_difference_is_function_minus_baseline_seed_by_seed():
     scores = rows([0.5, 0.6, 0.7], [0.5, 0.5, 0.5])
     baselines = rows([0.4, 0.5, 0.9], [0.5, 0.5, 0.5])
-    d = compare(scores, baselines)
+    d = paired_differences(scores, baselines)
     # 0.1 + 0.1 - 0.2, 0 + 0.1 + 0.2; 0.1 + 0 - 0.4, 0; each over three.
     np.testing.assert_allclose(d.mean, [[0.0, 0.1], [-0.1, 0.0]], atol=1e-12)
     assert d.mean.shape == d.low.shape == d.high.shape == d.p.shape == (2, 2)
@@ -42,20 +46,56 @@ def test_a_random_permutation_test_counts_what_was_observed():
     assert sign_flip_p(differences, permutations=99) == pytest.approx(0.02)
 
 
-def test_holm_by_hand_and_as_statsmodels_has_it():
-    # Sorted 0.01, 0.02, 0.04 times 3, 2, 1 is 0.03, 0.04, 0.04.
-    np.testing.assert_allclose(holm(np.array([0.04, 0.01, 0.02])), [0.04, 0.03, 0.04])
-    p = np.random.default_rng(0).random(30)
-    np.testing.assert_array_equal(holm(p), multipletests(p, method="holm")[1])
-    assert holm(np.zeros(0)).size == 0
+@pytest.mark.parametrize(
+    ("p", "corrected"),
+    [
+        # Sorted 0.01, 0.02, 0.04; times 3, 2 and 1.
+        ([0.04, 0.01, 0.02], [0.04, 0.03, 0.04]),
+        # Sorted 0.01, 0.02, 0.021; times 3, 2 and 1 is 0.03, 0.04 and 0.021, which may not fall below 0.04.
+        ([0.021, 0.02, 0.01], [0.04, 0.04, 0.03]),
+        # Two equal ones: 4 * 0.01, then 3 * 0.01, which may not fall below it; 2 * 0.3; 1 * 0.9.
+        ([0.01, 0.3, 0.01, 0.9], [0.04, 0.6, 0.04, 0.9]),
+        # 2 * 0.7 is cut at 1, and nothing falls below it.
+        ([0.8, 0.7], [1.0, 1.0]),
+        ([0.3], [0.3]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p, corrected):
+    np.testing.assert_allclose(holm(np.array(p, dtype=float)), corrected)
+
+
+def test_holm_as_statsmodels_has_it():
+    """Uniform numbers from numpy's generator of seed 0, corrected by statsmodels 0.15."""
+    p = np.array([0.6369616873214543, 0.2697867137638703, 0.04097352393619469, 0.016527635528529094])
+    np.testing.assert_allclose(
+        holm(p), [0.6369616873214543, 0.5395734275277406, 0.12292057180858407, 0.06611054211411638]
+    )
+
+
+@given(p_values)
+def test_holm_keeps_the_order_and_makes_nothing_more_significant(p):
+    corrected = holm(p)
+    assert (corrected >= p).all()
+    assert (corrected <= 1).all()
+    assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
+    np.testing.assert_allclose(corrected.min(), min(len(p) * p.min(), 1))
+
+
+@given(p_values, st.randoms(use_true_random=False))
+def test_holm_does_not_depend_on_the_order_of_the_tests(p, random):
+    shuffled = list(range(len(p)))
+    random.shuffle(shuffled)
+    np.testing.assert_array_equal(holm(p[shuffled]), holm(p)[shuffled])
 
 
 def test_comparing_corrects_over_all_pairs():
     random = np.random.default_rng(1)
     scores, baselines = random.normal(0.6, 0.01, (3, 8)), random.normal(0.59, 0.01, (2, 8))
-    pairs = np.array([s - b for s in scores for b in baselines])
-    expected = multipletests([sign_flip_p(pair[None])[0] for pair in pairs], method="holm")[1]
-    np.testing.assert_allclose(compare(scores, baselines).p.ravel(), expected)
+    pairs = (scores[:, None] - baselines).reshape(6, 8)
+    alone = np.array([sign_flip_p(pair[None])[0] for pair in pairs])
+    np.testing.assert_allclose(paired_differences(scores, baselines).p.ravel(), holm(alone))
+    np.testing.assert_allclose(paired_differences(scores, baselines).p.min(), min(6 * alone.min(), 1))
 
 
 def test_one_pair_has_the_bootstrap_t_interval():
@@ -109,15 +149,13 @@ def test_a_true_null_is_rejected_in_at_most_one_family_of_twenty():
     random = np.random.default_rng(0)
     families = random.standard_normal((400, 6, 10)) + random.standard_normal((400, 1, 10))
     p = sign_flip_p(families.reshape(-1, 10)).reshape(400, 6)
-    # Holm's first step: the smallest of six p-values times six. (statsmodels takes 50 ms a family.)
-    wrong = (6 * p.min(axis=1) < 0.05).sum()
-    assert holm(p[0]).min() == pytest.approx(min(6 * p[0].min(), 1))
+    wrong = sum(holm(family).min() < 0.05 for family in p)
     assert wrong / 400 <= 0.05 + 3 * math.sqrt(0.95 * 0.05 / 400)
 
 
 def test_a_function_that_equals_a_baseline_differs_by_nothing():
     scores = np.random.default_rng(0).random((2, 6))
-    d = compare(scores, scores[:1])
+    d = paired_differences(scores, scores[:1])
     assert (d.mean[0, 0], d.low[0, 0], d.high[0, 0], d.p[0, 0]) == (0.0, 0.0, 0.0, 1.0)
     assert not d.better[0, 0]
     assert not d.worse[0, 0]
@@ -126,24 +164,24 @@ def test_a_function_that_equals_a_baseline_differs_by_nothing():
 
 def test_nothing_but_equal_functions():
     scores = np.full((1, 5), 0.25)
-    d = compare(scores, scores)
+    d = paired_differences(scores, scores)
     assert (d.mean, d.low, d.high, d.p) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_equal_differences_have_no_width_and_the_test_decides():
     scores = rows([0.3] * 6, [0.3, 0.31, 0.32, 0.33, 0.34, 0.35])
-    d = compare(scores, rows([0.1] * 6))
+    d = paired_differences(scores, rows([0.1] * 6))
     assert d.low[0, 0] == pytest.approx(0.2)
     assert d.high[0, 0] == pytest.approx(0.2)
     assert d.p[0, 0] == pytest.approx(2 * 2 / 64)  # Holm's factor of two
-    few = compare(scores[:1, :4], rows([0.1] * 4))
+    few = paired_differences(scores[:1, :4], rows([0.1] * 4))
     assert few.low[0, 0] > 0
     assert not few.better[0, 0]  # p is 2 / 16
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 4])
 def test_too_few_seeds_give_no_interval_and_no_winner(seeds):
-    d = compare(np.random.default_rng(0).random((2, seeds)) + 5, np.random.default_rng(1).random((1, seeds)))
+    d = paired_differences(np.random.default_rng(0).random((2, seeds)) + 5, np.random.default_rng(1).random((1, seeds)))
     assert np.isneginf(d.low).all()
     assert np.isposinf(d.high).all()
     assert not d.better.any()
@@ -166,7 +204,7 @@ def test_better_and_worse_need_interval_and_test():
     random = np.random.default_rng(0)
     baseline = random.normal(0.5, 0.01, (1, 20))
     scores = baseline + random.normal(0, 0.005, (3, 20)) + rows([0.05], [0.0], [-0.05])
-    d = compare(scores, baseline)
+    d = paired_differences(scores, baseline)
     assert d.better.ravel().tolist() == [True, False, False]
     assert d.worse.ravel().tolist() == [False, False, True]
     assert not (d.better & (d.p >= 0.05)).any()
@@ -174,14 +212,14 @@ def test_better_and_worse_need_interval_and_test():
 
 def test_no_functions_or_no_baselines_compare_to_nothing():
     scores = np.random.default_rng(0).random((3, 5))
-    assert compare(scores[:0], scores).mean.shape == (0, 3)
-    assert compare(scores, scores[:0]).p.shape == (3, 0)
+    assert paired_differences(scores[:0], scores).mean.shape == (0, 3)
+    assert paired_differences(scores, scores[:0]).p.shape == (3, 0)
 
 
 def test_a_comparison_depends_on_its_seed_alone():
     random = np.random.default_rng(5)
     scores, baselines = random.random((3, 18)), random.random((2, 18))
-    first, again, other = (compare(scores, baselines, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (paired_differences(scores, baselines, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.low, again.low)
     np.testing.assert_array_equal(first.p, again.p)
     assert (first.low != other.low).any()

@@ -1,29 +1,51 @@
 import pytest
-from helpers import DIGITS
+from helpers import DIGITS, Recorder
 
 from rlsearch import Formula
+from rlsearch.common.pool import make_pool
+from rlsearch.common.progress import Events
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.studies.retrain import Training, Trainings
+from rlsearch.studies.retrain import Retraining
 
 parse = Formula.parse
 PROXIES = [ProxySettings.check(DIGITS | more) for more in ({}, {"data_seed": 3}, {"learning_rate": 0.05})]
 FORMULAS = [parse(text) for text in ("relu(x)", "x * x", "tanh(x)", "sin(x)", "1e30 * (x * 1e30)")]
-WANTED = [Training(f, proxy, seed, "test") for seed in (5, 6) for proxy in PROXIES for f in FORMULAS]
+PROXY_OF = [Proxy(proxy, TorchKernel(), "cpu") for proxy in PROXIES]
+WANTED = []
+for seed in (5, 6):
+    for proxy in PROXY_OF:
+        WANTED += [Training(f, proxy.name, seed, "test") for f in FORMULAS]
 
 
-def made(path, workers=1, **more):
-    return Trainings(Archive(path, create=not path.exists()), TorchKernel(), "cpu", workers, **more)
+def made(path, workers=1, events=Events()):
+    retraining = Retraining(Archive(path, create=not path.exists()), TorchKernel(), "cpu", make_pool(workers), events)
+    for settings in PROXIES:
+        retraining.proxy_name(settings)
+    return retraining
+
+
+class Stop(Events):
+    """Remembers what it is told, and stops the work after so many populations."""
+
+    def __init__(self, after):
+        self.after = after
+        self.done = []
+
+    def on_progress(self, what, done, wanted):
+        self.done.append((what, done, wanted))
+        if len(self.done) == self.after:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
 def expected():
     """What each proxy alone says of each training."""
-    by_proxy = {proxy: Proxy(proxy, TorchKernel(), "cpu") for proxy in PROXIES}
-    return [next(iter(by_proxy[t.settings].train([Training(t.formula, "p", t.seed)], t.part)))[0] for t in WANTED]
+    by_name = {proxy.name: proxy for proxy in PROXY_OF}
+    return [by_name[training.proxy].train([training])[0] for training in WANTED]
 
 
 def test_scores_are_those_of_each_proxy_alone_in_the_order_asked_for(tmp_path, expected):
@@ -37,13 +59,13 @@ def test_scores_are_those_of_each_proxy_alone_in_the_order_asked_for(tmp_path, e
 
 def test_nothing_is_trained_twice_and_what_is_new_is_added(tmp_path, expected, monkeypatch):
     populations = []
-    train = Proxy.train_population
+    train = Proxy.train
 
-    def counting(self, population, part):
+    def counting(self, population):
         populations.append(len(population))
-        return train(self, population, part)
+        return train(self, population)
 
-    monkeypatch.setattr(Proxy, "train_population", counting)
+    monkeypatch.setattr(Proxy, "train", counting)
     first = made(tmp_path / "e.sqlite")
     assert first.scores(WANTED[:15]) == expected[:15]
     assert sum(populations) == 15
@@ -58,25 +80,18 @@ def test_nothing_is_trained_twice_and_what_is_new_is_added(tmp_path, expected, m
 
 def test_two_spellings_are_trained_once(tmp_path):
     trainings = made(tmp_path / "e.sqlite")
-    one, other = (Training(parse(text), PROXIES[0], 1, "test") for text in ("x * x", "x**2"))
+    one, other = (Training(parse(text), PROXY_OF[0].name, 1, "test") for text in ("x * x", "x**2"))
     first, second = trainings.scores([one, other])
     assert first == second
     assert trainings.trained == 1
 
 
 def test_every_population_is_stored_when_a_stop_is_asked_for(tmp_path, expected):
-    done = []
-
-    def stop():
-        if len(done) == 2:
-            raise KeyboardInterrupt
-
-    trainings = made(
-        tmp_path / "e.sqlite", watch=lambda what, n, wanted: done.append((what, n, wanted)), check_stop=stop
-    )
+    stop = Stop(after=2)
+    trainings = made(tmp_path / "e.sqlite", events=stop)
     with pytest.raises(KeyboardInterrupt):
         trainings.scores(WANTED, "some work")
-    assert done == [("some work", 4, 30), ("some work", 8, 30)]
+    assert stop.done == [("some work", 4, 30), ("some work", 8, 30)]
     assert trainings.trained == 8
     trainings.archive.close()
     again = made(tmp_path / "e.sqlite")
@@ -86,15 +101,12 @@ def test_every_population_is_stored_when_a_stop_is_asked_for(tmp_path, expected)
 
 def test_workers_change_nothing_but_the_time(tmp_path, expected):
     """A stop leaves them in order; data sets are generated before the trainings, once each."""
-
-    def stop():
-        raise KeyboardInterrupt
-
-    done = []
     with pytest.raises(KeyboardInterrupt):
-        made(tmp_path / "e.sqlite", 2, check_stop=stop).scores(WANTED)
-    trainings = made(tmp_path / "f.sqlite", 2, watch=lambda *progress: done.append(progress))
+        made(tmp_path / "e.sqlite", 2, Stop(after=1)).scores(WANTED)
+    recorder = Recorder()
+    trainings = made(tmp_path / "f.sqlite", 2, recorder)
     assert trainings.scores(WANTED) == expected
+    done = recorder.progress
     assert done[:2] == [("data sets", 1, 2), ("data sets", 2, 2)]
     assert {what for what, _, _ in done[2:]} == {"training"}
     assert done[-1] == ("training", 30, 30)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.formula import fingerprint_grid
@@ -24,6 +25,9 @@ _NEW = 0.75  # of the formulas tested are functions not seen before, at most; se
 _SORTING = 10  # bytes per row, while the cheapest are sought
 _FULLEST = 0.6  # of a hash set, above which searching it slows down
 _WATCH_SECONDS = 1.0
+
+SCREENING = "screening"
+"""What listeners are told is going on."""
 
 _TABLE = (np.int16, np.int32, np.int32, np.float32, np.uint8, np.int32, np.int32)  # of native.Table
 
@@ -60,8 +64,7 @@ def mine(
     costs: LatencyCosts,
     keep: int,
     *,
-    watch: Callable[[int, int], None] = lambda tested, expected: None,
-    check_stop: Callable[[], None] = lambda: None,
+    events: Events = Events(),
     memory_bytes: int = 2**32,
 ) -> Mined:
     """Screens every formula of a grammar or a form.
@@ -78,15 +81,14 @@ def mine(
         costs: Their sum over the operators as written chooses the functions; they are returned in order of
             :meth:`LatencyCosts.ratio`.
         keep: The most functions that are returned.
-        watch: Told about once a second how many formulas are tested and how many are expected in all.
-        check_stop: Called as often; raises if it is time to stop.
+        events: Told about once a second how many formulas are tested and how many are expected in all.
         memory_bytes: After which no more functions are taken in. What was found until then is returned.
 
     Raises:
         ConfigError: If the template is not a form, the grammar has several inputs, or numba is not installed.
     """
     check_minable(grammar, template)
-    expansion = _Expansion(grammar, screening, costs, memory_bytes, watch, check_stop)
+    expansion = _Expansion(grammar, screening, costs, memory_bytes, events)
     complete = expansion.grow() if template is None else expansion.fill(template)
     loops = expansion.loops
     tested, unique, unfit = expansion.counts[[loops.TESTED, loops.UNIQUE, loops.UNFIT]].tolist()
@@ -110,13 +112,11 @@ class _Expansion:
         screening: ScreeningSettings,
         costs: LatencyCosts,
         memory_bytes: int,
-        watch: Callable[[int, int], None],
-        check_stop: Callable[[], None],
+        events: Events,
     ) -> None:
         self.grammar = grammar
         self.costs = costs
-        self.watch = watch
-        self.check_stop = check_stop
+        self.events = events
         self.memory_bytes = memory_bytes
         self.loops = loops = _load(screening.points)
         self.names = list(grammar.vocabulary.operators)
@@ -331,9 +331,8 @@ class _Expansion:
     def _tell(self, end: bool = False) -> None:
         if end or time.monotonic() - self._told > _WATCH_SECONDS:
             self._told = time.monotonic()
-            self.check_stop()
             tested = int(self.counts[self.loops.TESTED])
-            self.watch(tested, tested if end else max(tested + 1, self.expected))
+            self.events.on_progress(SCREENING, tested, tested if end else max(tested + 1, self.expected))
 
 
 def _load(screening_points: int) -> ModuleType:

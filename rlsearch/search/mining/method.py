@@ -1,9 +1,10 @@
 """Mining: every formula screened, the cheapest fit functions trained, and of those ever fewer for ever longer."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
 from rlsearch.kernels.latency import LatencyCosts
@@ -66,7 +67,7 @@ class MiningSearch(SearchMethod):
         """Formulas tested, functions among them, and how many of those are fit."""
         return self._counts
 
-    def prepare(self, watch: Callable[[int, int], None], check_stop: Callable[[], None]) -> None:
+    def prepare(self, events: Events) -> None:
         """Screens.
 
         Raises:
@@ -79,8 +80,7 @@ class MiningSearch(SearchMethod):
             self.screening,
             self.costs,
             wanted,
-            watch=watch,
-            check_stop=check_stop,
+            events=events,
             memory_bytes=int(self.settings.memory_gib * 2**30),
         )
         if not mined.complete:

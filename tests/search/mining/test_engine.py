@@ -5,7 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import Recorder
 
+from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar, Vocabulary
 from rlsearch.formula.template import WILDCARDS
@@ -238,20 +240,26 @@ def test_memory_ends_it_with_what_was_found_until_then():
 def test_it_tells_how_far_it_is_and_stops_when_asked(monkeypatch):
     monkeypatch.setattr(engine, "_WATCH_SECONDS", 0.0)
     language = grammar("neg sin tanh add mul max", (0.5,), 5)
-    told = []
-    found = mined(language, watch=lambda tested, expected: told.append((tested, expected)))
+    recorder = Recorder()
+    found = mined(language, events=recorder)
+    told = [(tested, expected) for _, tested, expected in recorder.progress]
     assert [tested for tested, _ in told] == sorted(tested for tested, _ in told)
     assert all(tested < expected for tested, expected in told[:-1])
     assert told[-1] == (found.tested, found.tested)
     assert found.tested / 3 < told[-2][1] < 3 * found.tested
 
-    def stop():
-        if len(told) > stop.at:
-            raise KeyboardInterrupt
+    class Stop(Events):
+        calls = 0
 
-    stop.at = len(told) + 3
+        def on_progress(self, what, done, wanted):
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+
+    stop = Stop()
     with pytest.raises(KeyboardInterrupt):
-        mined(language, watch=lambda *progress: told.append(progress), check_stop=stop)
+        mined(language, events=stop)
+    assert stop.calls == 3
 
 
 @pytest.mark.parametrize(

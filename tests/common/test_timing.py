@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from rlsearch.bench.timing import PROCESS, Clock, Stopwatch, clock_of, in_turn
+from rlsearch.common.timing import PROCESS, Clock, CudaEvents, Stopwatch, clock_of, in_turn, ratios_in_turn
 
 
 class FakeTime:
@@ -39,6 +40,33 @@ def test_a_piece_is_long_enough_and_the_time_is_that_of_one_call(piece, repeats)
     assert times["a"] == pytest.approx([0.25, 0.25])
     untimed = 1 if piece == 0 else 2  # the warm-up, and the call that says how long one takes
     assert len(time.calls) == untimed + 2 * repeats
+
+
+def test_a_piece_has_so_many_calls_at_least():
+    time = FakeTime()
+    times = in_turn({"a": time.way("a", 9, 9, 9, 0.5)}, 2, time.clock, piece=1.0, fewest=3)
+    assert times["a"] == pytest.approx([0.5, 0.5])
+    assert len(time.calls) == 3 + 3 + 2 * 3  # to warm up, to see how long one takes, and two pieces
+
+
+def test_each_way_is_timed_right_after_the_reference_in_a_new_order_each_round():
+    time = FakeTime()
+    ways = {name: time.way(name, seconds) for name, seconds in (("a", 1.0), ("b", 2.0), ("c", 3.0))}
+    ratios = ratios_in_turn(ways, time.way("r", 0.5), 20, time.clock)
+    assert {name: set(numbers.tolist()) for name, numbers in ratios.items()} == {"a": {2}, "b": {4}, "c": {6}}
+    assert [len(numbers) for numbers in ratios.values()] == [20] * 3
+    timed = time.calls[4:]  # the first calls warm up
+    assert timed[::2] == ["r"] * 60
+    rounds = ["".join(timed[start + 1 : start + 6 : 2]) for start in range(0, 120, 6)]
+    assert {"".join(sorted(order)) for order in rounds} == {"abc"}
+    assert len(set(rounds)) > 2
+
+
+def test_a_ratio_is_to_the_reference_right_before():
+    """A machine that becomes four times slower: both of a pair do."""
+    time = FakeTime()
+    ratios = ratios_in_turn({"a": time.way("a", 9, 3, 12)}, time.way("r", 9, 1, 4), 2, time.clock)
+    assert ratios["a"].tolist() == [3, 3]
 
 
 def test_a_clock_too_coarse_for_a_call_does_not_stop_it():
@@ -86,3 +114,11 @@ def test_a_cpu_is_timed_by_what_the_process_has_had_of_it():
     before = PROCESS.seconds()
     np.ones(10**6).sum()
     assert PROCESS.seconds() >= before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpus_events_time_what_the_device_does():
+    timer = CudaEvents("cuda")
+    small, large = (torch.ones(n, device="cuda") for n in (2**20, 2**28))
+    assert 0 < 4 * timer.taken(small.sin, 20) < timer.taken(large.sin, 20)

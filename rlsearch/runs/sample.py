@@ -1,0 +1,69 @@
+"""Sampling the policy that a run has trained."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlsearch.common.rng import random_numbers_kept
+from rlsearch.common.threads import one_thread
+from rlsearch.controller.ppo import PPOSearch
+from rlsearch.errors import InputError, RunError
+from rlsearch.formula import Formula
+from rlsearch.rewards.base import RewardResult
+from rlsearch.runs.build import make_method
+from rlsearch.runs.checkpoint import load_checkpoint
+from rlsearch.runs.folder import Run, opened
+from rlsearch.runs.read import read_history
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A function that the policy wrote.
+
+    Attributes:
+        formula: Its first spelling among the samples.
+        count: How many of the samples are this function.
+        result: What the run's archive knows of it, if anything.
+    """
+
+    formula: Formula
+    count: int
+    result: RewardResult | None
+
+
+def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed: int = 0) -> list[Sample]:
+    """Samples formulas from a run's trained policy; spellings of one function are merged.
+
+    Args:
+        run: The run folder.
+        count: Formulas to write.
+        greedy: Whether to take the likeliest token each time; there is only one such formula.
+        seed: Of the sampling.
+
+    Returns:
+        The functions, the most frequent first.
+
+    Raises:
+        RunError: If the folder is not a run, or has no policy, or its checkpoint is damaged or foreign.
+        InputError: If ``count`` is not positive.
+    """
+    if count < 1:
+        raise InputError(f"expected at least one formula to sample, got {count}")
+    run = opened(run)
+    config = run.config
+    state = load_checkpoint(run.checkpoint)
+    if config.search.method != "ppo":
+        raise RunError(f"{run.folder} was searched by {config.search.method}, which has no policy to sample")
+    with one_thread(), random_numbers_kept():
+        method = make_method(config)
+        assert isinstance(method, PPOSearch)
+        method.restore_policy(state["method"])
+        written = method.sample(1 if greedy else count, greedy=greedy, seed=seed)
+    counts = Counter(formula.fingerprint for formula in written)
+    known = read_history(run).known
+    first = {formula.fingerprint: formula for formula in reversed(written)}
+    samples = []
+    for fingerprint, times in counts.most_common():
+        judged = known.get(fingerprint)
+        samples.append(Sample(first[fingerprint], times, judged.result if judged else None))
+    return samples
