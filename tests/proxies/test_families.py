@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import helpers_families
@@ -26,6 +27,7 @@ from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches
+from rlsearch.proxies.tasks import Classification
 from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
 
 torch.set_num_threads(1)
@@ -121,6 +123,35 @@ def test_a_class_of_a_script_reaches_the_workers(tmp_path):
     environment = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=environment)
     assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Hinge(Classification):
+    """Classification by another loss, which the native trainer does not know."""
+
+    native = False
+
+    def loss(self, outputs, labels):
+        """Each output is to be on its own side of 0, by a margin of 1."""
+        signs = 2 * functional.one_hot(labels, outputs.shape[-1]) - 1
+        return (1 - signs * outputs).relu().sum(dim=-1).mean(dim=-1).sum()
+
+
+@DATASETS.add
+class HingeSpirals(helpers_families.Spirals):
+    name = "hinge-spirals"
+    task = Hinge(name="hinge", score="accuracy", unit="percentage points", gain="points", scale="%")
+
+
+def test_another_loss_is_the_population_trainers():
+    """Of a plain chain too, with whatever kernel."""
+    s = settings(dataset="hinge-spirals", network="mlp")
+    proxy = Proxy(s, default_kernel("cpu"), "cpu")
+    assert not proxy.is_native
+    found = scores(proxy, MEMBERS)
+    assert type(proxy._trainers[4]) is PopulationTrainer
+    assert max(found) > 0.5  # guessing scores 0.2
+    assert found != scores(Proxy(settings(network="mlp"), TorchKernel(), "cpu"), MEMBERS)
 
 
 def test_sizes_classes_and_caveat_come_from_the_data_set():
