@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from rlsearch.common.device import is_cpu
 from rlsearch.common.timing import Clock, in_turn
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.settings import ProxySettings
@@ -45,7 +46,7 @@ def product_rate(settings: ProxySettings, device: str, clock: Clock) -> tuple[fl
         clock: For that device.
     """
     products = step_products(settings)
-    on_gpu = torch.device(device).type == "cuda"
+    on_gpu = not is_cpu(device)
     many = _TOGETHER if on_gpu else _TOGETHER[:-1]
     ways = {f"{k}": _multiplying(products, k, device) for k in many}
     if not on_gpu and find_spec("numba") is not None:

@@ -10,6 +10,7 @@ from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import EagerKernel
 from rlsearch.bench.limits import operations_per_candidate, product_rate
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
+from rlsearch.common.device import device_type
 from rlsearch.common.pool import InProcess, Pool, make_pool
 from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
@@ -92,7 +93,7 @@ def _single(
     limit: float,
 ) -> list[Row]:
     data = load_dataset(settings).to(device)
-    count = CANDIDATES[torch.device(device).type]
+    count = CANDIDATES[device_type(device)]
     plain = "eager"
     ways = {
         k.name: _training(Proxy(settings, k, device), formulas, count, InProcess()) for k in (kernel, TorchKernel())
@@ -113,7 +114,7 @@ def _scaling(
     workers: Sequence[int],
 ) -> list[Row]:
     """Measures the same work by several numbers of processes, enough of it that each has two populations."""
-    count = 2 * max(workers) * CANDIDATES[torch.device(device).type]
+    count = 2 * max(workers) * CANDIDATES[device_type(device)]
     proxy = Proxy(settings, kernel, device)
     ways = {f"{n} worker{'s' * (n > 1)}": _training(proxy, formulas, count, make_pool(n)) for n in workers}
     rates = {name: count / seconds for name, seconds in in_turn(ways, rounds, WALL).items()}

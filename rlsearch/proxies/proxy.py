@@ -9,7 +9,7 @@ from rlsearch.common.device import device_type, is_cpu
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Trainer, Training
 from rlsearch.proxies.networks import NETWORKS
-from rlsearch.proxies.own.batching import decided
+from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings, proxy_name
 from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
@@ -46,8 +46,8 @@ class Proxy:
     """
 
     def __init__(self, settings: TrainingSettings, kernel: Kernel, device: str) -> None:
-        if isinstance(settings, OwnProxySettings) and not settings.is_decided:
-            settings = decided(settings, kernel, device)
+        if isinstance(settings, OwnProxySettings) and not settings.is_complete:
+            settings = completed(settings, kernel, device)
         self.settings = settings
         self.kernel = kernel
         self.device = device

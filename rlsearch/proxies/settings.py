@@ -19,7 +19,7 @@ Registered = tuple[type[Dataset], type[Network]] | None
 class TrainingSettings(Settings):
     """How a proxy is trained, whatever its network and data."""
 
-    data_seed: int = Field(0, ge=0)
+    data_seed: int = Field(0, ge=0, lt=2**32)
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(1e-2, gt=0)
     batch_size: int = Field(128, ge=1)
@@ -190,7 +190,7 @@ class OwnProxySettings(TrainingSettings):
         return CLASSIFICATION
 
     @property
-    def is_decided(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing is left open: then the factories are needed for training only."""
         return self.source is not None and self.batched != "auto" and self.population is not None
 
@@ -208,7 +208,7 @@ def proxy_name(settings: TrainingSettings, kernel: str, device_type: str) -> str
     It follows from its arguments alone: no data is loaded and no target is imported.
 
     Args:
-        settings: The proxy. A user's own has nothing left open (:attr:`OwnProxySettings.is_decided`).
+        settings: The proxy. A user's own has nothing left open (:attr:`OwnProxySettings.is_complete`).
         kernel: The name of the kernel that computes the activations.
         device_type: ``"cpu"`` or ``"cuda"``.
 

@@ -1,17 +1,18 @@
 """What a seed decides, the same for every trainer: initial weights and the order of the examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from rlsearch.kernels.base import Activation
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationNetwork
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 
 
-def initial_networks(settings: ProxySettings, seeds: Sequence[int], activation: Activation) -> PopulationNetwork:
+def initial_networks(
+    settings: ProxySettings, seeds: Sequence[int], activation: Callable[[Tensor], Tensor]
+) -> PopulationNetwork:
     """One network per seed, as a population on the CPU; equal seeds get equal weights."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return NETWORKS[settings.network].build(settings, generators, activation)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from mnist1d.data import get_dataset_args, make_dataset
 
-from rlsearch.common.cache import cache_folder
 from rlsearch.proxies.data import load
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.settings import ProxySettings
@@ -233,10 +232,3 @@ def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch, generated):
     fresh(small())
     assert list(cache.iterdir()) == []
     assert len(generated) == 1
-
-
-def test_where_the_cache_is(monkeypatch, tmp_path):
-    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("RLSEARCH_CACHE")
-    assert cache_folder().name == "rlsearch"

@@ -36,6 +36,7 @@ def test_sizes_are_chosen_one_by_one():
         ({"population": 0}, "population: .*greater than or equal to 1"),
         ({"learning_rate": 0}, "learning_rate: .*greater than 0"),
         ({"learning_rate": float("inf")}, "learning_rate: .*finite"),
+        ({"data_seed": 5_000_000_000}, "data_seed: .*less than 4294967296, got 5000000000"),
         ({"data_seed": -1}, "data_seed: .*greater than or equal to 0"),
         (
             {"dataset": "mnist"},
@@ -59,6 +60,7 @@ def test_refused(values, message):
         {"batch_size": 128, "train_size": 128},
         {"network": "conv1d", "widths": [4] * 5},
         {"data_seed": 0, "population": 1, "epochs": 1},
+        {"data_seed": 2**32 - 1},
     ],
 )
 def test_the_limits_themselves_are_accepted(values):

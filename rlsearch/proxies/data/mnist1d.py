@@ -1,13 +1,12 @@
 """MNIST-1D, generated."""
 
-import random
 from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.proxies.data.base import DATASETS, Dataset
-from rlsearch.proxies.data.kept import cached
+from rlsearch.proxies.data.kept import kept_examples
 
 
 @DATASETS.add
@@ -22,20 +21,17 @@ class Mnist1d(Dataset):
 
     def examples(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Generated once per machine, and then read from its cache."""
-        key = {"set": self.name, "seed": seed, "count": count}
-        return cached(key, lambda: self._generate(seed, count))
+        return kept_examples(self.name, seed, count, lambda: self._generate(seed, count))
 
     def _generate(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         from mnist1d.data import get_dataset_args, make_dataset
 
+        from rlsearch.common.rng import random_numbers_kept
+
         # The generator makes as many of each class.
         whole = -(-count // self.n_classes) * self.n_classes
         arguments = get_dataset_args(as_dict=True) | {"num_samples": whole, "train_split": 1.0, "seed": seed}
-        # It reseeds the global random numbers, which belong to the caller.
-        states = random.getstate(), np.random.get_state()
-        try:
+        # It reseeds the global generators.
+        with random_numbers_kept():
             made = make_dataset(SimpleNamespace(**arguments))
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
         return made["x"][:count], made["y"][:count]

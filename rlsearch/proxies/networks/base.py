@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from rlsearch.kernels.base import Activation
     from rlsearch.proxies.networks.layers import PopulationNetwork
     from rlsearch.proxies.settings import ProxySettings
 
@@ -81,7 +80,7 @@ class Network(ABC):
         """
 
     def build(
-        self, settings: ProxySettings, generators: Sequence[torch.Generator], activation: Activation
+        self, settings: ProxySettings, generators: Sequence[torch.Generator], activation: Callable[[Tensor], Tensor]
     ) -> PopulationNetwork:
         """K networks on the CPU, with initial weights from the generators, one per member."""
         from rlsearch.proxies.networks.layers import PopulationNetwork

@@ -6,13 +6,12 @@ ordinary network.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlsearch.kernels.base import Activation
 from rlsearch.proxies.networks.base import Network
 from rlsearch.proxies.settings import ProxySettings
 
@@ -79,7 +78,11 @@ class PopulationNetwork(nn.Module):
     """
 
     def __init__(
-        self, kind: Network, settings: ProxySettings, generators: Sequence[torch.Generator], activation: Activation
+        self,
+        kind: Network,
+        settings: ProxySettings,
+        generators: Sequence[torch.Generator],
+        activation: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
         self.activation = activation

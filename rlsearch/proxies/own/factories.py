@@ -1,17 +1,15 @@
 """A user's own network and data: found by their import paths, called, and checked."""
 
 import hashlib
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.settings import TargetSettings
 from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
 from rlsearch.errors import ConfigError, RlsearchError
@@ -33,34 +31,15 @@ class SharedActivation(nn.Module):
         self.compute = compute
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the values, of the shape of ``x``."""
+        """The values, of the shape of ``x``."""
         return self.compute(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
 
-@contextmanager
-def random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws all global random numbers from ``seed`` meanwhile, and gives the caller's back."""
-    states = random.getstate(), np.random.get_state()
-    gpus = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(gpus):
-        try:
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
-            for gpu in gpus:
-                with torch.cuda.device(gpu):
-                    torch.cuda.manual_seed(seed)
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-
-
 def source_digest(settings: OwnProxySettings) -> str:
-    """Returns a digest of the modules in which the factories are named and defined; not of what these import.
+    """A digest of the modules in which the factories are named and defined; not of what these import.
 
     Raises:
         ConfigError: If a factory or its source is not found, or is another than when the run began.
@@ -76,7 +55,7 @@ def source_digest(settings: OwnProxySettings) -> str:
 
 
 def build_network(settings: OwnProxySettings, seed: int, activation: SharedActivation) -> nn.Module:
-    """Returns the network with its initial weights from ``seed``, on the CPU.
+    """Builds the network with its initial weights from ``seed``, on the CPU and ready to be trained.
 
     Raises:
         ConfigError: If the factory cannot be found, raises, or makes something else.
@@ -131,7 +110,7 @@ def check_network(settings: OwnProxySettings) -> None:
 
 
 def load_own_dataset(settings: OwnProxySettings) -> Parts:
-    """Returns the data that the user's factory makes, on the CPU; once per process.
+    """The data that the user's factory makes, on the CPU; made once per process.
 
     Raises:
         ConfigError: If the factory cannot be found, raises, or makes something else.

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from rlsearch.common.threads import no_denormals
-from rlsearch.formula import Formula
-from rlsearch.kernels import TorchKernel, numba_functions
+from rlsearch.kernels import numba_functions
 from rlsearch.kernels.base import checked_programs
 from rlsearch.kernels.numba_kernel import packed
 from rlsearch.kernels.numba_source import interpreter_source, load_compiled
@@ -31,8 +30,6 @@ from rlsearch.proxies.starts import batches, initial_networks
 from rlsearch.proxies.trainers import native_product
 
 Reals = NDArray[np.float32]
-
-_UNUSED = TorchKernel().population([Formula.parse("relu(x)")])  # of networks that are made for their weights alone
 
 _SCORED_ROWS = 128  # examples at once, or as many as a batch has; their activations stay in cache
 
@@ -93,7 +90,8 @@ class NativeTrainer:
 
     def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
         """Returns what a seed decides: the weights in the order of the plan, and the rows of every batch."""
-        network = initial_networks(self.settings, [seed], _UNUSED)
+        # Made for its weights alone: it is never called.
+        network = initial_networks(self.settings, [seed], torch.relu)
         pieces = []
         for layer, taps in zip(network.layers, self._plan[:, self._compiled.TAPS], strict=False):
             weights, bias = layer.parameters()

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import FormulaError
-from rlsearch.formula import Formula
+from rlsearch.formula import RELU, Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.load import load_dataset
@@ -24,7 +24,6 @@ from rlsearch.proxies.tasks import Task
 
 _T = TypeVar("_T")
 
-_PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
 _SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
 _MOST_STEPS = 64  # in one CUDA graph, whose nodes take memory and time to make
 _MOST_MEMBERS = 2048  # on a GPU; more fill no multiprocessor that these leave idle
@@ -51,7 +50,7 @@ class PopulationTrainer:
         self._device = torch.device(device)
         self._data = load_dataset(settings).to(device)
         self._kernel = kernel
-        self._activation = kernel.population([_PADDING] * size)
+        self._activation = kernel.population([RELU] * size)
         self._network = self._initial([0])
         for parameter in self._network.parameters():
             parameter.data = parameter.data.expand(size, *parameter.shape[1:]).to(self._device).contiguous()
@@ -156,8 +155,11 @@ class PopulationTrainer:
 
 
 def padded(population: Sequence[Training], size: int) -> list[Training]:
-    """Fills a population up with trainings that cost little, so that a member's bits do not depend on their number."""
-    filling = replace(population[0], formula=_PADDING)
+    """Fills a population up to ``size`` members, so that no member's bits depend on how many there are.
+
+    What it is filled with is ReLU: cheap, and finite whatever happens.
+    """
+    filling = replace(population[0], formula=RELU)
     return [*population, *[filling] * (size - len(population))]
 
 

@@ -11,13 +11,14 @@ from torch.nn import functional
 
 from rlsearch import Formula
 from rlsearch.common.pool import LokyPool
+from rlsearch.common.rng import random_numbers_of
 from rlsearch.errors import ConfigError, RewardError
 from rlsearch.kernels import TorchKernel, default_kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.own import batching
 from rlsearch.proxies.own import trainer as own_trainer
-from rlsearch.proxies.own.batching import decided
-from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset, random_numbers_of
+from rlsearch.proxies.own.batching import completed
+from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset
 from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import OwnProxySettings
@@ -110,7 +111,7 @@ def test_whole_trainings_equal_a_plain_loop(name):
 def test_one_step_together_equals_one_step_alone(name):
     trainer = OwnTrainer(settings(name), KERNEL, "cpu", 8)
     assert batching._difference(trainer) == ""
-    assert batching._leak(trainer) == ""
+    assert batching._dependence(trainer) == ""
 
 
 def test_another_computation_is_seen(monkeypatch):
@@ -127,7 +128,7 @@ def test_a_neighbour_that_is_felt_is_seen(monkeypatch):
     monkeypatch.setattr(own_trainer._AllMembers, "vmap", lambda *a: ((y := right(*a)[0]) + 0 * y.sum(0), 0))
     trainer = OwnTrainer(settings(), KERNEL, "cpu", 8)
     assert batching._difference(trainer) == ""
-    assert "depends on its place in the population or on its neighbours" in batching._leak(trainer)
+    assert "depends on its place in the population or on its neighbours" in batching._dependence(trainer)
 
 
 class Counting(nn.Module):
@@ -272,12 +273,12 @@ def test_the_faster_way_is_taken_and_kept(times, monkeypatch, empty_cache, caplo
     measured = []
     monkeypatch.setattr(batching, "_seconds", lambda trainer: measured.append(1) or times)
     for seed in (0, 1):
-        found = decided(settings(batched="auto", data_seed=seed, learning_rate=0.1 + seed), TorchKernel(), "cpu")
+        found = completed(settings(batched="auto", data_seed=seed, learning_rate=0.1 + seed), TorchKernel(), "cpu")
         assert found.batched is (times[0] < times[1])
-        assert found.is_decided
+        assert found.is_complete
     assert len(measured) == 1
     assert "s per member and step together" in caplog.text
-    decided(settings(batched="auto", batch_size=16), TorchKernel(), "cpu")
+    completed(settings(batched="auto", batch_size=16), TorchKernel(), "cpu")
     assert len(measured) == 2
 
 
@@ -329,7 +330,7 @@ def test_what_vmap_cannot_do_is_trained_alone(name, data, reason, empty_cache, c
     caplog.set_level(logging.INFO)
     changes = {"target": name, "batched": "auto", "population": None, "data": {"target": f"helpers_networks:{data}"}}
     s = OwnProxySettings.check(settings().model_dump() | changes)
-    found = decided(s, KERNEL, "cpu")
+    found = completed(s, KERNEL, "cpu")
     assert (found.batched, found.population) == (False, 1)
     assert reason in caplog.text
     scored = scores(Proxy(found, KERNEL, "cpu"), [Training(SMOOTH[0], "p", 0), Training(EXPLODING, "p", 0)])
@@ -337,7 +338,7 @@ def test_what_vmap_cannot_do_is_trained_alone(name, data, reason, empty_cache, c
 
 
 def test_a_population_of_one_is_trained_alone(empty_cache):
-    assert decided(settings(batched="auto", population=1), KERNEL, "cpu").batched is False
+    assert completed(settings(batched="auto", population=1), KERNEL, "cpu").batched is False
 
 
 def test_a_wrong_network_is_found_when_the_proxy_is_made():
@@ -382,7 +383,7 @@ def test_an_edited_network_is_another_and_the_run_of_the_old_one_does_not_go_on(
     with pytest.raises(ConfigError, match=r"the source of edited_network:build or .* was edited since"):
         scores(again, [Training(SMOOTH[0], "p", 0)])
     with pytest.raises(ConfigError, match="begin a new run"):
-        decided(before.settings, KERNEL, "cpu")
+        completed(before.settings, KERNEL, "cpu")
 
 
 def test_copies_of_the_activation_are_the_activation():
