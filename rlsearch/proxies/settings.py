@@ -19,11 +19,11 @@ Registered = tuple[type[Dataset], type[Network]] | None
 class TrainingSettings(Settings):
     """How a proxy is trained, whatever its network and data."""
 
-    data_seed: int = Field(0, ge=0, lt=2**32)
-    optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-2, gt=0)
-    batch_size: int = Field(128, ge=1)
-    epochs: int = Field(5, ge=1)
+    data_seed: int = Field(0, ge=0, lt=2**32, description="decides the data: which examples are generated, or drawn")
+    optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or gradient descent with momentum 0.9")
+    learning_rate: float = Field(1e-2, gt=0, description="the same in all steps")
+    batch_size: int = Field(128, ge=1, description="examples per step; those that do not fill a batch are left out")
+    epochs: int = Field(5, ge=1, description="passes over the training part")
     population: int | None = Field(
         None, ge=1, description="candidates trained together; None: 16 on a CPU, on a GPU as many as its memory holds"
     )
@@ -62,13 +62,15 @@ class ProxySettings(TrainingSettings):
     (One network alone is a population too; it has one place.)
     """
 
-    dataset: Annotated[str, AfterValidator(DATASETS.checked)] = "mnist1d"
-    network: Annotated[str, AfterValidator(NETWORKS.checked)] = "mlp"
-    train_size: int | None = Field(None, ge=4)
-    validation_size: int | None = Field(None, ge=4)
-    test_size: int | None = Field(None, ge=4)
-    widths: tuple[int, ...] = (100, 100)
-    normalisation: Literal["none", "layer"] = "none"
+    dataset: Annotated[str, AfterValidator(DATASETS.checked)] = Field("mnist1d", description="name of a data set")
+    network: Annotated[str, AfterValidator(NETWORKS.checked)] = Field("mlp", description="name of a network")
+    train_size: int | None = Field(None, ge=4, description="examples to train on; None: what the data set says")
+    validation_size: int | None = Field(None, ge=4, description="examples that a search's scores are counted on")
+    test_size: int | None = Field(None, ge=4, description="examples that no search sees")
+    widths: tuple[int, ...] = Field((100, 100), description="outputs of each hidden layer, or its channels")
+    normalisation: Literal["none", "layer"] = Field(
+        "none", description="between a layer and its activation: nothing, or layer normalisation"
+    )
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -158,11 +160,13 @@ class OwnProxySettings(TrainingSettings):
             a network that was edited since.
     """
 
-    target: str
-    arguments: dict[str, JsonValue] = Field(default_factory=dict)
-    data: TargetSettings
-    batched: bool | Literal["auto"] = "auto"
-    source: str | None = None
+    target: str = Field(description="import path of the network's factory, 'package.module:name'")
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="given to the network's factory by name")
+    data: TargetSettings = Field(description="the data's factory as 'target', and its arguments")
+    batched: bool | Literal["auto"] = Field(
+        "auto", description="whether members are trained as one network; auto: tried out once per machine"
+    )
+    source: str | None = Field(None, description="digest of the factories' source; written when a run begins")
 
     @property
     def name(self) -> str:

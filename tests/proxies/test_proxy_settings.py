@@ -1,7 +1,7 @@
 import pytest
 
 from rlsearch.errors import ConfigError
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 
 
 def test_defaults_are_those_of_the_quickstart():
@@ -70,3 +70,8 @@ def test_the_limits_themselves_are_accepted(values):
 def test_frozen():
     with pytest.raises(ValueError, match="frozen"):
         ProxySettings().epochs = 3
+
+
+@pytest.mark.parametrize("cls", [ProxySettings, OwnProxySettings])
+def test_every_setting_says_what_it_is(cls):
+    assert [name for name, field in cls.model_fields.items() if not field.description] == []
