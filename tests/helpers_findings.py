@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from rlsearch.proxies.tasks import Task
+from rlsearch.proxies.tasks import Classification
 from rlsearch.studies.findings import Finding, Findings
 
-NATS = Task(name="next token", score="minus cross-entropy", unit="nats", gain="nats lower", scale="nats")
-"""A second task, whose scores are losses with the sign changed."""
+NATS = Classification(name="next token", score="minus cross-entropy", unit="nats", gain="nats lower", scale="nats")
+"""The words of a second task, whose scores are losses with the sign changed."""
 
 TITLES = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"}
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from itertools import pairwise
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from rlsearch.common.device import is_cpu
 from rlsearch.common.timing import Clock, in_turn
-from rlsearch.proxies.data.base import N_CLASSES
+from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.settings import ProxySettings
 
 _PIECE = 0.02  # seconds
@@ -17,8 +17,6 @@ _ROUNDS = 5
 _TOGETHER = (1, 16, 1024)  # products in one call; the last on a GPU alone
 _NATIVE = "scipy's BLAS"
 _MULTIPLIED = 2**13  # float32 numbers: three arrays of them stay in a core's second-level cache
-_POSITIONS = 20  # of the first convolution's output; each layer halves them
-_WINDOW = 4
 
 
 def copying(numbers: int, device: str, dtype: torch.dtype) -> Callable[[], object]:
@@ -36,7 +34,7 @@ def multiplication_rate(clock: Clock) -> float:
     return _MULTIPLIED / float(np.median(times[""]))
 
 
-def product_rate(settings: ProxySettings, n_features: int, device: str, clock: Clock) -> tuple[float, str]:
+def product_rate(settings: ProxySettings, device: str, clock: Clock) -> tuple[float, str]:
     """Returns the floating-point operations per second of a training step's products, and the library that does them.
 
     It is the fastest of those that trainers use, on one thread and in its best round: torch's, alone or many in a
@@ -44,18 +42,17 @@ def product_rate(settings: ProxySettings, n_features: int, device: str, clock: C
 
     Args:
         settings: The proxy.
-        n_features: Of its data.
         device: Where.
         clock: For that device.
     """
-    products = step_products(settings, n_features)
-    on_gpu = torch.device(device).type == "cuda"
+    products = step_products(settings)
+    on_gpu = not is_cpu(device)
     many = _TOGETHER if on_gpu else _TOGETHER[:-1]
     ways = {f"{k}": _multiplying(products, k, device) for k in many}
     if not on_gpu and find_spec("numba") is not None:
         from rlsearch.bench.native_products import multiplying  # numba is optional
 
-        ways[_NATIVE] = multiplying(layer_sizes(settings, n_features), settings.batch_size)
+        ways[_NATIVE] = multiplying(layer_sizes(settings), settings.batch_size)
     with threadpool_limits(1, user_api="blas"):  # of scipy's too, which is loaded by now
         times = in_turn(ways, _ROUNDS, clock, piece=_PIECE)
     seconds = {"torch": min(float(times[f"{k}"].min()) / k for k in many)}
@@ -87,30 +84,23 @@ def _multiplying(products: Sequence[tuple[int, int, int]], together: int, device
     return multiply
 
 
-def layer_sizes(settings: ProxySettings, n_features: int) -> list[tuple[int, int, int]]:
-    """Returns rows per example, inputs and outputs of the layers of a proxy's network; convolutions see windows."""
-    if settings.network == "mlp":
-        widths = (n_features, *settings.widths, N_CLASSES)
-        return [(1, a, b) for a, b in pairwise(widths)]
-    channels = (1, *settings.widths)
-    layers = [
-        (_POSITIONS >> i, a * _WINDOW, b) for i, (a, b) in enumerate(zip(channels, settings.widths, strict=False))
-    ]
-    return [*layers, (1, settings.widths[-1], N_CLASSES)]
+def layer_sizes(settings: ProxySettings) -> list[tuple[int, int, int]]:
+    """Positions, inputs and outputs of the layers of a proxy's network; convolutions see windows."""
+    return [(layer.positions, layer.inputs, layer.outputs) for layer in NETWORKS[settings.network].layers(settings)]
 
 
-def step_products(settings: ProxySettings, n_features: int) -> list[tuple[int, int, int]]:
+def step_products(settings: ProxySettings) -> list[tuple[int, int, int]]:
     """Returns the products of one training step: outputs, weights' gradients, and inputs' from the second layer on."""
     products = []
-    for i, (per_example, a, b) in enumerate(layer_sizes(settings, n_features)):
+    for i, (per_example, a, b) in enumerate(layer_sizes(settings)):
         rows = per_example * settings.batch_size
         products += [(rows, a, b), (a, rows, b), *([(rows, b, a)] if i else [])]
     return products
 
 
-def operations_per_candidate(settings: ProxySettings, n_features: int) -> float:
+def operations_per_candidate(settings: ProxySettings) -> float:
     """Returns the floating-point operations of the products of one training and its scoring."""
     train, validation, _ = settings.sizes
     steps = settings.epochs * (train // settings.batch_size)
-    scoring = operations([(rows * validation, a, b) for rows, a, b in layer_sizes(settings, n_features)])
-    return steps * operations(step_products(settings, n_features)) + scoring
+    scoring = operations([(rows * validation, a, b) for rows, a, b in layer_sizes(settings)])
+    return steps * operations(step_products(settings)) + scoring

@@ -1,15 +1,17 @@
 """Proxies: candidates trained per second, in populations and by a loop over single networks."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rlsearch.bench.formulas import KNOWN, random_formulas
+from rlsearch.bench.kernels import EagerKernel
 from rlsearch.bench.limits import operations_per_candidate, product_rate
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
+from rlsearch.common.device import device_type
+from rlsearch.common.pool import InProcess, Pool, make_pool
 from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
 from rlsearch.common.timing import WALL, Clock, clock_of, in_turn
@@ -18,9 +20,11 @@ from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import Kernel, TorchKernel
 from rlsearch.kernels.latency import machine
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data.base import N_CLASSES, Dataset
 from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.data.parts import Parts
+from rlsearch.proxies.networks import NETWORKS, Layer
 from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.schedule import train_populations
 from rlsearch.proxies.settings import ProxySettings
 
 PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
@@ -57,10 +61,9 @@ def bench_proxies(
     limits: list[Limit] = []
     with one_thread():
         for done, settings in enumerate(proxies):
-            n_features = load_dataset(settings).train.inputs.shape[1]
-            rate, library = product_rate(settings, n_features, device, clock)
+            rate, library = product_rate(settings, device, clock)
             limits.append(Limit(f"matrix products of {network_name(settings)} by {library}", rate / 1e9, "GFLOP/s"))
-            limit = rate / operations_per_candidate(settings, n_features)
+            limit = rate / operations_per_candidate(settings)
             for i, (kind, some) in enumerate(formulas.items()):
                 rows += _single(settings, kind, some, device, kernel, rounds, clock, limit)
                 events.on_progress("proxies", 2 * done + i + 1, 2 * len(proxies))
@@ -90,16 +93,13 @@ def _single(
     limit: float,
 ) -> list[Row]:
     data = load_dataset(settings).to(device)
-    count = CANDIDATES[torch.device(device).type]
-    members = [Training(formulas[i % len(formulas)], "p", i // len(formulas)) for i in range(count)]
-    populations = {k.name: Proxy(settings, k, device) for k in (kernel, TorchKernel())}
+    count = CANDIDATES[device_type(device)]
     plain = "eager"
-    times = in_turn(
-        {name: lambda p=proxy: list(p.train(members)) for name, proxy in populations.items()}
-        | {plain: lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]},
-        rounds,
-        clock,
-    )
+    ways = {
+        k.name: _training(Proxy(settings, k, device), formulas, count, InProcess()) for k in (kernel, TorchKernel())
+    }
+    ways[plain] = lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]
+    times = in_turn(ways, rounds, clock)
     rates = {name: (len(formulas) if name == plain else count) / seconds for name, seconds in times.items()}
     section = f"{title(settings)}, one process"
     return rate_rows(section, f"{kind} formulas", "candidates/s", rates, plain, limit)
@@ -114,22 +114,27 @@ def _scaling(
     workers: Sequence[int],
 ) -> list[Row]:
     """Measures the same work by several numbers of processes, enough of it that each has two populations."""
-    count = 2 * max(workers) * CANDIDATES[torch.device(device).type]
-    members = [Training(formulas[i % len(formulas)], "p", i // len(formulas)) for i in range(count)]
-    proxies = {f"{n} worker{'s' * (n > 1)}": Proxy(settings, kernel, device, n) for n in workers}
-    ways = {name: lambda p=proxy: list(p.train(members)) for name, proxy in proxies.items()}
+    count = 2 * max(workers) * CANDIDATES[device_type(device)]
+    proxy = Proxy(settings, kernel, device)
+    ways = {f"{n} worker{'s' * (n > 1)}": _training(proxy, formulas, count, make_pool(n)) for n in workers}
     rates = {name: count / seconds for name, seconds in in_turn(ways, rounds, WALL).items()}
     return rate_rows(
         f"{title(settings)}, by processes ({WALL.name})", f"{count} trainings", "candidates/s", rates, next(iter(rates))
     )
 
 
-def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Dataset) -> float:
+def _training(proxy: Proxy, formulas: Sequence[Formula], count: int, pool: Pool) -> Callable[[], object]:
+    """A call that trains ``count`` candidates: the formulas again and again, each time from another seed."""
+    wanted = [Training(formulas[i % len(formulas)], proxy.name, i // len(formulas)) for i in range(count)]
+    return lambda: list(train_populations({proxy.name: proxy}, wanted, pool))
+
+
+def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Parts) -> float:
     """Trains one candidate as one would by hand, torch's own layers and optimiser; returns validation accuracy."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(settings, formula, data.train.inputs.shape[1]).to(data.train.inputs.device)
+        network = _network(settings, formula).to(data.train.inputs.device)
     optimiser: torch.optim.Optimizer
     if settings.optimiser == "sgd":
         optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9)
@@ -148,21 +153,44 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Da
         return float((predicted == data.validation.labels).float().mean())
 
 
-def _network(settings: ProxySettings, formula: Formula, n_features: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    if settings.network == "mlp":
-        for a, b in pairwise((n_features, *settings.widths)):
-            layers += [nn.Linear(a, b), *_norm(settings, nn.LayerNorm(b)), formula.to_module()]
-        return nn.Sequential(*layers, nn.Linear(settings.widths[-1], N_CLASSES))
-    for a, b in pairwise((1, *settings.widths)):
-        convolution = nn.Conv1d(a, b, kernel_size=4, stride=2, padding=1)
-        layers += [convolution, *_norm(settings, _ChannelNorm(b)), formula.to_module()]
-    pooled = [nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(settings.widths[-1], N_CLASSES)]
-    return nn.Sequential(nn.Unflatten(1, (1, n_features)), *layers, *pooled)
+def _network(settings: ProxySettings, formula: Formula) -> nn.Module:
+    """The network of a proxy by torch's own layers; where it is no plain chain of them, its own with one member."""
+    kind = NETWORKS[settings.network]
+    if not kind.native:
+        return _OneMember(settings, formula)
+    *hidden, head = kind.layers(settings)
+    first = hidden[0]
+    modules: list[nn.Module] = [nn.Unflatten(1, (first.channels, first.positions_in))] if first.taps > 1 else []
+    for layer in hidden:
+        modules += [_linear(layer), *_norm(settings, layer), formula.to_module()]
+    if head.positions_in > 1 or first.taps > 1:
+        modules += [nn.AdaptiveAvgPool1d(1), nn.Flatten()]
+    return nn.Sequential(*modules, _linear(head))
 
 
-def _norm(settings: ProxySettings, norm: nn.Module) -> list[nn.Module]:
-    return [norm] if settings.normalisation == "layer" else []
+def _linear(layer: Layer) -> nn.Module:
+    if layer.taps == 1:
+        return nn.Linear(layer.channels, layer.outputs)
+    return nn.Conv1d(layer.channels, layer.outputs, kernel_size=layer.taps, stride=2, padding=1)
+
+
+def _norm(settings: ProxySettings, layer: Layer) -> list[nn.Module]:
+    if settings.normalisation == "none":
+        return []
+    return [nn.LayerNorm(layer.outputs) if layer.taps == 1 else _ChannelNorm(layer.outputs)]
+
+
+class _OneMember(nn.Module):
+    """A population of one, with the formula as a plain module."""
+
+    def __init__(self, settings: ProxySettings, formula: Formula) -> None:
+        super().__init__()
+        activation = EagerKernel().population([formula])
+        self.population = NETWORKS[settings.network].build(settings, [torch.default_generator], activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.population(x.unsqueeze(0)).squeeze(0)
+        return outputs
 
 
 class _ChannelNorm(nn.LayerNorm):

@@ -1,7 +1,7 @@
 """The global random numbers of Python, numpy and torch, which belong to the caller."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,12 +9,36 @@ import torch
 
 
 @contextmanager
-def random_numbers_kept() -> Iterator[None]:
-    """Restores all global generators after the block, which may seed them and draw from them."""
+def random_numbers_kept(gpus: Sequence[int] = ()) -> Iterator[None]:
+    """Restores all global generators after the block, which may seed them and draw from them.
+
+    Args:
+        gpus: Those GPUs whose generators are restored too.
+    """
     python, numpy = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=list(gpus)):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextmanager
+def random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds the global generators inside the block and restores them after.
+
+    Args:
+        seed: Of all of them.
+        device: A GPU's own generator is among them.
+    """
+    gpus = [device.index or 0] if device.type == "cuda" else []
+    with random_numbers_kept(gpus):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        # torch.manual_seed would seed every GPU too.
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield

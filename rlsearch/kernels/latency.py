@@ -7,20 +7,19 @@ free. What is reported of finalists is measured. A figure is only ever compared 
 import json
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from rlsearch.common.cache import cache_folder
+from rlsearch.common.cache import cache_folder, kept
 from rlsearch.common.device import device_type, is_cpu
 from rlsearch.common.files import write_text
 from rlsearch.common.threads import one_thread
 from rlsearch.common.timing import WALL, CudaEvents, Timer, ratios_in_turn
 from rlsearch.errors import ConfigError
-from rlsearch.formula import OPERATORS, Formula
+from rlsearch.formula import OPERATORS, RELU, Formula
 from rlsearch.kernels import Kernel
 
 ELEMENTS = {"cpu": 2**16, "cuda": 2**24}
@@ -29,8 +28,6 @@ core's second-level cache; on a GPU enough that launches do not decide, and more
 
 _CALIBRATION = 3
 """Raised with every change of a kernel's speed, so that costs which an earlier one kept are measured anew."""
-
-_RELU = Formula.parse("relu(x)")
 
 PIECE_SECONDS = 3e-4
 """A timed piece lasts at least this long, far above the clock's resolution."""
@@ -136,18 +133,14 @@ def cached_costs(kernel: Kernel, device: str) -> LatencyCosts:
     """This machine's costs from the cache folder, calibrated now if they are not there."""
     wanted = label(kernel, device)
     file_name = f"latency-{_CALIBRATION}-" + "".join(c if c.isalnum() else "-" for c in wanted) + ".json"
-    path = cache_folder() / file_name
-    if path.exists():
-        try:
-            stored = LatencyCosts.load(path)
-            if stored.label == wanted:
-                return stored
-        except ConfigError:
-            pass  # damaged, or older than an operator: made anew below
-    costs = calibrate(kernel, device)
-    with suppress(OSError):  # a cache that cannot be written costs a calibration per run, nothing else
-        costs.save(path)
-    return costs
+
+    def read(path: Path) -> LatencyCosts:
+        costs = LatencyCosts.load(path)
+        if costs.label != wanted:
+            raise ConfigError(f"{path} has the costs of {costs.label}, not of {wanted}")
+        return costs
+
+    return kept(cache_folder() / file_name, read, lambda: calibrate(kernel, device), LatencyCosts.save)
 
 
 def calibrate(kernel: Kernel, device: str) -> LatencyCosts:
@@ -187,7 +180,7 @@ def measure(
         ways = {formula: _step(kernel, formula, x, gradient) for formula in formulas}
         ratios = ratios_in_turn(
             ways,
-            _step(kernel, _RELU, x, gradient),
+            _step(kernel, RELU, x, gradient),
             rounds,
             timer_of(device),
             piece=PIECE_SECONDS,

@@ -8,7 +8,8 @@ import torch
 from rlsearch.common.device import device_type, is_cpu
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Trainer, Training
-from rlsearch.proxies.own.batching import decided
+from rlsearch.proxies.networks import NETWORKS
+from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings, proxy_name
 from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
@@ -45,8 +46,8 @@ class Proxy:
     """
 
     def __init__(self, settings: TrainingSettings, kernel: Kernel, device: str) -> None:
-        if isinstance(settings, OwnProxySettings) and not settings.is_decided:
-            settings = decided(settings, kernel, device)
+        if isinstance(settings, OwnProxySettings) and not settings.is_complete:
+            settings = completed(settings, kernel, device)
         self.settings = settings
         self.kernel = kernel
         self.device = device
@@ -117,8 +118,10 @@ class Proxy:
 
     @property
     def is_native(self) -> bool:
-        """Whether numba's kernel is used on a CPU, which brings a trainer of its own."""
-        return isinstance(self.settings, ProxySettings) and self.kernel.name == "numba" and is_cpu(self.device)
+        """Whether the native trainer trains it: with numba's kernel on a CPU, a network and a task that say it can."""
+        if not isinstance(self.settings, ProxySettings) or self.kernel.name != "numba" or not is_cpu(self.device):
+            return False
+        return NETWORKS[self.settings.network].native and self.settings.task.native
 
     def _make_trainer(self, size: int) -> Trainer:
         if isinstance(self.settings, OwnProxySettings):

@@ -8,8 +8,10 @@ from functools import lru_cache
 from rlsearch.common.pool import InProcess, Pool
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
+from rlsearch.proxies.data import DATASETS
+from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import TrainingSettings
+from rlsearch.proxies.settings import Registered, TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,12 @@ def train_populations(
         pool = InProcess()
     if isinstance(pool, InProcess):
         return pool.run(_train, populations)
-    # A worker makes proxy and kernel itself, and keeps them; kernels of one class are equal.
-    calls = [(proxy.settings, type(proxy.kernel), proxy.device, population) for proxy, population in populations]
+    # A worker makes proxy and kernel itself, and keeps them; kernels of one class are equal. What was registered
+    # outside of this package comes with the call: its module is imported there.
+    calls = []
+    for proxy, population in populations:
+        registered = proxy.settings.registered
+        calls.append((registered, proxy.settings, type(proxy.kernel), proxy.device, population))
     return pool.run(_train_in_worker, calls, in_order=in_order)
 
 
@@ -66,11 +72,19 @@ def _train(proxy: Proxy, population: Sequence[Training]) -> Trained:
 
 
 def _train_in_worker(
-    settings: TrainingSettings, kernel: type[Kernel], device: str, population: Sequence[Training]
+    registered: Registered,
+    settings: TrainingSettings,
+    kernel: type[Kernel],
+    device: str,
+    population: Sequence[Training],
 ) -> Trained:
-    return _train(_worker_proxy(settings, kernel, device), population)
+    return _train(_worker_proxy(registered, settings, kernel, device), population)
 
 
 @lru_cache(maxsize=16)
-def _worker_proxy(settings: TrainingSettings, kernel: type[Kernel], device: str) -> Proxy:
+def _worker_proxy(registered: Registered, settings: TrainingSettings, kernel: type[Kernel], device: str) -> Proxy:
+    if registered is not None:
+        dataset, network = registered
+        DATASETS.add(dataset)
+        NETWORKS.add(network)
     return Proxy(settings, kernel(), device)

@@ -2,34 +2,28 @@
 
 import hashlib
 from abc import abstractmethod
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from rlsearch.common.settings import Settings, TargetSettings
 from rlsearch.common.targets import takes_argument
+from rlsearch.proxies.data import DATASETS, Dataset
+from rlsearch.proxies.networks import NETWORKS, Network
+from rlsearch.proxies.tasks import CLASSIFICATION, Task
 
-DEFAULT_SIZES = {
-    "mnist1d": (4000, 10_000, 10_000),
-    "digits": (1000, 396, 400),
-}
-"""Examples for training, validation and test. mnist1d is generated: many validation points cut the score's noise."""
-
-GENERATED = ("mnist1d",)
-"""Data sets that another seed makes anew; of the others it only divides the same examples in another way."""
-
-_AVAILABLE = {"digits": 1796}  # 1797 in scikit-learn; parts are multiples of 4
-_CONV1D_LAYERS = 5  # each halves the length of a sequence: 40, 20, 10, 5, 2, 1
+Registered = tuple[type[Dataset], type[Network]] | None
+"""What a process must have registered before it can train."""
 
 
 class TrainingSettings(Settings):
     """How a proxy is trained, whatever its network and data."""
 
-    data_seed: int = Field(0, ge=0)
-    optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-2, gt=0)
-    batch_size: int = Field(128, ge=1)
-    epochs: int = Field(5, ge=1)
+    data_seed: int = Field(0, ge=0, lt=2**32, description="decides the data: which examples are generated, or drawn")
+    optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or gradient descent with momentum 0.9")
+    learning_rate: float = Field(1e-2, gt=0, description="the same in all steps")
+    batch_size: int = Field(128, ge=1, description="examples per step; those that do not fill a batch are left out")
+    epochs: int = Field(5, ge=1, description="passes over the training part")
     population: int | None = Field(
         None, ge=1, description="candidates trained together; None: 16 on a CPU, on a GPU as many as its memory holds"
     )
@@ -46,6 +40,16 @@ class TrainingSettings(Settings):
 
     @property
     @abstractmethod
+    def task(self) -> Task:
+        """Loss and score."""
+
+    @property
+    def registered(self) -> Registered:
+        """The classes that the names of data set and network stand for; None where there are no such names."""
+        return None
+
+    @property
+    @abstractmethod
     def caveat(self) -> str | None:
         """What is not fresh about the data of another ``data_seed``; None if it is generated anew."""
 
@@ -58,20 +62,42 @@ class ProxySettings(TrainingSettings):
     (One network alone is a population too; it has one place.)
     """
 
-    dataset: Literal["mnist1d", "digits"] = "mnist1d"
-    network: Literal["mlp", "conv1d"] = "mlp"
-    train_size: int | None = Field(None, ge=4)
-    validation_size: int | None = Field(None, ge=4)
-    test_size: int | None = Field(None, ge=4)
-    widths: tuple[int, ...] = (100, 100)
-    normalisation: Literal["none", "layer"] = "none"
+    dataset: Annotated[str, AfterValidator(DATASETS.checked)] = Field("mnist1d", description="name of a data set")
+    network: Annotated[str, AfterValidator(NETWORKS.checked)] = Field("mlp", description="name of a network")
+    train_size: int | None = Field(None, ge=4, description="examples to train on; None: what the data set says")
+    validation_size: int | None = Field(None, ge=4, description="examples that a search's scores are counted on")
+    test_size: int | None = Field(None, ge=4, description="examples that no search sees")
+    widths: tuple[int, ...] = Field((100, 100), description="outputs of each hidden layer, or its channels")
+    normalisation: Literal["none", "layer"] = Field(
+        "none", description="between a layer and its activation: nothing, or layer normalisation"
+    )
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Number of training, validation and test examples."""
         chosen = (self.train_size, self.validation_size, self.test_size)
-        train, validation, test = (c or d for c, d in zip(chosen, DEFAULT_SIZES[self.dataset], strict=True))
+        train, validation, test = (c or d for c, d in zip(chosen, DATASETS[self.dataset].sizes, strict=True))
         return train, validation, test
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of an example."""
+        return DATASETS[self.dataset].n_features
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that the network puts out for an example."""
+        return self.task.n_outputs(DATASETS[self.dataset])
+
+    @property
+    def registered(self) -> Registered:
+        """The classes that the names of data set and network stand for."""
+        return type(DATASETS[self.dataset]), type(NETWORKS[self.network])
+
+    @property
+    def task(self) -> Task:
+        """That of the data set."""
+        return DATASETS[self.dataset].task
 
     @property
     def name(self) -> str:
@@ -86,7 +112,7 @@ class ProxySettings(TrainingSettings):
     @property
     def caveat(self) -> str | None:
         """Says so where another seed only divides the same examples in another way."""
-        if self.dataset in GENERATED:
+        if DATASETS[self.dataset].available is None:
             return None
         return (
             f"{self.dataset} cannot be generated anew: every seed divides the same examples in another way, and the "
@@ -107,15 +133,10 @@ class ProxySettings(TrainingSettings):
             raise ValueError("widths must name at least one layer, or the activation is never used")
         if self.batch_size > self.sizes[0]:
             raise ValueError(f"batch_size {self.batch_size} is larger than the training part of {self.sizes[0]}")
-        if sum(self.sizes) > _AVAILABLE.get(self.dataset, sum(self.sizes)):
-            raise ValueError(f"{self.dataset} has {_AVAILABLE[self.dataset]} examples, got parts of {self.sizes}")
-        if self.network == "conv1d" and self.dataset != "mnist1d":
-            raise ValueError(f"the conv1d network is for sequences (mnist1d), not for {self.dataset}")
-        if self.network == "conv1d" and len(self.widths) > _CONV1D_LAYERS:
-            raise ValueError(
-                f"conv1d halves the sequence of 40 in every layer; expected at most {_CONV1D_LAYERS} widths, "
-                f"got {len(self.widths)}"
-            )
+        available = DATASETS[self.dataset].available
+        if available is not None and sum(self.sizes) > available:
+            raise ValueError(f"{self.dataset} has {available} examples, got parts of {self.sizes}")
+        NETWORKS[self.network].check(self)
         return self
 
 
@@ -139,11 +160,13 @@ class OwnProxySettings(TrainingSettings):
             a network that was edited since.
     """
 
-    target: str
-    arguments: dict[str, JsonValue] = Field(default_factory=dict)
-    data: TargetSettings
-    batched: bool | Literal["auto"] = "auto"
-    source: str | None = None
+    target: str = Field(description="import path of the network's factory, 'package.module:name'")
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="given to the network's factory by name")
+    data: TargetSettings = Field(description="the data's factory as 'target', and its arguments")
+    batched: bool | Literal["auto"] = Field(
+        "auto", description="whether members are trained as one network; auto: tried out once per machine"
+    )
+    source: str | None = Field(None, description="digest of the factories' source; written when a run begins")
 
     @property
     def name(self) -> str:
@@ -166,7 +189,12 @@ class OwnProxySettings(TrainingSettings):
         )
 
     @property
-    def is_decided(self) -> bool:
+    def task(self) -> Task:
+        """Classification, of as many classes as the network has outputs."""
+        return CLASSIFICATION
+
+    @property
+    def is_complete(self) -> bool:
         """Whether nothing is left open: then the factories are needed for training only."""
         return self.source is not None and self.batched != "auto" and self.population is not None
 
@@ -184,7 +212,7 @@ def proxy_name(settings: TrainingSettings, kernel: str, device_type: str) -> str
     It follows from its arguments alone: no data is loaded and no target is imported.
 
     Args:
-        settings: The proxy. A user's own has nothing left open (:attr:`OwnProxySettings.is_decided`).
+        settings: The proxy. A user's own has nothing left open (:attr:`OwnProxySettings.is_complete`).
         kernel: The name of the kernel that computes the activations.
         device_type: ``"cpu"`` or ``"cuda"``.
 

@@ -1,13 +1,27 @@
-"""What a score is: its name, its unit, and how a difference between two of them is said."""
+"""What a proxy asks of its network: the loss that it is trained by, what its score is, and how one is said."""
 
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlsearch.proxies.data.base import Dataset
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What the scores of a proxy mean. Of two scores the higher one is better, whatever the task.
+class Task(ABC):
+    """A loss, and what scores mean. Of two scores the higher one is better, whatever the task.
 
-    Tables, axes and verdicts ask a task for their words; none of them knows what it is that they show.
+    Trainers ask a task for its loss and its score; tables, axes and verdicts for their words. None of them knows what
+    it is that they train or show.
+
+    Shapes are those of a population: outputs ``[K, batch, ..., outputs]``, labels ``[K, batch, ...]``, and in scoring,
+    where all members see the same examples, labels ``[batch, ...]``.
 
     Attributes:
         name: ``"classification"``.
@@ -19,7 +33,11 @@ class Task:
         factor: A difference of scores times this is in ``unit``, and a score times this is in ``scale``.
         decimals: Of a number in ``unit`` or in ``scale``.
         score_decimals: Of a score as tables show it.
+        native: Whether the native trainer trains by this loss and counts this score; its own are those of
+            classification.
     """
+
+    native: ClassVar[bool] = False
 
     name: str
     score: str
@@ -75,8 +93,53 @@ class Task:
         """Writes a score, or the standard error of one, as tables show it: ``"0.6495"``."""
         return format(score, f".{self.score_decimals}f")
 
+    @abstractmethod
+    def n_outputs(self, dataset: Dataset) -> int:
+        """How many numbers a network puts out for each label."""
 
-CLASSIFICATION = Task(
+    @abstractmethod
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The sum over members of each one's mean loss.
+
+        So the gradient of a member's weights is that of its own loss, and a loss that is NaN stays with its owner.
+        """
+
+    @abstractmethod
+    def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """What each member's outputs add to its count, shape ``[K]``; no number is read back from the device."""
+
+    @abstractmethod
+    def scores(self, counts: Sequence[float], labels: Tensor) -> list[float]:
+        """The score of each member from its count over all examples, whose labels are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classification(Task):
+    """Labels are classes, outputs their logits; the loss is cross-entropy and the score accuracy."""
+
+    native: ClassVar[bool] = True
+
+    def n_outputs(self, dataset: Dataset) -> int:
+        """One logit per class."""
+        return dataset.n_classes
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy; see :meth:`Task.loss`."""
+        from torch.nn import functional
+
+        summed = functional.cross_entropy(outputs.movedim(-1, 1), labels, reduction="sum")
+        return summed / labels[0].numel()
+
+    def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Labels that are the class of the first largest logit."""
+        return (outputs.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
+
+    def scores(self, counts: Sequence[float], labels: Tensor) -> list[float]:
+        """Accuracies: shares of all labels."""
+        return [count / labels.numel() for count in counts]
+
+
+CLASSIFICATION = Classification(
     name="classification",
     score="accuracy",
     unit="percentage points",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rlsearch.common.pool import InProcess, Pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.errors import RewardError
-from rlsearch.formula import Formula
+from rlsearch.formula import RELU, Formula
 from rlsearch.kernels import Kernel
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.proxies.base import Training
@@ -19,8 +19,6 @@ from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.rewards.staged import Evaluation
-
-RELU = Formula.parse("relu(x)")
 
 
 class AccuracyReward:

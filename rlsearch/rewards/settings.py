@@ -17,17 +17,21 @@ class ScreeningSettings(Settings):
     """Which formulas are not worth training: judged on a grid, before any network."""
 
     reach: float = Field(8.0, gt=0, description="the grid spans -reach to reach: what pre-activations mostly do")
-    points: int = Field(257, ge=3)
-    max_slope: float = Field(20.0, gt=0)
+    points: int = Field(257, ge=3, description="of the grid")
+    max_slope: float = Field(20.0, gt=0, description="a formula that is steeper somewhere is unfit")
     min_spread: float = Field(1e-3, ge=0, description="values that vary less are a constant")
 
 
 class RewardSettings(Settings):
     """Accuracy minus latency cost, relative to ReLU."""
 
-    proxies: tuple[_AnyProxy, ...] = Field((ProxySettings(),), min_length=1)
-    seeds: int = Field(1, ge=1, le=100)
-    baseline_seeds: int = Field(8, ge=1, le=100)
-    latency_weight: float = Field(0.01, ge=0)
-    latency_costs: Path | None = None
-    screening: ScreeningSettings = ScreeningSettings()
+    proxies: tuple[_AnyProxy, ...] = Field(
+        (ProxySettings(),), min_length=1, description="what a formula is trained on; gains are averaged over them"
+    )
+    seeds: int = Field(1, ge=1, le=100, description="trainings of a new function on each proxy")
+    baseline_seeds: int = Field(8, ge=1, le=100, description="trainings of ReLU on each proxy")
+    latency_weight: float = Field(0.01, ge=0, description="what twice ReLU's latency costs, in units of accuracy")
+    latency_costs: Path | None = Field(
+        None, description="file with the operators' costs; None: this machine's, calibrated once"
+    )
+    screening: ScreeningSettings = Field(ScreeningSettings(), description="which formulas are not worth training")

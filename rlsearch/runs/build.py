@@ -16,7 +16,7 @@ from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
-from rlsearch.proxies.own.batching import decided
+from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.own import PlainReward
@@ -49,7 +49,7 @@ def resolve(config: Config) -> Config:
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
     if isinstance(config.reward, RewardSettings):
-        proxies = tuple(decided(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies)
+        proxies = tuple(completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies)
         changes["reward"] = config.reward.model_copy(update={"proxies": proxies})
     if config.search.method == "mining":  # its length is that of its rungs
         if config.search.candidates is not None:

@@ -20,9 +20,8 @@ from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import Latency, LatencyCosts
-from rlsearch.proxies.data.base import N_CLASSES
 from rlsearch.proxies.data.load import load_dataset
-from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationLayerNorm, PopulationLinear
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.screening import why_unfit
@@ -147,10 +146,9 @@ def test_the_eager_network_is_the_proxys(settings, normalisation):
     """With the same weights it gives the same logits; a convolution's weights are windows times a matrix."""
     settings = ProxySettings(normalisation=normalisation, **settings)
     features = 64 if settings.dataset == "digits" else 40
-    ours = NETWORKS[settings.network](
-        settings, features, [torch.Generator().manual_seed(0)], TorchKernel().population([SILU])
-    )
-    plain = _network(settings, SILU, features)
+    generator = torch.Generator().manual_seed(0)
+    ours = NETWORKS[settings.network].build(settings, [generator], TorchKernel().population([SILU]))
+    plain = _network(settings, SILU)
     linear = [module for module in plain if isinstance(module, nn.Linear | nn.Conv1d)]
     norms = [module for module in plain if isinstance(module, nn.LayerNorm)]
     with torch.no_grad():
@@ -165,7 +163,7 @@ def test_the_eager_network_is_the_proxys(settings, normalisation):
             copied.weight.copy_(norm.scale[0, 0])
         x = torch.randn(5, features, generator=torch.Generator().manual_seed(2))
         torch.testing.assert_close(plain(x), ours(x[None])[0], atol=1e-5, rtol=1e-5)
-    assert plain(x).shape == (5, N_CLASSES)
+    assert plain(x).shape == (5, 10)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])

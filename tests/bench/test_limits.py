@@ -13,8 +13,7 @@ from rlsearch.bench.limits import (
     step_products,
 )
 from rlsearch.common.timing import PROCESS
-from rlsearch.proxies.data.base import N_CLASSES
-from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationLinear
 from rlsearch.proxies.settings import ProxySettings
 
@@ -27,7 +26,7 @@ def test_operations_of_a_product():
 
 
 def test_products_of_a_step_by_hand():
-    assert step_products(ProxySettings(widths=(8,), batch_size=4), 40) == [
+    assert step_products(ProxySettings(widths=(8,), batch_size=4)) == [
         (4, 40, 8), (40, 4, 8),  # the first layer: its inputs' gradient is not needed
         (4, 8, 10), (8, 4, 10), (4, 10, 8),
     ]  # fmt: skip
@@ -36,29 +35,29 @@ def test_products_of_a_step_by_hand():
 def test_operations_of_a_training_by_hand():
     settings = ProxySettings(widths=(8,), batch_size=4, train_size=12, validation_size=20, test_size=4, epochs=5)
     step = 2 * 4 * (2 * 40 * 8 + 3 * 8 * 10)
-    assert operations_per_candidate(settings, 40) == 5 * 3 * step + 2 * 20 * (40 * 8 + 8 * 10)
+    assert operations_per_candidate(settings) == 5 * 3 * step + 2 * 20 * (40 * 8 + 8 * 10)
 
 
 @pytest.mark.parametrize("settings", [ProxySettings(), ProxySettings(dataset="digits", widths=(12,)), CONV])
 def test_layers_are_those_of_the_network(settings):
     """The rows that each layer gets, and its weights but for the padding of the classes."""
     features = 64 if settings.dataset == "digits" else 40
-    network = NETWORKS[settings.network](settings, features, [torch.Generator().manual_seed(0)], torch.relu)
+    network = NETWORKS[settings.network].build(settings, [torch.Generator().manual_seed(0)], torch.relu)
     seen = []
 
     def note(layer, inputs, output):
-        columns = output.shape[2] if layer is not network.head else N_CLASSES
+        columns = output.shape[2] if layer is not network.head else 10
         seen.append((inputs[0].shape[1] / 3, layer.weight.shape[1], columns))
 
     for module in network.modules():
         if isinstance(module, PopulationLinear):
             module.register_forward_hook(note)
     network(torch.zeros(1, 3, features))
-    assert seen == layer_sizes(settings, features)
+    assert seen == layer_sizes(settings)
 
 
 def test_rates_are_positive():
-    rate, library = product_rate(CONV, 40, "cpu", PROCESS)
+    rate, library = product_rate(CONV, "cpu", PROCESS)
     assert rate > 0
     assert library in ("torch", "scipy's BLAS")
     assert multiplication_rate(PROCESS) > 0
@@ -80,13 +79,13 @@ def test_the_limit_is_the_fastest_librarys_best_round(monkeypatch, seconds, foun
         return {name: np.array(each, float) for name, each in seconds.items()}
 
     monkeypatch.setattr(limits, "in_turn", in_turn)
-    rate, library = product_rate(CONV, 40, "cpu", PROCESS)
-    assert (operations(step_products(CONV, 40)) / rate, library) == (pytest.approx(found[0]), found[1])
+    rate, library = product_rate(CONV, "cpu", PROCESS)
+    assert (operations(step_products(CONV)) / rate, library) == (pytest.approx(found[0]), found[1])
 
 
 def test_without_numba_the_limit_is_torchs(monkeypatch):
     monkeypatch.setattr(limits, "find_spec", lambda name: None)
-    assert product_rate(CONV, 40, "cpu", PROCESS)[1] == "torch"
+    assert product_rate(CONV, "cpu", PROCESS)[1] == "torch"
 
 
 @pytest.mark.parametrize("settings", [ProxySettings(), CONV])
@@ -100,9 +99,9 @@ def test_native_products_are_those_of_the_native_trainer(settings):
     step = trainer._compiled
     columns = (trainer._plan[:, step.POSITIONS], trainer._plan[:, [step.TAPS, step.CHANNELS]].prod(axis=1))
     layers = list(zip(*columns, trainer._plan[:, step.OUTPUTS], strict=True))
-    assert layers == layer_sizes(settings, 40)
+    assert layers == layer_sizes(settings)
     products = native_products(layers, settings.batch_size)
-    assert sum(2 * m * n * k for _, _, m, n, k in products) == operations(step_products(settings, 40))
+    assert sum(2 * m * n * k for _, _, m, n, k in products) == operations(step_products(settings))
 
 
 def test_native_products_are_done_in_turn_and_have_room(monkeypatch):

@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from rlsearch.common.seeds import fresh_seed, search_seed
+from rlsearch.formula import RELU
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import cached_costs
 from rlsearch.proxies.base import Training
-from rlsearch.rewards.accuracy import RELU, AccuracyReward
+from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import Status
 from rlsearch.runs.build import make_method
 from rlsearch.runs.config import load_config

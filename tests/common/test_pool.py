@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlsearch.common.pool import beside
+from rlsearch.common.pool import InProcess, LokyPool, make_pool
 from rlsearch.errors import WorkerError
 
 
@@ -51,7 +51,7 @@ def is_alive(pid):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_it_begins_before_it_is_asked(tmp_path, workers):
     paths = [tmp_path / str(i) for i in range(3)]
-    results = beside(workers, mark, [(path,) for path in paths])
+    results = LokyPool(workers).run(mark, [(path,) for path in paths])
     for path in paths:
         appears(path)
     pids = set(results)
@@ -61,36 +61,53 @@ def test_it_begins_before_it_is_asked(tmp_path, workers):
 
 def test_results_come_in_order_or_as_they_are_done():
     seconds = [(0.5,), (0.0,)]
-    assert list(beside(2, wait, [(0.0,), (0.0,)])) == [0.0, 0.0]  # both workers are there
-    assert list(beside(2, wait, seconds)) == [0.5, 0.0]
-    assert list(beside(2, wait, seconds, in_order=False)) == [0.0, 0.5]
-    assert list(beside(2, wait, [])) == []
+    assert list(LokyPool(2).run(wait, [(0.0,), (0.0,)])) == [0.0, 0.0]  # both workers are there
+    assert list(LokyPool(2).run(wait, seconds)) == [0.5, 0.0]
+    assert list(LokyPool(2).run(wait, seconds, in_order=False)) == [0.0, 0.5]
+    assert list(LokyPool(2).run(wait, [])) == []
 
 
 def test_two_streams_share_the_workers(tmp_path):
-    first, second = (beside(1, mark, [(tmp_path / name,)]) for name in "ab")
-    assert [*second, *first] == [*beside(1, mark, [(tmp_path / "c",)])] * 2
+    first, second = (LokyPool(1).run(mark, [(tmp_path / name,)]) for name in "ab")
+    assert [*second, *first] == [*LokyPool(1).run(mark, [(tmp_path / "c",)])] * 2
 
 
 def test_a_worker_leaves_interrupts_to_the_caller_and_has_one_thread():
-    before, after = list(beside(1, state, [(), ()]))
+    before, after = list(LokyPool(1).run(state, [(), ()]))
     assert after == (before[0], signal.SIG_IGN, "1", True)
 
 
 def test_who_stops_early_ends_the_workers(tmp_path):
-    (pid,) = beside(1, mark, [(tmp_path / "a",)])
-    results = beside(1, wait, [(600.0,)])
+    (pid,) = LokyPool(1).run(mark, [(tmp_path / "a",)])
+    results = LokyPool(1).run(wait, [(600.0,)])
     results.close()
     assert not is_alive(pid)
-    assert list(beside(1, wait, [(0.0,)])) == [0.0]  # by another one
+    assert list(LokyPool(1).run(wait, [(0.0,)])) == [0.0]  # by another one
 
 
 def test_an_error_is_raised_where_its_result_would_have_come():
     with pytest.raises(ValueError, match="no 7"):
-        list(beside(1, fail, [(7,)]))
+        list(LokyPool(1).run(fail, [(7,)]))
 
 
 def test_a_worker_that_dies_is_said_to_and_the_next_one_works():
     with pytest.raises(WorkerError, match="a worker process has died, perhaps for want of memory"):
-        list(beside(1, die, [()]))
-    assert list(beside(1, wait, [(0.0,)])) == [0.0]
+        list(LokyPool(1).run(die, [()]))
+    assert list(LokyPool(1).run(wait, [(0.0,)])) == [0.0]
+
+
+def test_in_this_process_a_call_is_computed_when_its_result_is_asked_for(tmp_path):
+    results = InProcess().run(mark, [(tmp_path / "a",), (tmp_path / "b",)])
+    assert next(results) == os.getpid()
+    assert [(tmp_path / name).exists() for name in "ab"] == [True, False]
+    results.close()
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("workers", "free", "kind"), [(1, False, InProcess), (1, True, LokyPool), (2, False, LokyPool), (2, True, LokyPool)]
+)
+def test_one_worker_is_this_process_unless_the_caller_has_something_else_to_do(workers, free, kind):
+    pool = make_pool(workers, leaves_caller_free=free)
+    assert type(pool) is kind
+    assert (pool.workers, pool.leaves_caller_free) == (workers, free)

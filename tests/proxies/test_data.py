@@ -8,8 +8,7 @@ import pytest
 import torch
 from mnist1d.data import get_dataset_args, make_dataset
 
-from rlsearch.common.cache import cache_folder
-from rlsearch.proxies import data
+from rlsearch.proxies.data import load
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.settings import ProxySettings
 
@@ -30,16 +29,16 @@ def everything(dataset):
 
 def fresh(settings):
     """Loads as a new process would."""
-    data._load.cache_clear()
+    load._load.cache_clear()
     return load_dataset(settings)
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "cache"))
-    data._load.cache_clear()
+    load._load.cache_clear()
     yield tmp_path / "cache"
-    data._load.cache_clear()
+    load._load.cache_clear()
 
 
 @pytest.fixture
@@ -221,7 +220,7 @@ def test_a_cache_that_cannot_be_written_is_ignored(tmp_path, monkeypatch, genera
     first, second = everything(fresh(small())), everything(fresh(small()))
     assert torch.equal(first[0], second[0])
     assert len(generated) == 2
-    data._load.cache_clear()
+    load._load.cache_clear()
 
 
 def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch, generated):
@@ -233,10 +232,3 @@ def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch, generated):
     fresh(small())
     assert list(cache.iterdir()) == []
     assert len(generated) == 1
-
-
-def test_where_the_cache_is(monkeypatch, tmp_path):
-    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("RLSEARCH_CACHE")
-    assert cache_folder().name == "rlsearch"

@@ -7,15 +7,14 @@ from torch.nn import functional
 
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.networks.choice import NETWORKS
-from rlsearch.proxies.networks.conv1d import PopulationConv1d
+from rlsearch.proxies.networks import NETWORKS, Layer
 from rlsearch.proxies.networks.layers import PopulationLinear
-from rlsearch.proxies.networks.mlp import PopulationMLP
 from rlsearch.proxies.settings import ProxySettings
 
 torch.set_num_threads(1)
 
 SILU = Formula.parse("silu(x)")
+NAMES = ("mlp", "conv1d")
 
 
 def generators(*seeds):
@@ -25,7 +24,7 @@ def generators(*seeds):
 def built(members=1, network="mlp", seeds=None, formula=SILU, **values):
     settings = ProxySettings(network=network, **{"widths": (12, 8)} | values)
     activation = TorchKernel().population([formula] * members)
-    return NETWORKS[network](settings, 40, generators(*(seeds or range(members))), activation)
+    return NETWORKS[network].build(settings, generators(*(seeds or range(members))), activation)
 
 
 def inputs(*shape):
@@ -91,7 +90,7 @@ SINGLE = {"mlp": single_mlp, "conv1d": single_conv}
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("normalisation", ["none", "layer"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_equals_torchs_own_layers(name, normalisation, members):
     """Logits, and the gradient of every weight."""
     network = built(members, name, normalisation=normalisation)
@@ -127,7 +126,7 @@ def test_the_padding_classes_are_cut_off_and_learn_nothing():
     assert (network.head.bias.grad[..., 10:] == 0).all()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("normalisation", ["none", "layer"])
 def test_members_do_not_see_each_other(name, normalisation):
     network, x = built(3, name, normalisation=normalisation), inputs(3, 4, 40)
@@ -151,16 +150,17 @@ def test_each_convolution_halves_the_length(layers, n_out):
         return x
 
     settings = ProxySettings(network="conv1d", widths=(4,) * layers)
-    network = PopulationConv1d(settings, 40, generators(0), activation)
+    network = NETWORKS["conv1d"].build(settings, generators(0), activation)
     assert network(inputs(1, 3, 40)).shape == (1, 3, 10)
     assert seen[-1] == (1, 3 * n_out, 4)
 
 
-@pytest.mark.parametrize("cls", [PopulationMLP, PopulationConv1d])
-def test_the_activation_is_applied_once_per_width(cls):
+@pytest.mark.parametrize("name", NAMES)
+def test_the_activation_is_applied_once_per_width(name):
     calls = []
-    settings = ProxySettings(network="mlp" if cls is PopulationMLP else "conv1d", widths=(4, 8, 4))
-    cls(settings, 40, generators(0), lambda x: calls.append(x.shape[-1]) or x)(inputs(1, 2, 40))
+    settings = ProxySettings(network=name, widths=(4, 8, 4))
+    network = NETWORKS[name].build(settings, generators(0), lambda x: calls.append(x.shape[-1]) or x)
+    network(inputs(1, 2, 40))
     assert calls == [4, 8, 4]
 
 
@@ -196,7 +196,7 @@ def test_normalisations_start_as_torchs():
         assert (n.shift == 0).all()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_initial_weights_depend_on_the_members_seed_only(name):
     a = built(3, name, seeds=(7, 8, 7))
     b = built(2, name, seeds=(8, 7), formula=Formula.parse("x * x"), epochs=1, learning_rate=0.5)
@@ -218,7 +218,7 @@ def test_global_random_numbers_are_untouched():
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("normalisation", ["none", "layer"])
 def test_every_slice_starts_on_a_16_byte_boundary(name, normalisation):
     """Of weights and of what an activation gets, so that a member's bits do not depend on its slot."""
@@ -229,8 +229,16 @@ def test_every_slice_starts_on_a_16_byte_boundary(name, normalisation):
         return x.sigmoid()
 
     settings = ProxySettings(network=name, widths=(12, 20), normalisation=normalisation)
-    network = NETWORKS[name](settings, 40, generators(*range(5)), activation)
+    network = NETWORKS[name].build(settings, generators(*range(5)), activation)
     network(inputs(5, 4, 40))
     for tensor in (*network.parameters(), *seen):
         assert tensor.is_contiguous()
         assert tensor.stride(0) * tensor.element_size() % 16 == 0
+
+
+def test_layers_by_hand():
+    """Channels, outputs, positions of the input and of the output, taps; the head of a convolution sees their mean."""
+    assert NETWORKS["mlp"].layers(ProxySettings(widths=(12, 8))) == (Layer(40, 12), Layer(12, 8), Layer(8, 10))
+    conv = NETWORKS["conv1d"].layers(ProxySettings(network="conv1d", widths=(12, 8)))
+    assert conv == (Layer(1, 12, 40, 20, 4), Layer(12, 8, 20, 10, 4), Layer(8, 10, 10))
+    assert [layer.inputs for layer in conv] == [4, 48, 8]

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from helpers_proxies import scores as scores_of
 
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
@@ -12,7 +13,7 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 
-MEMBERS = [Training(Formula.parse("relu(x)"), seed) for seed in range(150)]
+MEMBERS = [Training(Formula.parse("relu(x)"), "p", seed) for seed in range(150)]
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def gpu(monkeypatch):
                 raise torch.OutOfMemoryError
             self.size = size
 
-        def train(self, members, part):
+        def train(self, members):
             assert len(members) <= self.size
-            Gpu.trained.append((self.size, len(members), part))
+            Gpu.trained.append((self.size, len(members), members[0].part))
             return [float(member.seed) for member in members]
 
     Gpu.made, Gpu.trained = [], []
@@ -43,7 +44,7 @@ def gpu(monkeypatch):
 
 
 def scores(proxy, count, part="validation"):
-    return [score for population in proxy.train(MEMBERS[:count], part) for score in population]
+    return scores_of(proxy, MEMBERS[:count], part)
 
 
 def test_populations_are_as_large_as_memory_allows_and_no_larger_than_wanted(gpu):
@@ -91,5 +92,5 @@ def test_rather_several_populations_than_one_that_is_mostly_padding(gpu, monkeyp
     for count, sizes in ((1359, [1024, 256, 128]), (1600, [2048]), (150, [256])):
         gpu.trained.clear()
         members = [MEMBERS[i % 150] for i in range(count)]
-        assert sum(len(population) for population in proxy.train(members)) == count
+        assert len(scores_of(proxy, members)) == count
         assert [size for size, _, _ in gpu.trained] == sizes

@@ -1,7 +1,7 @@
 import pytest
 
 from rlsearch.errors import ConfigError
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 
 
 def test_defaults_are_those_of_the_quickstart():
@@ -36,9 +36,13 @@ def test_sizes_are_chosen_one_by_one():
         ({"population": 0}, "population: .*greater than or equal to 1"),
         ({"learning_rate": 0}, "learning_rate: .*greater than 0"),
         ({"learning_rate": float("inf")}, "learning_rate: .*finite"),
+        ({"data_seed": 5_000_000_000}, "data_seed: .*less than 4294967296, got 5000000000"),
         ({"data_seed": -1}, "data_seed: .*greater than or equal to 0"),
-        ({"dataset": "mnist"}, "dataset: .*'mnist1d' or 'digits'"),
-        ({"network": "mpl"}, "network: .*'mlp' or 'conv1d'"),
+        (
+            {"dataset": "mnist"},
+            "dataset: unknown data set 'mnist'; expected .*; did you mean 'mnist1d'",
+        ),
+        ({"network": "mpl"}, "network: unknown network 'mpl'; expected .*; did you mean 'mlp'"),
         ({"normalisation": "batch"}, "normalisation: .*'none' or 'layer'"),
         ({"optimiser": "adamw"}, "optimiser: .*'adam' or 'sgd'"),
         ({"epoch": 5}, "epoch: unknown key; did you mean 'epochs'"),
@@ -56,6 +60,7 @@ def test_refused(values, message):
         {"batch_size": 128, "train_size": 128},
         {"network": "conv1d", "widths": [4] * 5},
         {"data_seed": 0, "population": 1, "epochs": 1},
+        {"data_seed": 2**32 - 1},
     ],
 )
 def test_the_limits_themselves_are_accepted(values):
@@ -65,3 +70,8 @@ def test_the_limits_themselves_are_accepted(values):
 def test_frozen():
     with pytest.raises(ValueError, match="frozen"):
         ProxySettings().epochs = 3
+
+
+@pytest.mark.parametrize("cls", [ProxySettings, OwnProxySettings])
+def test_every_setting_says_what_it_is(cls):
+    assert [name for name, field in cls.model_fields.items() if not field.description] == []

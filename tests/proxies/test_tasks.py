@@ -1,8 +1,12 @@
+import math
 import pickle
 
 import pytest
+import torch
 from helpers_findings import NATS
+from torch.nn import functional
 
+from rlsearch.proxies.data import DATASETS
 from rlsearch.proxies.tasks import CLASSIFICATION
 
 
@@ -52,3 +56,43 @@ def test_the_decimals_are_those_of_the_task():
 def test_a_task_is_a_value_that_other_processes_can_be_sent():
     assert pickle.loads(pickle.dumps(CLASSIFICATION)) == CLASSIFICATION
     assert CLASSIFICATION != NATS
+
+
+# --- loss and score ---
+
+
+def test_the_loss_is_the_sum_of_each_members_mean():
+    outputs = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(24).reshape(3, 8) % 5
+    expected = sum(functional.cross_entropy(outputs[k], labels[k]) for k in range(3))
+    torch.testing.assert_close(CLASSIFICATION.loss(outputs, labels), expected)
+
+
+def test_several_labels_per_example_are_averaged_like_examples():
+    outputs = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(48).reshape(2, 4, 6) % 5
+    flat = CLASSIFICATION.loss(outputs.reshape(2, 24, 5), labels.reshape(2, 24))
+    torch.testing.assert_close(CLASSIFICATION.loss(outputs, labels), flat)
+    assert torch.equal(
+        CLASSIFICATION.count(outputs, labels[0]), CLASSIFICATION.count(outputs.reshape(2, 24, 5), labels[0].flatten())
+    )
+
+
+def test_a_loss_that_is_nan_stays_with_its_owner():
+    outputs = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    labels = torch.zeros(3, 8, dtype=torch.int64)
+    (clean,) = torch.autograd.grad(CLASSIFICATION.loss(outputs, labels), outputs)
+    with torch.no_grad():
+        outputs[1, 2] = math.nan
+    (found,) = torch.autograd.grad(CLASSIFICATION.loss(outputs, labels), outputs)
+    assert found[1].isnan().any()
+    assert torch.equal(found[[0, 2]], clean[[0, 2]])
+
+
+def test_the_score_is_the_share_of_labels_that_are_the_first_largest():
+    outputs = torch.tensor([[[1.0, 2.0], [3.0, 3.0]], [[0.0, -1.0], [0.0, 5.0]]])
+    labels = torch.tensor([1, 0])
+    counts = CLASSIFICATION.count(outputs, labels)
+    assert counts.tolist() == [2, 0]
+    assert CLASSIFICATION.scores(counts.tolist(), labels) == [1.0, 0.0]
+    assert CLASSIFICATION.n_outputs(DATASETS["digits"]) == 10

@@ -9,14 +9,14 @@ from rlsearch import Formula
 from rlsearch.common.pool import make_pool
 from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import RewardError
-from rlsearch.formula import OPERATORS
+from rlsearch.formula import OPERATORS, RELU
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
-from rlsearch.rewards.accuracy import RELU, AccuracyReward
+from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
 from rlsearch.rewards.staged import StagedReward

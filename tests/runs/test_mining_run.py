@@ -9,7 +9,7 @@ from test_resume import Killed, death
 from rlsearch import Formula, resume, train
 from rlsearch.common.seeds import search_seed
 from rlsearch.errors import ConfigError
-from rlsearch.rewards.accuracy import RELU
+from rlsearch.formula import RELU
 from rlsearch.runs.config import dump_config
 from rlsearch.runs.read import read_history, top
 from rlsearch.studies.evaluate import evaluate

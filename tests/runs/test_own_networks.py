@@ -43,7 +43,7 @@ def run(folder):
 def test_what_was_left_open_is_in_the_runs_config(run):
     decided = run.config.proxies
     assert [proxy.batched for proxy in decided[:2]] == [True, False]
-    assert all(len(proxy.source) == 16 and proxy.is_decided for proxy in decided[:2])
+    assert all(len(proxy.source) == 16 and proxy.is_complete for proxy in decided[:2])
 
 
 def test_every_candidate_is_trained_on_every_proxy(run):

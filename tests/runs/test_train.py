@@ -21,8 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import rlsearch
 from rlsearch import Formula, Status
 from rlsearch.errors import ConfigError, RunError
+from rlsearch.formula import RELU
 from rlsearch.judging.judge import Judge
-from rlsearch.rewards.accuracy import RELU, search_seed
+from rlsearch.rewards.accuracy import search_seed
 from rlsearch.runs.build import resolve
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.config import load_config

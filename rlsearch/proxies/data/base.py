@@ -1,32 +1,45 @@
-"""What a data set is: three disjoint parts of inputs and labels."""
+"""What a data set says of itself."""
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-N_CLASSES = 10  # of every set here
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Inputs, float32 of shape ``[examples, features]``, and labels, int64 of shape ``[examples]``."""
-
-    inputs: Tensor
-    labels: Tensor
-
-    def to(self, device: str) -> "Part":
-        """Returns the part on ``device``."""
-        return Part(self.inputs.to(device), self.labels.to(device))
+from rlsearch.common.registry import Registry
+from rlsearch.proxies.tasks import CLASSIFICATION, Task
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Three disjoint parts. A search sees training and validation; the test part is for judging its result."""
+class Dataset(ABC):
+    """A data set that a proxy names: a subclass, added to :data:`DATASETS`.
 
-    train: Part
-    validation: Part
-    test: Part
+    Attributes:
+        name: In a config.
+        sizes: Examples for training, validation and test, unless the config says others; multiples of 4.
+        n_features: Numbers of an example.
+        n_classes: Labels are whole numbers from 0 up to this one, which is left out.
+        is_sequence: Whether an example's numbers are a sequence in which neighbours belong together.
+        available: Examples that there are, or None if as many as wanted are generated from a seed. Of a data set that
+            is not generated, another seed only divides the same examples in another way.
+        task: Loss and score.
+    """
 
-    def to(self, device: str) -> "Dataset":
-        """Returns the dataset on ``device``."""
-        return Dataset(self.train.to(device), self.validation.to(device), self.test.to(device))
+    name: ClassVar[str]
+    sizes: ClassVar[tuple[int, int, int]]
+    n_features: ClassVar[int]
+    n_classes: ClassVar[int]
+    is_sequence: ClassVar[bool] = False
+    available: ClassVar[int | None] = None
+    task: ClassVar[Task] = CLASSIFICATION
+
+    @abstractmethod
+    def examples(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Inputs ``[count, n_features]`` and labels ``[count]``, in an order that is cut into parts as it is.
+
+        Args:
+            seed: Decides all of it; below 2**32.
+            count: How many; at most :attr:`available`.
+        """
+
+
+DATASETS: Registry[Dataset] = Registry("data set")

@@ -1,36 +1,37 @@
 """Generated data sets, kept in the machine's cache folder."""
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
-from zipfile import BadZipFile
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsearch.common.cache import cache_folder
+from rlsearch.common.cache import cache_file, kept
+
+Examples = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""Inputs ``[count, features]`` and labels ``[count]``."""
 
 
-def cached(
-    key: dict[str, object], generate: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64]]]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Returns what ``generate`` makes, from the cache folder if it is there; a cache that fails is ignored."""
-    digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
-    path = cache_folder() / f"{key['set']}-{digest}.npz"
-    try:
-        with path.open("rb") as cached, np.load(cached, allow_pickle=False) as stored:
-            return stored["inputs"], stored["labels"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        inputs, labels = generate()
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, inputs=inputs, labels=labels)
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-    return inputs, labels
+def kept_examples(name: str, seed: int, count: int, generate: Callable[[], Examples]) -> Examples:
+    """The examples of a data set: from the cache folder, or generated now.
+
+    Args:
+        name: Of the data set.
+        seed: Decides the examples.
+        count: How many.
+        generate: Makes them.
+    """
+    key = json.dumps({"set": name, "seed": seed, "count": count}, sort_keys=True)
+    return kept(cache_file(name, key, ".npz"), _read, generate, _write)
+
+
+def _read(path: Path) -> Examples:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return stored["inputs"], stored["labels"]
+
+
+def _write(examples: Examples, path: Path) -> None:
+    inputs, labels = examples
+    with path.open("wb") as file:
+        np.savez(file, inputs=inputs, labels=labels)

@@ -6,23 +6,37 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from rlsearch.proxies.data.base import Dataset, Part
-from rlsearch.proxies.data.digits import digits
-from rlsearch.proxies.data.mnist1d import mnist1d
+from rlsearch.errors import ConfigError
+from rlsearch.proxies.data.base import DATASETS, Dataset
+from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.settings import ProxySettings
 
 
-def load_dataset(settings: ProxySettings) -> Dataset:
-    """Returns the dataset of a proxy on the CPU; generated once per machine, and once per process read."""
-    return _load(settings.dataset, settings.data_seed, settings.sizes)
+def load_dataset(settings: ProxySettings) -> Parts:
+    """The data of a proxy on the CPU; generated once per machine, and once per process read.
+
+    Raises:
+        ConfigError: If the data set does not make what it says.
+    """
+    return _load(DATASETS[settings.dataset], settings.data_seed, settings.sizes)
 
 
 @lru_cache(maxsize=8)
-def _load(name: str, seed: int, sizes: tuple[int, int, int]) -> Dataset:
-    inputs, labels = {"mnist1d": mnist1d, "digits": digits}[name](seed, sum(sizes))
-    bounds = np.cumsum((0, *sizes))
-    parts = [
-        Part(torch.from_numpy(inputs[a:b].astype(np.float32)), torch.from_numpy(labels[a:b].astype(np.int64)))
-        for a, b in pairwise(bounds)
-    ]
-    return Dataset(*parts)
+def _load(dataset: Dataset, seed: int, sizes: tuple[int, int, int]) -> Parts:
+    count = sum(sizes)
+    inputs, labels = dataset.examples(seed, count)
+    if inputs.shape != (count, dataset.n_features) or labels.shape != (count,):
+        raise ConfigError(
+            f"{dataset.name} made inputs {list(inputs.shape)} and labels {list(labels.shape)}; expected "
+            f"{[count, dataset.n_features]} and {[count]}"
+        )
+    if labels.min() < 0 or labels.max() >= dataset.n_classes:
+        raise ConfigError(
+            f"labels of {dataset.name} reach from {labels.min()} to {labels.max()}; expected 0 to "
+            f"{dataset.n_classes - 1}"
+        )
+    parts = []
+    for start, end in pairwise(np.cumsum((0, *sizes))):
+        of_part = torch.from_numpy(inputs[start:end].astype(np.float32))
+        parts.append(Part(of_part, torch.from_numpy(labels[start:end].astype(np.int64))))
+    return Parts(*parts)

@@ -1,30 +1,37 @@
 """MNIST-1D, generated."""
 
-import random
 from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsearch.proxies.data.base import N_CLASSES
-from rlsearch.proxies.data.kept import cached
+from rlsearch.proxies.data.base import DATASETS, Dataset
+from rlsearch.proxies.data.kept import kept_examples
 
 
-def mnist1d(seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """MNIST-1D (Greydanus 2020, arXiv 2011.14439) by its own generator, as many examples as wanted."""
+@DATASETS.add
+class Mnist1d(Dataset):
+    """MNIST-1D (Greydanus 2020, arXiv 2011.14439) by its own generator."""
 
-    def generate() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    name = "mnist1d"
+    sizes = (4000, 10_000, 10_000)  # many validation points cut the score's noise
+    n_features = 40
+    n_classes = 10
+    is_sequence = True
+
+    def examples(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Generated once per machine, and then read from its cache."""
+        return kept_examples(self.name, seed, count, lambda: self._generate(seed, count))
+
+    def _generate(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         from mnist1d.data import get_dataset_args, make_dataset
 
-        arguments = get_dataset_args(as_dict=True)
-        arguments |= {"num_samples": -(-count // N_CLASSES) * N_CLASSES, "train_split": 1.0, "seed": seed}
-        # The generator reseeds the global random numbers, which belong to the caller.
-        states = random.getstate(), np.random.get_state()
-        try:
-            made = make_dataset(SimpleNamespace(**arguments))
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-        return made["x"][:count], made["y"][:count]
+        from rlsearch.common.rng import random_numbers_kept
 
-    return cached({"set": "mnist1d", "seed": seed, "count": count}, generate)
+        # The generator makes as many of each class.
+        whole = -(-count // self.n_classes) * self.n_classes
+        arguments = get_dataset_args(as_dict=True) | {"num_samples": whole, "train_split": 1.0, "seed": seed}
+        # It reseeds the global generators.
+        with random_numbers_kept():
+            made = make_dataset(SimpleNamespace(**arguments))
+        return made["x"][:count], made["y"][:count]

@@ -1,33 +1,35 @@
 """The multilayer perceptron."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from rlsearch.proxies.networks.base import NETWORKS, Layer, Network
 
-from rlsearch.kernels.base import Activation
-from rlsearch.proxies.data.base import N_CLASSES
-from rlsearch.proxies.networks.layers import PADDED_CLASSES, PopulationLinear, norms
-from rlsearch.proxies.settings import ProxySettings
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlsearch.proxies.networks.layers import PopulationNetwork
+    from rlsearch.proxies.settings import ProxySettings
 
 
-class PopulationMLP(nn.Module):
-    """Linear, normalisation, activation; once per width; then a linear layer to the classes."""
+@NETWORKS.add
+class Mlp(Network):
+    """Linear, normalisation, activation; once per width; then a linear layer to the outputs."""
 
-    def __init__(
-        self, settings: ProxySettings, n_features: int, generators: Sequence[torch.Generator], activation: Activation
-    ) -> None:
-        super().__init__()
-        self.activation = activation
-        widths = (n_features, *settings.widths)
-        self.layers = nn.ModuleList(PopulationLinear(generators, a, b) for a, b in pairwise(widths))
-        self.norms = norms(settings, len(generators))
-        self.head = PopulationLinear(generators, widths[-1], PADDED_CLASSES)
+    name = "mlp"
+    native = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[K, batch, n_features]`` to logits ``[K, batch, N_CLASSES]``."""
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = self.activation(norm(layer(x)))
-        logits: Tensor = self.head(x)
-        return logits[..., :N_CLASSES]
+    def layers(self, settings: ProxySettings) -> tuple[Layer, ...]:
+        """One per width, and the head."""
+        sizes = (settings.n_features, *settings.widths, settings.n_outputs)
+        return tuple(Layer(a, b) for a, b in pairwise(sizes))
+
+    def forward(self, network: PopulationNetwork, inputs: Tensor) -> Tensor:
+        """The chain of all layers."""
+        x = inputs
+        for i in range(network.depth):
+            x = network.hidden(i, x)
+        outputs: Tensor = network.head(x)
+        return outputs

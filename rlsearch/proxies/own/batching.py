@@ -4,40 +4,54 @@ The two ways differ by rounding, so a choice must not change between two sitting
 kept in its cache folder, and a run writes it into its config.
 """
 
-import hashlib
 import json
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rlsearch.common.cache import cache_folder
+from rlsearch.common.cache import cache_file, kept
+from rlsearch.common.device import device_type, is_cpu
+from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.own.factories import check_network, random_numbers_of, source_digest
+from rlsearch.proxies.own.factories import check_network, source_digest
 from rlsearch.proxies.own.trainer import Networks, OwnTrainer
 from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.trainers.population import current_device
 
 _LOGGER = logging.getLogger(__name__)
 
-_MEMBERS = {"cpu": 16, "cuda": 64}  # of a population
-_SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "x + sin(x)", "gelu(x)")]  # no kinks to fall beside
+POPULATION = {"cpu": 16, "cuda": 64}
+"""Members that are trained together, by type of device."""
+
+TOLERANCE = 1e-3
+"""Relative difference up to which two results are equal: rounding gives 1e-5 or less, another computation far more."""
+
+TIMED_ROUNDS = 5
+"""Of which the fastest counts."""
+
+TIMED_ALONE = 4
+"""Members that are trained one by one in each round."""
+
+# Without kinks, to whose other side rounding could lead.
+_SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "x + sin(x)", "gelu(x)")]
 _EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
-_TOLERANCE = 1e-3  # relative; rounding gives 1e-5 or less, another computation far more
-_ROUNDS = 5  # of the measurement, of which the fastest counts
-_MEASURED_ALONE = 4
 
 
-def decided(settings: OwnProxySettings, kernel: Kernel, device: str) -> OwnProxySettings:
-    """Returns the settings with source, ``batched`` and population spelled out, and everything checked.
+def completed(settings: OwnProxySettings, kernel: Kernel, device: str) -> OwnProxySettings:
+    """Spells out what the settings leave open: the source's digest, ``batched`` and the population.
+
+    Args:
+        settings: The proxy. Network and data are built once and checked.
+        kernel: Computes the activations.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     Raises:
         ConfigError: If the factories are wrong, or were edited since the run began.
@@ -45,47 +59,56 @@ def decided(settings: OwnProxySettings, kernel: Kernel, device: str) -> OwnProxy
     source = source_digest(settings)
     if settings.source is None or settings.batched == "auto":
         check_network(settings)
-    population = settings.population or _MEMBERS[torch.device(device).type]
+    population = settings.population or POPULATION[device_type(device)]
     together = settings.model_copy(update={"source": source, "batched": True, "population": population})
     batched = settings.batched
     if batched == "auto":
-        batched = _kept(together, kernel, device)
+        batched = _choice(together, kernel, device)
     if batched:
         return together
     return together.model_copy(update={"batched": False, "population": settings.population or 1})
 
 
-def _kept(settings: OwnProxySettings, kernel: Kernel, device: str) -> bool:
-    """Returns this machine's choice from the cache folder, made now if it is not there."""
-    machine = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu"
+def _choice(settings: OwnProxySettings, kernel: Kernel, device: str) -> bool:
+    """Whether this machine trains members together: from its cache folder, or found out now."""
+    machine = "cpu" if is_cpu(device) else torch.cuda.get_device_name(device)
     deciding = settings.model_dump_json(exclude={"data_seed", "learning_rate", "epochs"})
     text = f"{deciding} {kernel.name} {machine} {torch.__version__}"
-    path = cache_folder() / f"batched-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(path.read_text(encoding="utf-8"))["batched"]
-        if isinstance(kept, bool):
-            return kept
-    batched, reason = _chosen(settings, kernel, device)
-    _LOGGER.info("%s: members are trained %s: %s", settings.target, "together" if batched else "one by one", reason)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with suppress(OSError):  # a cache that fails is ignored
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"batched": batched, "reason": reason}), encoding="utf-8")
-        partial.replace(path)
+
+    def choose() -> tuple[bool, str]:
+        batched, reason = _choose(settings, kernel, device)
+        way = "together" if batched else "one by one"
+        _LOGGER.info("%s: members are trained %s: %s", settings.target, way, reason)
+        return batched, reason
+
+    batched, _ = kept(cache_file("batched", text, ".json"), _read, choose, _write)
     return batched
 
 
-def _chosen(settings: OwnProxySettings, kernel: Kernel, device: str) -> tuple[bool, str]:
-    """Returns whether to train members together, and why."""
+def _read(path: Path) -> tuple[bool, str]:
+    choice = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(choice["batched"], bool):
+        raise TypeError(f"expected true or false, got {choice['batched']!r}")
+    return choice["batched"], choice["reason"]
+
+
+def _write(choice: tuple[bool, str], path: Path) -> None:
+    batched, reason = choice
+    path.write_text(json.dumps({"batched": batched, "reason": reason}), encoding="utf-8")
+
+
+def _choose(settings: OwnProxySettings, kernel: Kernel, device: str) -> tuple[bool, str]:
+    """Whether to train members together, and why."""
     assert settings.population is not None
     if settings.population == 1:
         return False, "a population is one member"
     trainer = OwnTrainer(settings, kernel, device, settings.population)
     with one_thread(), no_denormals(), current_device(torch.device(device)), warnings.catch_warnings():
-        # "...because we have not yet implemented the batching rule": it loops over members, slower than one by one.
+        # The warning goes on "... because we have not yet implemented the batching rule": vmap then loops over
+        # members, which is slower than one by one.
         warnings.filterwarnings("error", message="There is a performance drop")
         try:
-            problem = _difference(trainer) or _leak(trainer)
+            problem = _difference(trainer) or _dependence(trainer)
         except Exception as error:  # whatever vmap or a user's network raises: it does not work
             problem = f"vmap raised {type(error).__name__}: {error}"
         if problem:
@@ -95,7 +118,7 @@ def _chosen(settings: OwnProxySettings, kernel: Kernel, device: str) -> tuple[bo
 
 
 def _difference(trainer: OwnTrainer) -> str:
-    """Returns how the first step of members trained together differs from that of each alone; empty if by rounding."""
+    """How the first step of members together differs from that of each alone; empty if by rounding."""
     members = _members(trainer, _SMOOTH)
     rows = trainer.orders(members)[0]
     together = trainer.together(members)
@@ -104,21 +127,24 @@ def _difference(trainer: OwnTrainer) -> str:
         alone = trainer.alone(member)
         expected = _first_step(trainer, alone, rows[k : k + 1])
         gradients = {name: p.grad for name, p in alone.parameters.items() if p.grad is not None}
+        # What is compared: a name, both results, and the size of a number that counts as large beside them.
+        pairs = [(f"logits {i}", logits[i][k], expected[i][0], 0.0) for i in range(len(expected))]
         largest = max(float(gradient.abs().max()) for gradient in gradients.values())
-        pairs = [
-            *((f"logits {i}", a[k], b[0], 0.0) for i, (a, b) in enumerate(zip(logits, expected, strict=True))),
-            *((f"gradient of {n}", together.parameters[n].grad[k], g, largest) for n, g in gradients.items()),
-            *((name, together.buffers[name][k], buffer, 0.0) for name, buffer in alone.buffers.items()),
-        ]
+        for name, gradient in gradients.items():
+            pairs.append((f"gradient of {name}", together.parameters[name].grad[k], gradient, largest))
+        for name, buffer in alone.buffers.items():
+            pairs.append((name, together.buffers[name][k], buffer, 0.0))
+
         for name, a, b, scale in pairs:
             apart = float((a.detach().double() - b.detach().double()).abs().max())
-            if not apart <= _TOLERANCE * max(float(b.detach().abs().max()), 0.01 * scale, 1e-6):
+            # Written so that NaN differs.
+            if not apart <= TOLERANCE * max(float(b.detach().abs().max()), 0.01 * scale, 1e-6):
                 return f"{name} of '{member.formula}' differs by {apart:.1e} from that of one network"
     return ""
 
 
 def _first_step(trainer: OwnTrainer, networks: Networks, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the logits in training, and after it on the same examples."""
+    """The logits in training, and after the step on the same examples."""
     with random_numbers_of(0, rows.device):
         training = trainer.backward(networks, rows)
     networks.evaluate()
@@ -126,8 +152,8 @@ def _first_step(trainer: OwnTrainer, networks: Networks, rows: Tensor) -> tuple[
         return training, networks(trainer.inputs(rows))
 
 
-def _leak(trainer: OwnTrainer) -> str:
-    """Returns whether a member's bits depend on its place, or on neighbours that become NaN; empty if not."""
+def _dependence(trainer: OwnTrainer) -> str:
+    """What of a member depends on its place, or on neighbours that become NaN; empty if nothing."""
     formula = _SMOOTH[0]
     results = []
     for formulas in ([formula], [formula, _EXPLODING]):
@@ -150,17 +176,18 @@ def _members(trainer: OwnTrainer, formulas: Sequence[Formula]) -> list[Training]
 
 
 def _seconds(trainer: OwnTrainer) -> tuple[float, float]:
-    """Returns the fastest step per member, together and alone, measured in turn."""
+    """Seconds of a step per member, together and alone: the fastest of some rounds, timed in turn."""
     members = _members(trainer, _SMOOTH)
     rows = trainer.orders(members)[0]
     together = trainer.together(members)
-    singles = [trainer.alone(member) for member in members[:_MEASURED_ALONE]]
+    singles = [trainer.alone(member) for member in members[:TIMED_ALONE]]
     all_networks: list[Networks] = [together, *singles]
     optimisers = [trainer.optimiser(networks) for networks in all_networks]
 
     def timed(what: Callable[[], None]) -> float:
         if not rows.is_cuda:
-            started = time.process_time()  # of one thread, which other processes may disturb
+            # Of this process alone: others may disturb it.
+            started = time.process_time()
             what()
             return time.process_time() - started
         started = time.perf_counter()
@@ -172,5 +199,8 @@ def _seconds(trainer: OwnTrainer) -> tuple[float, float]:
         for networks, optimiser in zip(singles, optimisers[1:], strict=True):
             trainer.step(networks, optimiser, rows[:1])
 
-    pairs = [(timed(lambda: trainer.step(together, optimisers[0], rows)), timed(all_alone)) for _ in range(_ROUNDS)]
-    return min(a for a, _ in pairs) / len(members), min(b for _, b in pairs) / len(singles)
+    of_together, of_alone = [], []
+    for _ in range(TIMED_ROUNDS):
+        of_together.append(timed(lambda: trainer.step(together, optimisers[0], rows)))
+        of_alone.append(timed(all_alone))
+    return min(of_together) / len(members), min(of_alone) / len(singles)

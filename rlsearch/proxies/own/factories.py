@@ -1,21 +1,19 @@
 """A user's own network and data: found by their import paths, called, and checked."""
 
 import hashlib
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.settings import TargetSettings
 from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
 from rlsearch.errors import ConfigError, RlsearchError
-from rlsearch.proxies.data.base import Dataset, Part
+from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.settings import OwnProxySettings
 
 _PARTS = ("training", "validation", "test")
@@ -33,34 +31,15 @@ class SharedActivation(nn.Module):
         self.compute = compute
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the values, of the shape of ``x``."""
+        """The values, of the shape of ``x``."""
         return self.compute(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
 
-@contextmanager
-def random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws all global random numbers from ``seed`` meanwhile, and gives the caller's back."""
-    states = random.getstate(), np.random.get_state()
-    gpus = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(gpus):
-        try:
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
-            for gpu in gpus:
-                with torch.cuda.device(gpu):
-                    torch.cuda.manual_seed(seed)
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-
-
 def source_digest(settings: OwnProxySettings) -> str:
-    """Returns a digest of the modules in which the factories are named and defined; not of what these import.
+    """A digest of the modules in which the factories are named and defined; not of what these import.
 
     Raises:
         ConfigError: If a factory or its source is not found, or is another than when the run began.
@@ -76,7 +55,7 @@ def source_digest(settings: OwnProxySettings) -> str:
 
 
 def build_network(settings: OwnProxySettings, seed: int, activation: SharedActivation) -> nn.Module:
-    """Returns the network with its initial weights from ``seed``, on the CPU.
+    """Builds the network with its initial weights from ``seed``, on the CPU and ready to be trained.
 
     Raises:
         ConfigError: If the factory cannot be found, raises, or makes something else.
@@ -130,8 +109,8 @@ def check_network(settings: OwnProxySettings) -> None:
         raise ConfigError(f"the network of {settings.target} does not use the activation that it was given")
 
 
-def load_own_dataset(settings: OwnProxySettings) -> Dataset:
-    """Returns the data that the user's factory makes, on the CPU; once per process.
+def load_own_dataset(settings: OwnProxySettings) -> Parts:
+    """The data that the user's factory makes, on the CPU; made once per process.
 
     Raises:
         ConfigError: If the factory cannot be found, raises, or makes something else.
@@ -145,7 +124,7 @@ def load_own_dataset(settings: OwnProxySettings) -> Dataset:
 
 
 @lru_cache(maxsize=8)
-def _load(data: str, seed: int | None) -> Dataset:
+def _load(data: str, seed: int | None) -> Parts:
     settings = TargetSettings.model_validate_json(data)
     arguments = settings.model_dump()
     if seed is not None:
@@ -169,7 +148,7 @@ def _load(data: str, seed: int | None) -> Dataset:
                     f"{what} of the {name} part of {settings.target} are {own.dtype} {list(own.shape)}, and of the "
                     f"training part {first.dtype} {list(first.shape)}; expected them to differ in length alone"
                 )
-    return Dataset(*parts)
+    return Parts(*parts)
 
 
 def _part(pair: Any, name: str) -> Part:

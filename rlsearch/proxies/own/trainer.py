@@ -6,25 +6,26 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn import functional
 
+from rlsearch.common.device import is_cpu
+from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import RewardError, RlsearchError
-from rlsearch.formula import Formula
+from rlsearch.formula import RELU
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import (
     SharedActivation,
     build_network,
     load_own_dataset,
-    random_numbers_of,
     source_digest,
 )
 from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.starts import batches
-from rlsearch.proxies.trainers.population import accuracies, count_right, current_device, make_optimiser, padded
+from rlsearch.proxies.trainers.population import counted, current_device, make_optimiser, padded, scores_of
 
-_PADDING = Formula.parse("relu(x)")
+_DROPOUT_STREAM = 0xD20
+"""Makes of a seed that of the numbers that are drawn in training."""
 
 
 class Networks(Protocol):
@@ -77,6 +78,7 @@ class Together:
     ) -> None:
         population = kernel.population([member.formula for member in members])
         activation = SharedActivation(lambda x: _AllMembers.apply(x, population))  # type: ignore[no-untyped-call]
+        # Members of one seed begin alike, so each seed is drawn once.
         drawn = {seed: build_network(settings, seed, activation) for seed in {member.seed for member in members}}
         self._network = drawn[members[0].seed]
         parameters, buffers = stack_module_state([drawn[member.seed] for member in members])
@@ -85,7 +87,8 @@ class Together:
             for name, stacked in parameters.items()
         }
         self.buffers = {name: stacked.to(device) for name, stacked in buffers.items()}
-        self._network.to(device)  # what is neither parameter nor buffer, if it knows its device
+        # What is neither parameter nor buffer, if the network knows its device.
+        self._network.to(device)
         # "same": members of one seed draw what each would draw alone.
         self._forward = vmap(self._member, randomness="same")
 
@@ -170,31 +173,33 @@ class OwnTrainer:
         return [scores[i] for i in range(len(members))]
 
     def alone(self, member: Training) -> Alone:
-        """Returns the untrained network of a member."""
+        """The untrained network of a member."""
         return Alone(self.settings, member, self._kernel, self.device)
 
     def together(self, members: Sequence[Training]) -> Together:
-        """Returns the untrained networks of a population as one."""
+        """The untrained networks of a population as one."""
         return Together(self.settings, members, self._kernel, self.device)
 
     def orders(self, members: Sequence[Training]) -> Tensor:
-        """Returns the rows of every batch of every member, shape ``[steps, K, batch]``."""
+        """The rows of every batch of every member, shape ``[steps, K, batch]``."""
         examples = len(self._data.train.labels)
         of_seed = {s: batches(self.settings, s, examples) for s in {member.seed for member in members}}
         return torch.stack([of_seed[member.seed] for member in members], dim=1).to(self.device)
 
     def inputs(self, rows: Tensor) -> Tensor:
-        """Returns training examples, shape ``[K, batch, ...]`` for ``rows`` of shape ``[K, batch]``."""
+        """Training examples, shape ``[K, batch, ...]``, of ``rows`` of shape ``[K, batch]``."""
         return self._data.train.inputs[rows]
 
     def backward(self, networks: Networks, rows: Tensor) -> Tensor:
-        """Computes every member's gradient of its mean loss on its ``rows``, shape ``[K, batch]``; returns logits."""
+        """Computes the gradient of each member's loss on its ``rows``, shape ``[K, batch]``.
+
+        Returns:
+            The outputs, ``[K, batch, ..., outputs]``.
+        """
         labels = self._data.train.labels[rows]
-        logits = networks(self.inputs(rows))
-        # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
-        loss = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
-        (loss / labels[0].numel()).backward()  # type: ignore[no-untyped-call]
-        return logits
+        outputs = networks(self.inputs(rows))
+        self.settings.task.loss(outputs, labels).backward()  # type: ignore[no-untyped-call]
+        return outputs
 
     def step(self, networks: Networks, optimiser: torch.optim.Optimizer, rows: Tensor) -> None:
         """Trains every member on its ``rows``, shape ``[K, batch]``."""
@@ -203,22 +208,23 @@ class OwnTrainer:
         optimiser.zero_grad()
 
     def optimiser(self, networks: Networks) -> torch.optim.Optimizer:
-        """Returns the optimiser of all members."""
+        """Makes one optimiser for all members."""
         trained: Iterable[Any] = (p for p in networks.parameters.values() if p.requires_grad)
         return make_optimiser(self.settings, trained, self.device)
 
     def _scores(self, members: Sequence[Training], networks: Networks, part: str) -> list[float | None]:
         """Trains and scores; of members that draw random numbers meanwhile, all have the same seed."""
         optimiser = self.optimiser(networks)
-        with random_numbers_of(members[0].seed ^ 0xD20, self.device):  # not those that the weights were drawn from
+        # Other numbers than those that the weights were drawn from.
+        with random_numbers_of(members[0].seed ^ _DROPOUT_STREAM, self.device):
             for rows in self.orders(members):
                 self.step(networks, optimiser, rows)
         networks.evaluate()
-        scored = getattr(self._data, part)
-        return accuracies(count_right(networks, scored, len(members), self.settings.batch_size), scored)
+        task, scored = self.settings.task, getattr(self._data, part)
+        return scores_of(task, counted(task, networks, scored, len(members), self.settings.batch_size), scored)
 
     def _groups(self, members: Sequence[Training]) -> list[list[int]]:
-        """Returns the places of those members that are trained together."""
+        """Places of members in groups that are trained together."""
         by_seed: dict[int, list[int]] = {}
         for i, member in enumerate(members):
             by_seed.setdefault(member.seed, []).append(i)
@@ -227,13 +233,13 @@ class OwnTrainer:
         return list(by_seed.values())
 
     def _draws_random_numbers(self) -> bool:
-        """Returns whether the network draws random numbers while it is trained."""
-        network = self.alone(Training(_PADDING, "", 0))
+        """Whether the network draws random numbers while it is trained."""
+        network = self.alone(Training(RELU, "", 0))
         states = []
         with random_numbers_of(0, self.device), torch.no_grad():
             for _ in range(2):
                 states.append(torch.default_generator.get_state())
-                if self.device.type == "cuda":
+                if not is_cpu(self.device):
                     states[-1] = torch.cat([states[-1], torch.cuda.get_rng_state(self.device)])
                 network(self._data.train.inputs[: self.settings.batch_size].unsqueeze(0))
         return not torch.equal(*states)

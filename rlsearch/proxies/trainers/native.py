@@ -17,22 +17,19 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from rlsearch.common.threads import no_denormals
-from rlsearch.formula import Formula
-from rlsearch.kernels import TorchKernel, numba_functions
+from rlsearch.kernels import numba_functions
 from rlsearch.kernels.base import checked_programs
 from rlsearch.kernels.numba_kernel import packed
 from rlsearch.kernels.numba_source import interpreter_source, load_compiled
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data.base import N_CLASSES, Part
 from rlsearch.proxies.data.load import load_dataset
-from rlsearch.proxies.networks.conv1d import PopulationConv1d
+from rlsearch.proxies.data.parts import Part
+from rlsearch.proxies.networks import NETWORKS, Layer
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches, initial_networks
 from rlsearch.proxies.trainers import native_product
 
 Reals = NDArray[np.float32]
-
-_UNUSED = TorchKernel().population([Formula.parse("relu(x)")])  # of networks that are made for their weights alone
 
 _SCORED_ROWS = 128  # examples at once, or as many as a batch has; their activations stay in cache
 
@@ -54,10 +51,11 @@ class NativeTrainer:
         self._libraries = ThreadpoolController()  # finds scipy's BLAS, which the line before has loaded
         self._data = load_dataset(settings)
         self._rows = max(settings.batch_size, _SCORED_ROWS)
-        n_features = self._data.train.inputs.shape[1]
-        self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, settings, n_features, self._rows)
+        layers = NETWORKS[settings.network].layers(settings)
+        normalised = settings.normalisation == "layer"
+        self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, layers, normalised, self._rows)
         self._state = tuple(_aligned(n_weights) for _ in range(4))
-        sizes = (n_kept, n_flowing, n_flowing, N_CLASSES * self._rows)
+        sizes = (n_kept, n_flowing, n_flowing, settings.n_outputs * self._rows)
         self._buffers = tuple(_aligned(size) for size in sizes)
 
     def train(self, population: Sequence[Training]) -> list[float | None]:
@@ -92,13 +90,14 @@ class NativeTrainer:
 
     def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
         """Returns what a seed decides: the weights in the order of the plan, and the rows of every batch."""
-        network = initial_networks(self.settings, [seed], _UNUSED)
+        # Made for its weights alone: it is never called.
+        network = initial_networks(self.settings, [seed], torch.relu)
         pieces = []
         for layer, taps in zip(network.layers, self._plan[:, self._compiled.TAPS], strict=False):
             weights, bias = layer.parameters()
             by_channel = weights.reshape(-1, int(taps), weights.shape[-1])
             pieces += [by_channel.transpose(0, 1), bias]
-        pieces += [weights[..., :N_CLASSES] for weights in network.head.parameters()]
+        pieces += [weights[..., : self.settings.n_outputs] for weights in network.head.parameters()]
         pieces += [weights for norm in network.norms for weights in norm.parameters()]
         start: Reals = torch.cat([piece.detach().flatten() for piece in pieces]).numpy()
         return start, batches(self.settings, seed, len(self._data.train.labels)).numpy()
@@ -116,13 +115,10 @@ def load_trainer() -> ModuleType:
 
 
 def _plan(
-    compiled: ModuleType, settings: ProxySettings, n_features: int, rows: int
+    compiled: ModuleType, layers: Sequence[Layer], normalised: bool, rows: int
 ) -> tuple[NDArray[np.int64], int, int, int]:
-    """Returns where everything lies: the plan, and the sizes of the weights, of what is kept and of what flows."""
-    convolving = settings.network == "conv1d"
-    channels, positions = (1, n_features) if convolving else (n_features, 1)
-    plan = np.zeros((len(settings.widths) + 1, compiled.N_FIELDS), np.int64)
-    normalised = settings.normalisation == "layer"
+    """Where everything lies: the plan, and the sizes of the weights, of what is kept and of what flows."""
+    plan = np.zeros((len(layers), compiled.N_FIELDS), np.int64)
     weights = kept = flowing = 0
 
     def keep(count: int) -> int:
@@ -130,32 +126,30 @@ def _plan(
         kept += _up(count * rows)
         return kept - _up(count * rows)
 
-    for i, width in enumerate((*settings.widths, N_CLASSES)):
-        convolution = convolving and i < len(settings.widths)
-        taps, pads = (PopulationConv1d.kernel_size, 2) if convolution else (1, 0)
-        positions_in, positions = positions, positions // 2 if convolution else 1
+    for i, layer in enumerate(layers):
+        pads = 2 if layer.taps > 1 else 0
+        values_in, values = (layer.positions_in + pads) * layer.channels, layer.positions * layer.outputs
         fields = {
-            "TAPS": taps,
-            "CHANNELS": channels,
-            "OUTPUTS": width,
-            "POSITIONS_IN": positions_in,
-            "POSITIONS": positions,
+            "TAPS": layer.taps,
+            "CHANNELS": layer.channels,
+            "OUTPUTS": layer.outputs,
+            "POSITIONS_IN": layer.positions_in,
+            "POSITIONS": layer.positions,
             "WEIGHTS": weights,
             "NORM": -1,
-            "INPUT": keep((positions_in + pads) * channels),
-            "SLOPE": keep(positions * width),
-            "HAT": keep(positions * width if normalised else 0),
-            "RATE": keep(positions if normalised else 0),
+            "INPUT": keep(values_in),
+            "SLOPE": keep(values),
+            "HAT": keep(values if normalised else 0),
+            "RATE": keep(layer.positions if normalised else 0),
         }
         for name, value in fields.items():
             plan[i, getattr(compiled, name)] = value
-        weights += (taps * channels + 1) * width
-        flowing = max(flowing, (positions_in + pads) * channels * rows)
-        channels = width
+        weights += (layer.inputs + 1) * layer.outputs
+        flowing = max(flowing, values_in * rows)
     if normalised:
-        for layer in plan[:-1]:
-            layer[compiled.NORM] = weights
-            weights += 2 * layer[compiled.OUTPUTS]
+        for row, layer in zip(plan[:-1], layers[:-1], strict=True):
+            row[compiled.NORM] = weights
+            weights += 2 * layer.outputs
     return plan, weights, kept, flowing
 
 

@@ -11,19 +11,19 @@ from torch.nn import functional
 
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import FormulaError
-from rlsearch.formula import Formula
+from rlsearch.formula import RELU, Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data.base import Part
 from rlsearch.proxies.data.load import load_dataset
-from rlsearch.proxies.networks.conv1d import PopulationConv1d
-from rlsearch.proxies.networks.mlp import PopulationMLP
+from rlsearch.proxies.data.parts import Part
+from rlsearch.proxies.networks import NETWORKS
+from rlsearch.proxies.networks.layers import PopulationNetwork
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.proxies.starts import batches, initial_networks
+from rlsearch.proxies.tasks import Task
 
 _T = TypeVar("_T")
 
-_PADDING = Formula.parse("relu(x)")  # fills the last population; cheap, and finite whatever happens
 _SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
 _MOST_STEPS = 64  # in one CUDA graph, whose nodes take memory and time to make
 _MOST_MEMBERS = 2048  # on a GPU; more fill no multiprocessor that these leave idle
@@ -46,10 +46,11 @@ class PopulationTrainer:
     def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, size: int) -> None:
         self.settings = settings
         self.size = size
+        self._task = settings.task
         self._device = torch.device(device)
         self._data = load_dataset(settings).to(device)
         self._kernel = kernel
-        self._activation = kernel.population([_PADDING] * size)
+        self._activation = kernel.population([RELU] * size)
         self._network = self._initial([0])
         for parameter in self._network.parameters():
             parameter.data = parameter.data.expand(size, *parameter.shape[1:]).to(self._device).contiguous()
@@ -67,11 +68,12 @@ class PopulationTrainer:
         with one_thread(), no_denormals(), current_device(self._device):
             self._load_formulas([member.formula for member in members])
             stretch = self._ready("stretch", self._take_steps, self._first_steps)
-            scoring = self._ready(part, lambda: count_right(self._network, getattr(self._data, part), self.size))
+            scored = getattr(self._data, part)
+            scoring = self._ready(part, lambda: counted(self._task, self._network, scored, self.size))
             self._load_start([member.seed for member in members])
             for _ in range(len(self._orders) // self._stretch):
                 stretch()
-            return accuracies(scoring(), getattr(self._data, part))[:wanted]
+            return scores_of(self._task, scoring(), scored)[:wanted]
 
     def _load_formulas(self, formulas: Sequence[Formula]) -> None:
         try:
@@ -96,18 +98,17 @@ class PopulationTrainer:
                 value.zero_()
         self._at.zero_()
 
-    def _initial(self, seeds: Sequence[int]) -> PopulationMLP | PopulationConv1d:
+    def _initial(self, seeds: Sequence[int]) -> PopulationNetwork:
         return initial_networks(self.settings, seeds, self._activation)
 
     def _step(self) -> None:
         """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
         train = self._data.train
         rows = self._orders.index_select(0, self._at)[0]  # [K, batch]
-        logits = self._network(functional.embedding(rows, train.inputs))
-        # A sum over members: the gradient of each is that of its own mean loss, and NaN stays with its owner.
-        loss = functional.cross_entropy(logits.transpose(1, 2), train.labels[rows], reduction="sum")
+        outputs = self._network(functional.embedding(rows, train.inputs))
+        loss = self._task.loss(outputs, train.labels[rows])
         self._optimiser.zero_grad()
-        (loss / self.settings.batch_size).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         self._at += 1
 
@@ -154,18 +155,21 @@ class PopulationTrainer:
 
 
 def padded(population: Sequence[Training], size: int) -> list[Training]:
-    """Fills a population up with trainings that cost little, so that a member's bits do not depend on their number."""
-    filling = replace(population[0], formula=_PADDING)
+    """Fills a population up to ``size`` members, so that no member's bits depend on how many there are.
+
+    What it is filled with is ReLU: cheap, and finite whatever happens.
+    """
+    filling = replace(population[0], formula=RELU)
     return [*population, *[filling] * (size - len(population))]
 
 
 def most_members(settings: ProxySettings, device: str) -> int:
     """Returns how many members a GPU's free memory holds by a rough count, a power of two from 16 on."""
     free = int(torch.cuda.mem_get_info(device)[0])
-    sequence = 20 if settings.network == "conv1d" else 1  # positions in the first layer; later ones have fewer
-    rows = max(settings.batch_size, _SCORED_ROWS) * sequence
-    layer = 4 * max(settings.widths) if settings.network == "conv1d" else max(settings.widths)
-    numbers = 8 * rows * layer * len(settings.widths)  # windows, sums, activations, slopes and their gradients
+    hidden = NETWORKS[settings.network].layers(settings)[:-1]
+    rows = max(settings.batch_size, _SCORED_ROWS) * max(layer.positions for layer in hidden)
+    widest = max(layer.taps * layer.outputs for layer in hidden)
+    numbers = 8 * rows * widest * len(hidden)  # windows, sums, activations, slopes and their gradients
     steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
     needed = 4 * numbers + 8 * steps * settings.batch_size
     fitting = max(16, free // 2 // needed)
@@ -182,13 +186,14 @@ def make_optimiser(
 
 
 @torch.no_grad()
-def count_right(
-    network: Callable[[Tensor], Tensor], part: Part, members: int, rows: int | None = None
+def counted(
+    task: Task, network: Callable[[Tensor], Tensor], part: Part, members: int, rows: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Returns how many labels each member gets right, and whether all its logits are finite; nothing is read back.
+    """Each member's count on all of ``part``, and whether all its outputs are finite; no number is read back.
 
     Args:
-        network: Maps inputs ``[members, rows, ...]`` to logits, whose last axis are the classes.
+        task: Says what is counted.
+        network: Maps inputs ``[members, rows, ...]`` to outputs ``[members, rows, ..., outputs]``.
         part: What is scored.
         members: How many.
         rows: Examples per forward pass.
@@ -197,25 +202,27 @@ def count_right(
         Float and bool of shape ``[members]``.
     """
     rows = rows or _SCORED_ROWS
-    right = torch.zeros(members, device=part.labels.device)
+    counts = torch.zeros(members, device=part.labels.device)
     finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
     for start in range(0, len(part.labels), rows):
         inputs, labels = (t[start : start + rows] for t in (part.inputs, part.labels))
-        logits = network(inputs.expand(members, *inputs.shape))
-        right += (logits.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
-        finite &= logits.isfinite().flatten(1).all(dim=1)
-    return right, finite
+        outputs = network(inputs.expand(members, *inputs.shape))
+        counts += task.count(outputs, labels)
+        finite &= outputs.isfinite().flatten(1).all(dim=1)
+    return counts, finite
 
 
-def accuracies(counts: tuple[Tensor, Tensor], part: Part) -> list[float | None]:
-    """Returns each member's accuracy on ``part``, or None where a logit is not finite; the one wait for a device.
+def scores_of(task: Task, counted: tuple[Tensor, Tensor], part: Part) -> list[float | None]:
+    """Each member's score on ``part``, or None where an output is not finite. Here the host waits for the device.
 
     Args:
-        counts: Of :func:`count_right`.
+        task: Makes scores of counts.
+        counted: What :func:`counted` gave.
         part: What was scored.
     """
-    right, finite = (count.tolist() for count in counts)
-    return [count / part.labels.numel() if ok else None for count, ok in zip(right, finite, strict=True)]
+    counts, finite = (each.tolist() for each in counted)
+    scores = task.scores(counts, part.labels)
+    return [score if ok else None for score, ok in zip(scores, finite, strict=True)]
 
 
 def current_device(device: torch.device) -> AbstractContextManager[object]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.settings import TargetSettings
 from rlsearch.errors import ConfigError
 from rlsearch.proxies.own.factories import (
@@ -13,7 +14,6 @@ from rlsearch.proxies.own.factories import (
     build_network,
     check_network,
     load_own_dataset,
-    random_numbers_of,
     source_digest,
 )
 from rlsearch.proxies.settings import OwnProxySettings
@@ -195,12 +195,12 @@ def test_random_numbers_come_back_after_an_error():
 # --- settings ---
 
 
-def test_defaults_and_what_is_decided():
+def test_defaults_and_what_is_complete():
     given = settings()
     assert (given.optimiser, given.learning_rate, given.epochs, given.batched) == ("adam", 1e-2, 5, "auto")
     assert given.data == TargetSettings(target="helpers_networks:vectors")
-    assert not given.is_decided
-    assert settings(source="a", batched=False, population=1).is_decided
+    assert not given.is_complete
+    assert settings(source="a", batched=False, population=1).is_complete
 
 
 @pytest.mark.parametrize(

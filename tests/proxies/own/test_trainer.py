@@ -5,16 +5,20 @@ import re
 
 import pytest
 import torch
+from helpers_proxies import scores
 from torch import nn
 from torch.nn import functional
 
 from rlsearch import Formula
+from rlsearch.common.pool import LokyPool
+from rlsearch.common.rng import random_numbers_of
 from rlsearch.errors import ConfigError, RewardError
 from rlsearch.kernels import TorchKernel, default_kernel
-from rlsearch.proxies import batching, own_training
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.own.batching import decided
-from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset, random_numbers_of
+from rlsearch.proxies.own import batching
+from rlsearch.proxies.own import trainer as own_trainer
+from rlsearch.proxies.own.batching import completed
+from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset
 from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import OwnProxySettings
@@ -47,25 +51,21 @@ def settings(name="mlp", examples=256, **values):
     return OwnProxySettings.check(given | values)
 
 
-def proxy(name="mlp", kernel=KERNEL, workers=1, **values):
-    return Proxy(settings(name, **values), kernel, "cpu", workers)
-
-
-def scores(p, members, part="validation"):
-    return [score for population in p.train(members, part) for score in population]
+def proxy(name="mlp", kernel=KERNEL, **values):
+    return Proxy(settings(name, **values), kernel, "cpu")
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """The parameters and buffers of the networks that were trained."""
     states = []
-    count_right = own_training.count_right
+    counted = own_trainer.counted
 
-    def keeping(networks, *arguments):
+    def keeping(task, networks, *arguments):
         states.append({name: t.detach().clone() for name, t in {**networks.parameters, **networks.buffers}.items()})
-        return count_right(networks, *arguments)
+        return counted(task, networks, *arguments)
 
-    monkeypatch.setattr(own_training, "count_right", keeping)
+    monkeypatch.setattr(own_trainer, "counted", keeping)
     return states
 
 
@@ -111,24 +111,24 @@ def test_whole_trainings_equal_a_plain_loop(name):
 def test_one_step_together_equals_one_step_alone(name):
     trainer = OwnTrainer(settings(name), KERNEL, "cpu", 8)
     assert batching._difference(trainer) == ""
-    assert batching._leak(trainer) == ""
+    assert batching._dependence(trainer) == ""
 
 
 def test_another_computation_is_seen(monkeypatch):
     """A buffer that is replaced, which vmap forgets; then an activation that gives each member its neighbour's."""
     s = settings().model_copy(update={"target": f"{__name__}:Counting"})
     assert re.match("logits 1 of .* differs by", batching._difference(OwnTrainer(s, KERNEL, "cpu", 4)))
-    right = own_training._AllMembers.vmap
-    monkeypatch.setattr(own_training._AllMembers, "vmap", lambda *a: (right(*a)[0].roll(1, 0), 0))
+    right = own_trainer._AllMembers.vmap
+    monkeypatch.setattr(own_trainer._AllMembers, "vmap", lambda *a: (right(*a)[0].roll(1, 0), 0))
     assert "differs by" in batching._difference(OwnTrainer(settings(), KERNEL, "cpu", 8))
 
 
 def test_a_neighbour_that_is_felt_is_seen(monkeypatch):
-    right = own_training._AllMembers.vmap
-    monkeypatch.setattr(own_training._AllMembers, "vmap", lambda *a: ((y := right(*a)[0]) + 0 * y.sum(0), 0))
+    right = own_trainer._AllMembers.vmap
+    monkeypatch.setattr(own_trainer._AllMembers, "vmap", lambda *a: ((y := right(*a)[0]) + 0 * y.sum(0), 0))
     trainer = OwnTrainer(settings(), KERNEL, "cpu", 8)
     assert batching._difference(trainer) == ""
-    assert "depends on its place in the population or on its neighbours" in batching._leak(trainer)
+    assert "depends on its place in the population or on its neighbours" in batching._dependence(trainer)
 
 
 class Counting(nn.Module):
@@ -212,8 +212,8 @@ def test_the_same_bits_again(name, batched, trained):
 def test_the_same_with_workers():
     members = [Training(formula, "p", seed) for formula in SMOOTH for seed in (1, 2)]
     for batched in (True, False):
-        alone = scores(proxy(kernel=TorchKernel(), batched=batched, population=4), members)
-        assert scores(proxy(kernel=TorchKernel(), batched=batched, population=4, workers=2), members) == alone
+        p = proxy(kernel=TorchKernel(), batched=batched, population=4)
+        assert scores(p, members, pool=LokyPool(2)) == scores(p, members)
 
 
 def test_dropout_draws_from_the_members_seed(trained):
@@ -273,12 +273,12 @@ def test_the_faster_way_is_taken_and_kept(times, monkeypatch, empty_cache, caplo
     measured = []
     monkeypatch.setattr(batching, "_seconds", lambda trainer: measured.append(1) or times)
     for seed in (0, 1):
-        found = decided(settings(batched="auto", data_seed=seed, learning_rate=0.1 + seed), TorchKernel(), "cpu")
+        found = completed(settings(batched="auto", data_seed=seed, learning_rate=0.1 + seed), TorchKernel(), "cpu")
         assert found.batched is (times[0] < times[1])
-        assert found.is_decided
+        assert found.is_complete
     assert len(measured) == 1
     assert "s per member and step together" in caplog.text
-    decided(settings(batched="auto", batch_size=16), TorchKernel(), "cpu")
+    completed(settings(batched="auto", batch_size=16), TorchKernel(), "cpu")
     assert len(measured) == 2
 
 
@@ -330,7 +330,7 @@ def test_what_vmap_cannot_do_is_trained_alone(name, data, reason, empty_cache, c
     caplog.set_level(logging.INFO)
     changes = {"target": name, "batched": "auto", "population": None, "data": {"target": f"helpers_networks:{data}"}}
     s = OwnProxySettings.check(settings().model_dump() | changes)
-    found = decided(s, KERNEL, "cpu")
+    found = completed(s, KERNEL, "cpu")
     assert (found.batched, found.population) == (False, 1)
     assert reason in caplog.text
     scored = scores(Proxy(found, KERNEL, "cpu"), [Training(SMOOTH[0], "p", 0), Training(EXPLODING, "p", 0)])
@@ -338,7 +338,7 @@ def test_what_vmap_cannot_do_is_trained_alone(name, data, reason, empty_cache, c
 
 
 def test_a_population_of_one_is_trained_alone(empty_cache):
-    assert decided(settings(batched="auto", population=1), KERNEL, "cpu").batched is False
+    assert completed(settings(batched="auto", population=1), KERNEL, "cpu").batched is False
 
 
 def test_a_wrong_network_is_found_when_the_proxy_is_made():
@@ -347,10 +347,10 @@ def test_a_wrong_network_is_found_when_the_proxy_is_made():
         Proxy(s, KERNEL, "cpu")
 
 
-# --- the protocol ---
+# --- the name ---
 
 
-def test_every_setting_changes_the_protocol():
+def test_every_setting_changes_the_name():
     changes = {
         "target": "helpers_networks:ConvNet",
         "arguments": {"width": 12},
@@ -383,7 +383,7 @@ def test_an_edited_network_is_another_and_the_run_of_the_old_one_does_not_go_on(
     with pytest.raises(ConfigError, match=r"the source of edited_network:build or .* was edited since"):
         scores(again, [Training(SMOOTH[0], "p", 0)])
     with pytest.raises(ConfigError, match="begin a new run"):
-        decided(before.settings, KERNEL, "cpu")
+        completed(before.settings, KERNEL, "cpu")
 
 
 def test_copies_of_the_activation_are_the_activation():

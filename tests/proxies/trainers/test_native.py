@@ -1,18 +1,21 @@
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from helpers_proxies import scores
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rlsearch import Formula
+from rlsearch.common.pool import LokyPool
 from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data.base import N_CLASSES, Dataset, Part
 from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.trainers.population import PopulationTrainer
@@ -56,7 +59,7 @@ def weights(trainer):
 def by_population(s, members):
     """The population trainer's scores, and its members' weights as the native trainer keeps them."""
     trainer = PopulationTrainer(s, TorchKernel(), "cpu", 8)
-    found = trainer.train(members, "validation")
+    found = trainer.train(members)
     network = trainer._network
     taps = 4 if s.network == "conv1d" else 1
     flat = []
@@ -65,7 +68,7 @@ def by_population(s, members):
         for layer in network.layers:
             n_in, n_out = layer.weight[k].shape
             pieces += [layer.weight[k].reshape(n_in // taps, taps, n_out).transpose(0, 1), layer.bias[k]]
-        pieces += [network.head.weight[k, :, :N_CLASSES], network.head.bias[k, :, :N_CLASSES]]
+        pieces += [network.head.weight[k, :, :10], network.head.bias[k, :, :10]]
         pieces += [piece[k] for norm in network.norms for piece in norm.parameters()]
         flat.append(torch.cat([piece.detach().flatten() for piece in pieces]).numpy())
     return found, flat
@@ -73,7 +76,7 @@ def by_population(s, members):
 
 def one_by_one(trainer, members):
     """Scores and weights."""
-    found = [(trainer.train([member], "validation")[0], weights(trainer)) for member in members]
+    found = [(trainer.train([member])[0], weights(trainer)) for member in members]
     return [score for score, _ in found], [kept for _, kept in found]
 
 
@@ -115,7 +118,7 @@ def test_whole_trainings_equal_the_population_trainer(values, optimiser):
     sizes = {"train_size": 400, "batch_size": 64, "validation_size": 400, "epochs": 4}
     s = settings(**sizes, optimiser=optimiser, **values)
     members = [Training(formula, "p", 3) for formula in SMOOTH]
-    found = native.NativeTrainer(s).train(members, "validation")
+    found = native.NativeTrainer(s).train(members)
     assert found == pytest.approx(by_population(s, members)[0], abs=2.5 / 400)
     assert len(set(found)) > 1
 
@@ -124,11 +127,11 @@ def test_whole_trainings_equal_the_population_trainer(values, optimiser):
 def test_more_points_than_are_scored_at_once(network, monkeypatch):
     """80 points in three pieces, the last of another size."""
     s = settings(network=network)
-    whole = native.NativeTrainer(s).train(MEMBERS, "validation")
+    whole = native.NativeTrainer(s).train(MEMBERS)
     monkeypatch.setattr(native, "_SCORED_ROWS", 32)
     trainer = native.NativeTrainer(s)
     assert trainer._rows == 32
-    assert trainer.train(MEMBERS, "validation") == whole
+    assert trainer.train(MEMBERS) == whole
 
 
 def test_the_first_of_equal_logits_is_chosen():
@@ -154,7 +157,7 @@ def test_the_same_bits_again(values):
     again, kept_again = one_by_one(trainer, MEMBERS[3::-1])
     assert again == first[::-1]
     assert_same_bits(kept_again, kept[::-1])
-    assert trainer.train(MEMBERS, "validation")[:4] == first
+    assert trainer.train(MEMBERS)[:4] == first
     with threadpool_limits(2, user_api="blas"):
         other, kept_other = one_by_one(native.NativeTrainer(s), MEMBERS[:4])
     assert other == first
@@ -166,7 +169,7 @@ def test_a_member_that_becomes_nan_changes_no_bit_of_the_next(values):
     s = settings(**values)
     expected = one_by_one(native.NativeTrainer(s), MEMBERS[:2])
     trainer = native.NativeTrainer(s)
-    (score,) = trainer.train([Training(EXPLODING, "p", 0)], "validation")
+    (score,) = trainer.train([Training(EXPLODING, "p", 0)])
     assert score is None
     assert not np.isfinite(weights(trainer)).all()
     found = one_by_one(trainer, MEMBERS[:2])
@@ -178,20 +181,18 @@ def test_a_member_that_becomes_nan_changes_no_bit_of_the_next(values):
 def test_a_proxy_takes_it_for_numbas_kernel_on_a_cpu():
     members = MEMBERS[:6]
     proxy = Proxy(settings(population=4), NumbaKernel(), "cpu")
-    alone = list(proxy.train(members))
-    assert [len(scores) for scores in alone] == [4, 2]
+    alone = scores(proxy, members)
     assert isinstance(proxy._trainers[4], native.NativeTrainer)
-    assert alone[0] + alone[1] == native.NativeTrainer(settings()).train(members, "validation")
-    with_workers = Proxy(settings(population=4), NumbaKernel(), "cpu", workers=2)
-    assert list(with_workers.train(members)) == alone
+    assert alone == native.NativeTrainer(settings()).train(members)
+    assert scores(proxy, members, pool=LokyPool(2)) == alone
     by_torch = Proxy(settings(population=4), TorchKernel(), "cpu")
-    next(by_torch.train(members))
+    by_torch.train(members[:4])
     assert isinstance(by_torch._trainers[4], PopulationTrainer)
 
 
 def test_formulas_of_other_inputs_are_refused():
     with pytest.raises(FormulaError, match="proxies take formulas of x alone"):
-        native.NativeTrainer(settings()).train([Training(Formula.parse("x * g"), "p", 0)], "validation")
+        native.NativeTrainer(settings()).train([Training(Formula.parse("x * g"), "p", 0)])
 
 
 # --- how a training can end ---
@@ -201,10 +202,8 @@ def test_formulas_of_other_inputs_are_refused():
 def test_diverged_is_none(optimiser):
     s = settings(optimiser=optimiser, learning_rate=1e6 if optimiser == "sgd" else 1e30)
     trainer = native.NativeTrainer(s)
-    assert trainer.train([Training(Formula.parse("x * x * x"), "p", 0), Training(EXPLODING, "p", 0)], "validation") == [
-        None,
-        None,
-    ]
+    members = [Training(Formula.parse("x * x * x"), "p", 0), Training(EXPLODING, "p", 0)]
+    assert trainer.train(members) == [None, None]
 
 
 def test_a_hopeless_training_is_left(monkeypatch):
@@ -212,7 +211,7 @@ def test_a_hopeless_training_is_left(monkeypatch):
     trainer = native.NativeTrainer(settings())
     start = trainer._start(0)
     monkeypatch.setattr(trainer, "_start", lambda seed: (start[0], np.tile(start[1], (200_000, 1))))
-    assert trainer.train([Training(EXPLODING, "p", 0)], "validation") == [None]
+    assert trainer.train([Training(EXPLODING, "p", 0)]) == [None]
 
 
 def test_diverged_in_one_validation_point_only():
@@ -221,8 +220,8 @@ def test_diverged_in_one_validation_point_only():
     data = load_dataset(s)
     inputs = data.validation.inputs.clone()
     inputs[70] = 1e6
-    trainer._data = Dataset(data.train, Part(inputs, data.validation.labels), data.test)
-    found = trainer.train([Training(Formula.parse("exp(x)"), 0), Training(FORMULAS[0], "p", 0)], "validation")
+    trainer._data = Parts(data.train, Part(inputs, data.validation.labels), data.test)
+    found = trainer.train([Training(Formula.parse("exp(x)"), "p", 0), Training(FORMULAS[0], "p", 0)])
     assert found[0] is None
     assert 0 <= found[1] <= 1
 
@@ -240,7 +239,7 @@ def test_one_thread_and_no_denormals_in_training_only():
 
     trainer._compiled = SimpleNamespace(train=training, TAPS=trainer._compiled.TAPS)
     with threadpool_limits(2, user_api="blas"):
-        assert trainer.train(MEMBERS[:1], "validation") == [None]
+        assert trainer.train(MEMBERS[:1]) == [None]
         assert threads() == {2}
     assert seen == [(0.0, {1})]
     assert (tiny * 1).item() > 0
@@ -257,13 +256,13 @@ class Forbidden:
 def test_the_test_part_is_used_only_when_asked_for():
     trainer = native.NativeTrainer(settings())
     data = load_dataset(trainer.settings)
-    expected = trainer.train(MEMBERS, "validation")
-    trainer._data = Dataset(data.train, data.validation, Forbidden())
-    assert trainer.train(MEMBERS, "validation") == expected
+    expected = trainer.train(MEMBERS)
+    trainer._data = Parts(data.train, data.validation, Forbidden())
+    assert trainer.train(MEMBERS) == expected
     with pytest.raises(AssertionError, match="must not look"):
-        trainer.train(MEMBERS, "test")
-    trainer._data = Dataset(data.train, Forbidden(), data.validation)
-    assert trainer.train(MEMBERS, "test") == expected
+        trainer.train([replace(member, part="test") for member in MEMBERS])
+    trainer._data = Parts(data.train, Forbidden(), data.validation)
+    assert trainer.train([replace(member, part="test") for member in MEMBERS]) == expected
 
 
 # --- what is compiled ---

@@ -3,22 +3,26 @@ import copy
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from helpers_proxies import scores
 from torch import nn
 from torch.nn import functional
 
 from rlsearch import Formula
+from rlsearch.common.pool import LokyPool
 from rlsearch.errors import FormulaError
 from rlsearch.kernels import TorchKernel, kernel_named
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data.base import Dataset, Part
 from rlsearch.proxies.data.load import load_dataset
-from rlsearch.proxies.networks.choice import NETWORKS
+from rlsearch.proxies.data.parts import Part, Parts
+from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches
+from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.proxies.trainers import population
 from rlsearch.proxies.trainers.population import PopulationTrainer
 
@@ -39,21 +43,17 @@ def proxy(**values):
     return Proxy(settings(**values), TorchKernel(), "cpu")
 
 
-def scores(p, members, part="validation"):
-    return [score for population_scores in p.train(members, part) for score in population_scores]
-
-
 @pytest.fixture
 def trained(monkeypatch):
     """The networks that were trained, as they were when they were scored."""
     networks = []
-    count_right = population.count_right
+    counted = population.counted
 
-    def keeping(network, *arguments):
+    def keeping(task, network, *arguments):
         networks.append(copy.deepcopy(network))  # the trainer goes on with its own
-        return count_right(network, *arguments)
+        return counted(task, network, *arguments)
 
-    monkeypatch.setattr(population, "count_right", keeping)
+    monkeypatch.setattr(population, "counted", keeping)
     return networks
 
 
@@ -89,7 +89,7 @@ SHAPES = pytest.mark.parametrize(
 def by_hand(s, formula, seed, steps=None):
     """One network of torch's own layers, trained by a plain loop from the same weights on the same batches."""
     data = load_dataset(s)
-    start = NETWORKS["mlp"](s, 40, [torch.Generator().manual_seed(seed)], None)
+    start = NETWORKS["mlp"].build(s, [torch.Generator().manual_seed(seed)], None)
     layers = []
     for layer in (*start.layers, start.head):
         _, n_in, n_out = layer.weight.shape
@@ -254,10 +254,7 @@ def test_the_same_bits_again(values, trained):
 
 def test_the_same_with_workers():
     members = [Training(f, "p", k) for k, f in enumerate(FORMULAS)]
-    alone = list(proxy().train(members))
-    assert [len(part) for part in alone] == [4, 3]
-    with_workers = Proxy(settings(), TorchKernel(), "cpu", workers=2)
-    assert list(with_workers.train(members)) == alone
+    assert scores(proxy(), members, pool=LokyPool(2)) == scores(proxy(), members)
 
 
 # --- how a training can end ---
@@ -272,26 +269,19 @@ def test_diverged_in_one_validation_point_only():
     """Finite on all but one: exp(exp(10)) overflows a float32, exp(exp(1)) does not."""
     part = Part(torch.tensor([[1.0], [10.0], [1.0], [1.0]]), torch.tensor([0, 0, 0, 0]))
     activation = TorchKernel().population([Formula.parse("exp(exp(x))"), Formula.parse("x")])
-    counts = population.count_right(lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1), part, 2)
-    assert population.accuracies(counts, part) == [None, 1.0]
-
-
-def test_one_list_per_population_each_as_soon_as_it_is_done(trained):
-    done = proxy(population=4).train([Training(f, "p", 0) for f in (*FORMULAS, *FORMULAS[:3])])
-    assert [len(next(done)), len(trained)] == [4, 1]
-    assert [len(part) for part in done] == [4, 2]
-    assert len(trained) == 3
-    assert list(proxy().train([])) == []
+    network = lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1)  # noqa: E731
+    counts = population.counted(CLASSIFICATION, network, part, 2)
+    assert population.scores_of(CLASSIFICATION, counts, part) == [None, 1.0]
 
 
 def test_denormals_are_flushed_in_training_only(monkeypatch):
     tiny, seen = torch.tensor([1e-40]), []
-    accuracy = population.accuracies
-    monkeypatch.setattr(population, "accuracies", lambda *a: seen.append((tiny * 1).item()) or accuracy(*a))
+    scores_of = population.scores_of
+    monkeypatch.setattr(population, "scores_of", lambda *a: seen.append((tiny * 1).item()) or scores_of(*a))
     scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert seen == [0.0]
     assert (tiny * 1).item() > 0
-    monkeypatch.setattr(population, "accuracies", lambda *a: 1 / 0)
+    monkeypatch.setattr(population, "scores_of", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert (tiny * 1).item() > 0
@@ -309,11 +299,11 @@ def test_the_test_part_is_used_only_when_asked_for():
     p, members = proxy(), [Training(f, "p", 0) for f in FORMULAS[:4]]
     data = load_dataset(p.settings)
     expected = scores(p, members)
-    p._trainers[4]._data = Dataset(data.train, data.validation, Forbidden())
+    p._trainers[4]._data = Parts(data.train, data.validation, Forbidden())
     assert scores(p, members) == expected
     with pytest.raises(AssertionError, match="must not look"):
         scores(p, members, "test")
-    p._trainers[4]._data = Dataset(data.train, Forbidden(), data.validation)
+    p._trainers[4]._data = Parts(data.train, Forbidden(), data.validation)
     assert scores(p, members, "test") == expected
 
 
@@ -325,7 +315,7 @@ def test_the_test_part_is_scored_when_asked_for(trained):
     assert found == pytest.approx(right / 40)
 
 
-# --- the protocol ---
+# --- the name ---
 
 CHANGES = {
     "dataset": {"dataset": "digits"},
@@ -344,13 +334,13 @@ CHANGES = {
 }
 
 
-def test_every_setting_changes_the_protocol():
+def test_every_setting_changes_the_name():
     assert set(CHANGES) == set(ProxySettings.model_fields)
     names = {proxy(**change).name for change in CHANGES.values()} | {proxy().name}
     assert len(names) == len(CHANGES) + 1
 
 
-def test_kernel_and_kind_of_device_change_the_protocol():
+def test_kernel_and_kind_of_device_change_the_name():
     other = TorchKernel()
     other.name = "other"
     assert Proxy(settings(), other, "cpu").name != proxy().name
@@ -358,7 +348,7 @@ def test_kernel_and_kind_of_device_change_the_protocol():
     assert Proxy(settings(), TorchKernel(), "cuda:1").name == Proxy(settings(), TorchKernel(), "cuda").name
 
 
-def test_the_protocol_is_readable_and_the_same_in_every_process():
+def test_the_name_is_readable_and_the_same_in_every_process():
     name = proxy(network="conv1d").name
     assert name.startswith("mnist1d-conv1d-")
     code = (
@@ -434,7 +424,7 @@ def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, mon
     monkeypatch.setattr(trainer, "_captured", lambda work, warm_up: captured.append(1) or work)
     monkeypatch.setattr(trainer, "_load_start", lambda seeds: trainer._at.zero_())
     for part in ("validation", "validation", "test"):
-        trainer.train([Training(f, "p", 0) for f in FORMULAS[:4]], part)
+        trainer.train([Training(f, "p", 0, part) for f in FORMULAS[:4]])
     assert len(captured) == 3 * programs_are_data  # some steps, and scoring on either part
 
 
@@ -488,5 +478,6 @@ def test_what_capture_does_is_undone(monkeypatch):
     monkeypatch.setattr(trainer, "_ready", ready)
     members = [Training(formula, "p", seed) for formula in FORMULAS[:2] for seed in (0, 1)]
     for part in ("validation", "test", "validation"):
-        assert trainer.train(members, part) == scores(proxy(population=4), members, part)
+        found = trainer.train([replace(member, part=part) for member in members])
+        assert found == scores(proxy(population=4), members, part)
     assert warm_ups == ["stretch", "validation", "test"]

@@ -1,0 +1,91 @@
+"""What a network says of itself. Nothing here needs torch before a network is built."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rlsearch.common.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from rlsearch.proxies.networks.layers import PopulationNetwork
+    from rlsearch.proxies.settings import ProxySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A linear layer. At each of its positions the same matrix ``[taps * channels, outputs]`` is used.
+
+    Attributes:
+        channels: Numbers at a position of its input.
+        outputs: Numbers at a position of its output.
+        positions_in: Positions of its input. A layer of one position and one tap is given their mean.
+        positions: Positions of its output.
+        taps: Positions of the input that a position of the output sees: 1, or those of a convolution of stride 2 with
+            one position of zeros on both sides.
+    """
+
+    channels: int
+    outputs: int
+    positions_in: int = 1
+    positions: int = 1
+    taps: int = 1
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that a position of the output sees: the rows of the matrix."""
+        return self.taps * self.channels
+
+
+class Network(ABC):
+    """A network that a proxy names: a subclass, added to :data:`NETWORKS`.
+
+    Attributes:
+        name: In a config.
+        native: Whether the network is a plain chain: one layer after the other, each a product, a normalisation where
+            the settings want one, and the activation; then the head. Such a network is wholly told by its
+            :meth:`layers`, and the native trainer trains it from them. Any other is trained by the population trainer.
+    """
+
+    name: ClassVar[str]
+    native: ClassVar[bool] = False
+
+    @abstractmethod
+    def layers(self, settings: ProxySettings) -> tuple[Layer, ...]:
+        """The linear layers in order, the last of them the head, which puts out ``settings.n_outputs`` numbers.
+
+        Weights, the native trainer's plan, a GPU's memory and the limits of speed are counted from them.
+        """
+
+    @abstractmethod
+    def forward(self, network: PopulationNetwork, inputs: Tensor) -> Tensor:
+        """What the head puts out for inputs ``[K, batch, features]``, shape ``[K, batch, outputs]``.
+
+        Args:
+            network: Has the layers with their weights; see
+                :meth:`~rlsearch.proxies.networks.layers.PopulationNetwork.hidden` and ``network.head``.
+            inputs: Examples of each member.
+        """
+
+    def check(self, settings: ProxySettings) -> None:  # noqa: B027 (most networks demand nothing)
+        """Looks whether the network can be built from these settings.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+
+    def build(
+        self, settings: ProxySettings, generators: Sequence[torch.Generator], activation: Callable[[Tensor], Tensor]
+    ) -> PopulationNetwork:
+        """K networks on the CPU, with initial weights from the generators, one per member."""
+        from rlsearch.proxies.networks.layers import PopulationNetwork
+
+        return PopulationNetwork(self, settings, generators, activation)
+
+
+NETWORKS: Registry[Network] = Registry("network")

@@ -1,0 +1,66 @@
+"""Networks and a data set from outside of the package, as someone who adds them would write them."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from rlsearch.proxies.data import DATASETS, Dataset
+from rlsearch.proxies.networks import NETWORKS, Layer, Network
+
+
+@DATASETS.add
+class Spirals(Dataset):
+    """Points on five arms of a spiral, each seen through six random waves: six numbers, five classes."""
+
+    name = "spirals"
+    sizes = (400, 200, 200)
+    n_features = 6
+    n_classes = 5
+
+    def examples(self, seed, count):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(self.n_classes, size=count)
+        radius = rng.uniform(0.2, 1, size=count)
+        angle = 3 * radius + labels * 2 * np.pi / self.n_classes
+        points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        waves = np.random.default_rng(0).normal(size=(2, self.n_features))
+        return np.sin(2 * points @ waves), labels
+
+
+@NETWORKS.add
+class Residual(Network):
+    """Every layer but the first adds to what it is given; all have the first one's width."""
+
+    name = "residual"
+
+    def layers(self, settings):
+        sizes = (settings.n_features, *settings.widths, settings.n_outputs)
+        return tuple(Layer(a, b) for a, b in pairwise(sizes))
+
+    def check(self, settings):
+        if len(set(settings.widths)) > 1:
+            raise ValueError(f"the residual network has one width, got {list(settings.widths)}")
+
+    def forward(self, network, inputs):
+        x = network.hidden(0, inputs)
+        for i in range(1, network.depth):
+            x = x + network.hidden(i, x)
+        return network.head(x)
+
+
+@NETWORKS.add
+class Pyramid(Network):
+    """A plain chain whose layers halve: the first of ``widths`` says how wide, their number how deep."""
+
+    name = "pyramid"
+    native = True
+
+    def layers(self, settings):
+        widths = [settings.widths[0] >> i for i in range(len(settings.widths))]
+        return tuple(Layer(a, b) for a, b in pairwise((settings.n_features, *widths, settings.n_outputs)))
+
+    def forward(self, network, inputs):
+        x = inputs
+        for i in range(network.depth):
+            x = network.hidden(i, x)
+        return network.head(x)

@@ -1,0 +1,15 @@
+"""Trainings of proxies as tests ask for them."""
+
+from dataclasses import replace
+
+from rlsearch.common.pool import InProcess
+from rlsearch.proxies.schedule import train_populations
+
+
+def scores(proxy, members, part="validation", pool=None):
+    """The scores of members in order, whatever proxy and part they name; from this process unless a pool is given."""
+    wanted = [replace(member, proxy=proxy.name, part=part) for member in members]
+    found = []
+    for population in train_populations({proxy.name: proxy}, wanted, pool or InProcess()):
+        found += population.scores
+    return found

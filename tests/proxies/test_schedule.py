@@ -1,0 +1,112 @@
+"""How trainings of several proxies become one stream of populations."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlsearch import Formula
+from rlsearch.common.pool import InProcess, LokyPool
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.base import Training
+from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.schedule import train_populations
+from rlsearch.proxies.settings import ProxySettings
+
+torch.set_num_threads(1)
+
+FORMULAS = [Formula.parse(text) for text in ("relu(x)", "silu(x)", "tanh(x)", "x + sin(x)", "gelu(x)")]
+EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
+SIZES = {"train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32, "epochs": 1, "population": 4}
+PROXIES = {p.name: p for p in (Proxy(ProxySettings(**SIZES, widths=(w,)), TorchKernel(), "cpu") for w in (8, 12))}
+FIRST, SECOND = PROXIES
+
+
+def wanted(*names, part="validation"):
+    """Five trainings of each, in turn: a population of four and one of one."""
+    return [Training(formula, name, 1, part) for formula in FORMULAS for name in names]
+
+
+class Recording:
+    """Computes here, and keeps what it was given."""
+
+    workers = 1
+
+    def __init__(self, leaves_caller_free=False):
+        self.leaves_caller_free = leaves_caller_free
+        self.calls = []
+
+    def run(self, function, calls, *, in_order=True):
+        self.calls += calls
+        self.in_order = in_order
+        return (function(*arguments) for arguments in calls)
+
+
+def test_populations_come_proxy_by_proxy_with_their_trainings():
+    populations = list(train_populations(PROXIES, wanted(SECOND, FIRST), InProcess()))
+    names = [{training.proxy for training in population.trainings} for population in populations]
+    assert names == [{FIRST}, {FIRST}, {SECOND}, {SECOND}]
+    assert [len(population.scores) for population in populations] == [4, 1, 4, 1]
+    formulas = [training.formula for population in populations[2:] for training in population.trainings]
+    assert formulas == FORMULAS
+    assert all(population.seconds > 0 for population in populations)
+
+
+def test_nothing_is_trained_before_it_is_asked_for(monkeypatch):
+    trained = []
+    monkeypatch.setattr(Proxy, "train", lambda self, population: trained.append(self.name) or [0.5] * len(population))
+    populations = train_populations(PROXIES, wanted(FIRST, SECOND), InProcess())
+    assert trained == []
+    next(populations)
+    assert trained == [FIRST]
+    populations.close()
+    assert trained == [FIRST]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_give_the_same_scores(workers, in_order):
+    trainings = [*wanted(FIRST, SECOND, part="test"), Training(EXPLODING, FIRST, 1, "test")]
+    alone, beside = (
+        {t.key: score for done in populations for t, score in zip(done.trainings, done.scores, strict=True)}
+        for populations in (
+            train_populations(PROXIES, trainings, InProcess()),
+            train_populations(PROXIES, trainings, LokyPool(workers), in_order=in_order),
+        )
+    )
+    assert beside == alone
+    assert len(alone) == 11
+    assert [key[0] for key, score in alone.items() if score is None] == [EXPLODING.fingerprint]
+
+
+def test_a_pool_gets_all_populations_of_all_proxies_at_once():
+    pool = Recording()
+    list(train_populations(PROXIES, wanted(FIRST, SECOND), pool, in_order=False))
+    assert [len(call[-1]) for call in pool.calls] == [4, 1, 4, 1]
+    assert pool.in_order is False
+
+
+def test_a_single_population_is_handed_over_only_for_a_caller_that_counts_on_being_free():
+    for free in (False, True):
+        pool = Recording(leaves_caller_free=free)
+        (done,) = train_populations(PROXIES, wanted(FIRST)[:3], pool)
+        assert len(done.scores) == 3
+        assert len(pool.calls) == free
+
+
+def test_nothing_wanted_is_no_population():
+    assert list(train_populations(PROXIES, [], InProcess())) == []
+
+
+def test_a_part_belongs_to_the_training():
+    """The test part is half as large, so scores are shares of another number."""
+    trainings = wanted(FIRST)
+    for part, size in (("validation", 80), ("test", 40)):
+        of_part = [replace(training, part=part) for training in trainings]
+        for done in train_populations(PROXIES, of_part, InProcess()):
+            assert all(score * size == pytest.approx(round(score * size)) for score in done.scores)
+
+
+def test_a_proxy_that_is_not_there():
+    with pytest.raises(KeyError):
+        list(train_populations(PROXIES, [Training(FORMULAS[0], "unknown", 0)], InProcess()))
