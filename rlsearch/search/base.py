@@ -1,45 +1,13 @@
 """What a search method is: it proposes a round of formulas, has them judged, and learns from the results."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
-from rlsearch.judging.judge import Judged, RoundReport
-from rlsearch.rewards.base import RewardResult
-
-
-class Judging(Protocol):
-    """What a search method sees of judging: the results of its rounds, and the functions judged so far.
-
-    Attributes:
-        round: Number of the next round, from 0.
-        report: What happened in the last round.
-    """
-
-    round: int
-    report: RoundReport | None
-
-    @property
-    def known(self) -> Mapping[str, Judged]:
-        """Every function judged, by fingerprint, the oldest first."""
-        ...
-
-    def __call__(
-        self, formulas: Sequence[Formula], rung: int = 0, meanwhile: Callable[[], None] = lambda: None
-    ) -> list[RewardResult]:
-        """Judges the formulas of one round, on the first rung or on a further one; calls ``meanwhile`` once."""
-        ...
-
-    def leaderboard(self, count: int) -> list[Judged]:
-        """Returns the best functions, best first."""
-        ...
-
-    def recent(self, count: int) -> list[Judged]:
-        """Returns the functions judged last, the newest first."""
-        ...
+from rlsearch.judging.judge import Judge
 
 
 class SearchMethod:
@@ -86,12 +54,12 @@ class SearchMethod:
             check_stop: Called now and then; raises if it is time to stop.
         """
 
-    def run_round(self, judge: Judging) -> None:
+    def run_round(self, judge: Judge) -> None:
         """Proposes a round, has it judged, and learns from it."""
         seeds = self.warm_start if judge.round == 0 else ()
         judge([*seeds, *self.propose(judge, max(0, self.formulas_per_round - len(seeds)))])
 
-    def propose(self, judge: Judging, count: int) -> list[Formula]:
+    def propose(self, judge: Judge, count: int) -> list[Formula]:
         """Returns ``count`` formulas; fewer only if there are no more."""
         raise NotImplementedError
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from rlsearch.formula import Formula, Grammar
-from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.judging.judge import Judge
+from rlsearch.search.base import SearchMethod
 from rlsearch.search.random import random_ids
 from rlsearch.search.settings import EvolutionSettings
 from rlsearch.search.variation import Variation, tournament
@@ -35,7 +36,7 @@ class EvolutionSearch(SearchMethod):
         self.settings = settings
         self._variation = Variation(grammar)
 
-    def propose(self, judge: Judging, count: int) -> list[Formula]:
+    def propose(self, judge: Judge, count: int) -> list[Formula]:
         """Returns children; random formulas until the population is full."""
         rng = self._rng(judge.round)
         known = set(self.grammar.vocabulary.tokens)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from rlsearch.formula import Formula, Grammar
-from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.judging.judge import Judge
+from rlsearch.search.base import SearchMethod
 from rlsearch.search.enumeration import Enumeration
 from rlsearch.search.settings import ExhaustiveSettings
 
@@ -41,7 +42,7 @@ class ExhaustiveSearch(SearchMethod):
         """Whether every function has been proposed."""
         return self._next is None
 
-    def propose(self, judge: Judging, count: int) -> list[Formula]:
+    def propose(self, judge: Judge, count: int) -> list[Formula]:
         """Returns the next functions."""
         return self._take(count)
 

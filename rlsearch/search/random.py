@@ -4,13 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
-from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.judging.judge import Judge
+from rlsearch.search.base import SearchMethod
 
 
 class RandomSearch(SearchMethod):
     """Proposes random formulas; the yardstick of every other method."""
 
-    def propose(self, judge: Judging, count: int) -> list[Formula]:
+    def propose(self, judge: Judge, count: int) -> list[Formula]:
         """Returns ``count`` random formulas."""
         ids = random_ids(self.grammar, count, self._rng(judge.round))
         return [self.grammar.vocabulary.decode(row) for row in ids]

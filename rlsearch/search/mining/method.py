@@ -6,9 +6,10 @@ from typing import Any
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
+from rlsearch.judging.judge import Judge
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.settings import ScreeningSettings
-from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.search.base import SearchMethod
 from rlsearch.search.mining import Mined, check_minable, mine
 from rlsearch.search.settings import MiningSettings
 
@@ -106,7 +107,7 @@ class MiningSearch(SearchMethod):
             raise ConfigError(f"{ended}, before it reached one that is fit; {remedy}")
         _LOGGER.warning("%s: %s; %s", ended, found, remedy)
 
-    def run_round(self, judge: Judging) -> None:
+    def run_round(self, judge: Judge) -> None:
         """Judges the next functions of the rung; after the last of them, the best enter the next rung."""
         formulas = self._entered[self._done : self._done + self.formulas_per_round]
         judge(formulas, self._rung)
