@@ -43,6 +43,7 @@ class Gate:
         written_per_judged: Formulas proposed for each that is judged; with 1 everything is judged.
         formulas_per_round: New functions judged in one round, at most.
         seed: Of the surrogate.
+        inputs: Names of the language's inputs.
         warm_start: Formulas that are never dropped in the first round.
 
     Attributes:
@@ -50,9 +51,14 @@ class Gate:
     """
 
     def __init__(
-        self, written_per_judged: int, formulas_per_round: int, seed: int, warm_start: Sequence[Formula] = ()
+        self,
+        written_per_judged: int,
+        formulas_per_round: int,
+        seed: int,
+        inputs: Sequence[str],
+        warm_start: Sequence[Formula] = (),
     ) -> None:
-        self.surrogate = Surrogate()
+        self.surrogate = Surrogate(inputs)
         self._is_open = written_per_judged == 1
         self._formulas_per_round = formulas_per_round
         self._seed = seed

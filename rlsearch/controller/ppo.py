@@ -62,7 +62,8 @@ class PPOSearch(SearchMethod):
         offspring = min(round(settings.offspring * formulas_per_round), formulas_per_round - 2)
         own = formulas_per_round - offspring
         self.parents = Parents(settings, grammar, offspring * settings.written_per_judged, self.warm_start)
-        self.gate = Gate(settings.written_per_judged, formulas_per_round, seed, self.warm_start)
+        inputs = grammar.vocabulary.inputs
+        self.gate = Gate(settings.written_per_judged, formulas_per_round, seed, inputs, self.warm_start)
         self.learner = Learner(settings, grammar, own * settings.written_per_judged, seed)
         self._scalars: dict[str, float] = {}
         # Where rounds overlap: the round that was written ahead, and the one that is not learned from yet.
