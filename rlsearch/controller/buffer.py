@@ -1,7 +1,6 @@
 """A rollout buffer of whole episodes that learns from the elite of a round, or from all of it."""
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -10,29 +9,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-
-@dataclass(frozen=True, slots=True)
-class Episodes:
-    """The steps of whole episodes, with what the policy thought in each.
-
-    Attributes:
-        observations: int64 of shape ``[steps, episodes, layout.size]``.
-        actions: Token ids of shape ``[steps, episodes]``.
-        values: The critic's, of shape ``[steps, episodes]``.
-        log_probs: Of each action, shape ``[steps, episodes]``.
-    """
-
-    observations: NDArray[np.int64]
-    actions: NDArray[np.int64]
-    values: NDArray[np.float32]
-    log_probs: NDArray[np.float32]
-
-    @classmethod
-    def joined(cls, parts: Sequence["Episodes"]) -> "Episodes":
-        """The episodes of all parts, one part after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts], axis=1) for f in fields(cls)))
+from rlsearch.controller.rounds import Episodes
 
 
 class EpisodeBuffer(RolloutBuffer):

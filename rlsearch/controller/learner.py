@@ -1,51 +1,19 @@
 """The learner: stock PPO that writes a round of formulas with its policy and is updated by what they are worth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlsearch.controller.buffer import EpisodeBuffer, Episodes
+from rlsearch.controller.buffer import EpisodeBuffer
 from rlsearch.controller.model import make_ppo, ppo_state, restore_policy, restore_ppo
+from rlsearch.controller.rounds import Episodes, Lesson
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
 from rlsearch.rewards.base import RewardResult
 from rlsearch_envs.lockstep import LockstepVecEnv
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """Formulas that are not judged yet.
-
-    Attributes:
-        formulas: The policy's own first.
-        ids: Their token ids, shape ``[formulas, max_length]``, filled up with 0.
-        rollout: The steps in which the policy wrote its own; None where it will have changed until they are learned.
-    """
-
-    formulas: list[Formula]
-    ids: NDArray[np.int64]
-    rollout: Episodes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """A round that was judged and is to be learned from.
-
-    Attributes:
-        ids: Token ids of its formulas, the policy's own first, shape ``[formulas, max_length]``.
-        values: Their rewards.
-        new: Which of them may be elite.
-        rollout: The steps in which the policy wrote its own; None if it has changed since.
-    """
-
-    ids: NDArray[np.int64]
-    values: NDArray[np.float64]
-    new: NDArray[np.bool_]
-    rollout: Episodes | None = None
 
 
 class Learner:
@@ -81,6 +49,11 @@ class Learner:
     def begin_anew(self, seed: int) -> None:
         """Replaces PPO by an untrained one."""
         self.ppo = make_ppo(self.settings, self._env, seed)
+
+    def sample(self, count: int, *, greedy: bool, seed: int) -> list[Formula]:
+        """Writes formulas from a seed, to which torch's global random numbers are set."""
+        torch.manual_seed(seed)
+        return self.write(count, greedy=greedy)
 
     def write(self, count: int, *, greedy: bool = False) -> list[Formula]:
         """Writes formulas with the policy as it is; ``greedy`` takes the likeliest token each time."""

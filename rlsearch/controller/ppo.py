@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 
 from rlsearch.controller.gate import Choice, Gate
-from rlsearch.controller.learner import Learner, Lesson, Written
 from rlsearch.controller.parents import Parents
+from rlsearch.controller.rounds import Lesson, Written
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar
 from rlsearch.judging.judge import Judge
 from rlsearch.rewards.base import RewardResult
-from rlsearch.search.base import SearchMethod
+from rlsearch.search.base import SearchMethod, Setup
+
+if TYPE_CHECKING:
+    from rlsearch.controller.learner import Learner
 
 RESTART_SEED_STEP = 1_000_003
 """What each restart adds to the seed of the policy; more than there are seeds of runs, so that no two are the same."""
@@ -48,6 +50,21 @@ class PPOSearch(SearchMethod):
         learner: The policy, and how it learns.
     """
 
+    name: ClassVar[str] = "ppo"
+    section: ClassVar[str | None] = "controller"
+    has_policy: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, setup: Setup) -> Self:
+        """Makes the method of a run."""
+        assert isinstance(setup.own, ControllerSettings)
+        return cls(setup.own, setup.grammar, setup.search.formulas_per_round, setup.seed, setup.warm_start)
+
+    @classmethod
+    def works_ahead(cls, own: ControllerSettings) -> bool:
+        """Whether rounds overlap."""
+        return own.overlap
+
     def __init__(
         self,
         settings: ControllerSettings,
@@ -64,11 +81,17 @@ class PPOSearch(SearchMethod):
         self.parents = Parents(settings, grammar, offspring * settings.written_per_judged, self.warm_start)
         inputs = grammar.vocabulary.inputs
         self.gate = Gate(settings.written_per_judged, formulas_per_round, seed, inputs, self.warm_start)
-        self.learner = Learner(settings, grammar, own * settings.written_per_judged, seed)
+        self.learner: Learner = self._make_learner(own * settings.written_per_judged)
         self._scalars: dict[str, float] = {}
         # Where rounds overlap: the round that was written ahead, and the one that is not learned from yet.
         self._ahead: Written | None = None
         self._unlearned: Lesson | None = None
+
+    def _make_learner(self, count: int) -> "Learner":
+        # Loads stable-baselines3, for which whoever only reads a run need not wait.
+        from rlsearch.controller.learner import Learner
+
+        return Learner(self.settings, self.grammar, count, self.seed)
 
     def run_round(self, judge: Judge) -> None:
         """Writes a round, joins the offspring, chooses what is judged, has it judged, and learns from it."""
@@ -135,8 +158,7 @@ class PPOSearch(SearchMethod):
             greedy: Whether to take the likeliest token each time; all formulas are then the same.
             seed: Of the sampling; sets torch's global random numbers.
         """
-        torch.manual_seed(seed)
-        return self.learner.write(count, greedy=greedy)
+        return self.learner.sample(count, greedy=greedy, seed=seed)
 
     def scalars(self) -> dict[str, float]:
         """The policy's entropy, what PPO says of its update, and how well the surrogate did."""
@@ -147,10 +169,10 @@ class PPOSearch(SearchMethod):
         """The state of PPO, and what is under way; parents and restarts follow from the archive."""
         state = self.learner.state()
         if self._ahead is not None:
-            state["ahead"] = torch.from_numpy(self._ahead.ids)
+            state["ahead"] = self._ahead.ids.tolist()
         if self._unlearned is not None:
             lesson = self._unlearned
-            state["unlearned"] = {name: torch.from_numpy(getattr(lesson, name)) for name in ("ids", "values", "new")}
+            state["unlearned"] = [lesson.ids.tolist(), lesson.values.tolist(), lesson.new.tolist()]
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -163,10 +185,11 @@ class PPOSearch(SearchMethod):
         self.parents.forget()
         self._ahead = self._unlearned = None
         if "ahead" in state:
-            ids = state["ahead"].numpy()
+            ids = np.array(state["ahead"])
             self._ahead = Written([self.grammar.vocabulary.decode(row) for row in ids], ids, None)
         if "unlearned" in state:
-            self._unlearned = Lesson(**{name: tensor.numpy() for name, tensor in state["unlearned"].items()})
+            ids, values, new = (np.array(numbers) for numbers in state["unlearned"])
+            self._unlearned = Lesson(ids, values, new)
 
     def restore_policy(self, state: dict[str, Any]) -> None:
         """Puts the policy's weights back, and nothing else.

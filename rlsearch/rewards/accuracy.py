@@ -15,7 +15,7 @@ from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.base import Evaluation, Request, RewardResult, Status, StatusValues
 from rlsearch.rewards.screening import why_unfit
-from rlsearch.rewards.settings import RewardSettings
+from rlsearch.rewards.settings import RewardSettings, epochs_at
 
 RELU = Formula.parse("relu(x)")
 
@@ -158,7 +158,7 @@ class ProxyReward:
 
 
 def _trained_for(proxy: ProxySettings | OwnProxySettings, share: float) -> ProxySettings | OwnProxySettings:
-    return proxy.check(proxy.model_dump() | {"epochs": max(1, round(share * proxy.epochs))})
+    return proxy.check(proxy.model_dump() | {"epochs": epochs_at(proxy, share)})
 
 
 def _scores_by_protocol(evaluations: Iterable[Evaluation]) -> dict[str, list[float]]:

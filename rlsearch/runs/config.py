@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Tag, ValidationError
+from pydantic import AfterValidator, Field, Tag, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
 from rlsearch.common.settings import TargetSettings as TargetSettings  # the other kind of reward
+from rlsearch.controller.methods import checked_method
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.settings import LanguageSettings
@@ -42,7 +43,7 @@ class Config(Settings):
     )
     workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")
     language: LanguageSettings = LanguageSettings()
-    search: SearchSettings = SearchSettings()
+    search: Annotated[SearchSettings, AfterValidator(checked_method)] = SearchSettings()
     controller: ControllerSettings = ControllerSettings()
     evolution: EvolutionSettings = EvolutionSettings()
     exhaustive: ExhaustiveSettings = ExhaustiveSettings()

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from rlsearch.common.threads import one_thread
-from rlsearch.controller.ppo import PPOSearch
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
@@ -21,7 +20,7 @@ from rlsearch.kernels import kernel_named
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.accuracy import ProxyReward
 from rlsearch.rewards.base import RewardResult, StagedReward
-from rlsearch.runs.build import fidelities, make_judge, make_method, plain_reward, run_config
+from rlsearch.runs.build import fidelities, make_judge, make_method, method_class, plain_reward, run_config
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
@@ -63,11 +62,10 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
     run = opened(run)
     config = run_config(run)
     state = load_checkpoint(run.checkpoint)
-    if config.search.method != "ppo":
+    if not method_class(config).has_policy:
         raise RunError(f"{run.folder} was searched by {config.search.method}, which has no policy to sample")
     with one_thread(), _random_numbers_kept():
         method = make_method(config)
-        assert isinstance(method, PPOSearch)
         method.restore_policy(state["method"])
         written = method.sample(1 if greedy else count, greedy=greedy, seed=seed)
     counts = Counter(formula.fingerprint for formula in written)

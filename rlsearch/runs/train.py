@@ -14,7 +14,7 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Judged, RoundReport
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.base import StagedReward
-from rlsearch.runs.build import make_judge, make_method, make_reward, resolve, run_config
+from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve, run_config
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, TargetSettings, dump_config, load_config
 from rlsearch.runs.folder import Run
@@ -164,8 +164,9 @@ def resume(
             raise ConfigError(f"{run.folder} has done {done} rounds already; expected at least that, got {rounds}")
         budget = {"rounds": rounds, "candidates": candidates}
         changed = {name: value for name, value in budget.items() if value is not None}
-        if changed and config.search.method == "mining":
-            raise ConfigError(f"{run.folder} was mined: it is as long as its rungs, and takes no number of rounds")
+        length = method_class(config).fixed_length
+        if changed and length:
+            raise ConfigError(f"{run.folder} cannot be made longer: its length is that of {length}")
         config = config.model_copy(update={"search": config.search.check(config.search.model_dump() | changed)})
         reward, costs = make_reward(config, run)
         if changed:
@@ -235,7 +236,7 @@ def _search(
         len(judge.known) if judge else 0,  # interrupted while the baseline was trained
         finished,
         has_proxies=not isinstance(config.reward, TargetSettings),
-        has_policy=config.search.method == "ppo",
+        has_policy=method.has_policy,
         counts=counts,
     )
 

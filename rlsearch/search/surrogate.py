@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from rlsearch.formula import Formula
 from rlsearch.judging.judge import Judged
@@ -84,6 +83,8 @@ def rank_correlation(predicted: Sequence[float], actual: Sequence[float]) -> flo
     """Spearman's correlation; NaN where one side is constant."""
     if len(set(predicted)) < 2 or len(set(actual)) < 2:
         return float("nan")
+    from scipy import stats
+
     return float(stats.spearmanr(predicted, actual).statistic)
 
 

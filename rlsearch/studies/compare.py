@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.common.progress import Watcher as ConfirmWatcher
+from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError, InputError, RunError, StorageError, nearest
 from rlsearch.formula import Formula
 from rlsearch.judging.judge import Judge
@@ -21,7 +22,7 @@ from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
 from rlsearch.runs.read import read_judge
 from rlsearch.runs.train import Watcher, resume, train
-from rlsearch.search.settings import METHODS, SearchSettings
+from rlsearch.search.settings import SearchSettings
 from rlsearch.studies.confirm import confirm_formulas
 from rlsearch.studies.figures import methods_figure
 from rlsearch.studies.findings import Findings
@@ -39,8 +40,6 @@ _PATIENCE = 50
 """Times the proposals that would do if all of them were new; a method that finds so little new is stopped."""
 
 _TRAINED = (Status.OK, Status.DIVERGED)
-
-_COMPARABLE = tuple(method for method in METHODS if method != "mining")  # whose budget is that of its rungs
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +219,10 @@ def conclude(
 def _check(methods: Sequence[str], seeds: int, candidates: int) -> None:
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"expected different methods to compare, got {', '.join(methods) or 'none'}")
+    comparable = [name for name, method in METHODS.items() if method.is_comparable]
     for method in methods:
-        if method not in _COMPARABLE:
-            expected = f"expected one of {', '.join(_COMPARABLE)}{nearest(method, _COMPARABLE)}"
+        if method not in comparable:
+            expected = f"expected one of {', '.join(comparable)}{nearest(method, comparable)}"
             raise InputError(f"unknown search method {method!r}; {expected}")
     if seeds < 2:
         raise InputError(f"expected at least 2 seeds, got {seeds}: one run says nothing about a method")
@@ -257,9 +257,9 @@ def _is_spent(judge: Judge, budget: SearchSettings) -> bool:
 
 def _check_same(run: Run, config: Config) -> None:
     """Raises a ConfigError if the run's config is another in what decides its results, or its budget was larger."""
-    of_method = {"ppo": "controller.", "evolution": "evolution.", "exhaustive": "exhaustive.", "mining": "mining."}
+    read = METHODS[config.search.method].section
     free = ["search.rounds", "search.candidates", "workers", "logging."]
-    free += [section for method, section in of_method.items() if method != config.search.method]
+    free += [f"{method.section}." for method in METHODS.values() if method.section not in (None, read)]
     then, now = (_flat(c.model_dump(mode="json")) for c in (run_config(run), config))
     for key in now:
         if then.get(key) != now[key] and not key.startswith(tuple(free)):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import RolloutBuffer
 from strategies import FIXED
 
-from rlsearch.controller.buffer import EpisodeBuffer, Episodes
+from rlsearch.controller.buffer import EpisodeBuffer
+from rlsearch.controller.rounds import Episodes
 
 torch.set_num_threads(1)
 
