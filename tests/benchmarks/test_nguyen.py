@@ -28,7 +28,7 @@ SETTINGS = ControllerSettings(offspring=0.8, parents=1000, tournament=5, restart
 
 
 class LightJudge:
-    """Judging without an archive: what a search method sees of it, and the best so far."""
+    """A judge without an archive: what a search method sees of it, and the best so far."""
 
     def __init__(self, reward):
         self.reward = reward

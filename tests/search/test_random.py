@@ -14,6 +14,7 @@ from rlsearch.formula import Formula, FormulaBuilder, Grammar, Vocabulary
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards.base import RewardResult
 from rlsearch.search.random import RandomSearch, random_ids
+from rlsearch_envs.observation import ObservationLayout
 
 # One binary operator, five unary ones, two leaves; no rule forbids anything.
 UNEVEN = Grammar(Vocabulary(("mul", "sin", "exp", "tanh", "abs", "erf"), ("x", "g")), max_length=9)
@@ -76,8 +77,8 @@ def test_the_untrained_policy_writes_the_same_way(grammar):
             builder.advance(np.array(prefix))
         mask = builder.mask()
         with torch.no_grad():
-            observation = torch.as_tensor(method.env.layout.observe(builder, mask))
-            policy = method.ppo.policy.get_distribution(observation).distribution.probs[0].numpy()
+            observation = torch.as_tensor(ObservationLayout.of(grammar).observe(builder, mask))
+            policy = method.learner.ppo.policy.get_distribution(observation).distribution.probs[0].numpy()
         ids = draw(grammar, 40_000)
         ids = ids[ids[:, 0] == prefix[0], 1] if prefix else ids[:, 0]
         random = np.bincount(ids, minlength=len(policy)) / len(ids)

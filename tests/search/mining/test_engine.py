@@ -17,7 +17,8 @@ from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.enumeration import Enumeration
 
 pytest.importorskip("numba")
-from rlsearch.search.mining import engine, mine
+from rlsearch.search.mining import engine
+from rlsearch.search.mining.engine import mine
 
 ALL = 10**9
 COSTS = LatencyCosts("a test's", 0.5, {name: 0.25 + 0.01 * i for i, name in enumerate(OPERATORS)})
