@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,8 @@ from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import LatencyCosts, machine
 from rlsearch.proxies.base import Training
+from rlsearch.proxies.schedule import Trained
+from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import RewardResult
 from rlsearch.rewards.own import PlainReward
@@ -128,17 +130,24 @@ def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwat
 
 
 class _Device:
-    """Stands for a proxy on a device of which nothing is known but its rate, at which it begins at once."""
+    """Stands for a pool on a device of which nothing is known but its rate, at which it begins at once."""
 
-    def train(self, members: Sequence[Training]) -> Iterator[list[float | None]]:
-        """Yields the scores when it is time; the longer of two formulas is the better one."""
-        end = time.perf_counter() + len(members) / DEVICE_RATE
+    workers = 1
+    leaves_caller_free = True
 
-        def results() -> Iterator[list[float | None]]:
+    def run(
+        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, in_order: bool = True
+    ) -> Generator[Any, None, None]:
+        """Yields populations when it is time; the longer of two formulas is the better one."""
+        populations: list[Sequence[Training]] = [population for *_, population in calls]
+        end = time.perf_counter() + sum(map(len, populations)) / DEVICE_RATE
+
+        def results() -> Generator[Trained, None, None]:
             time.sleep(max(0.0, end - time.perf_counter()))
-            yield [member.formula.size / 12 for member in members]
+            for population in populations:
+                yield Trained(population, [training.formula.size / 12 for training in population], 0.0)
 
-        return results() if members else iter(())
+        return results()
 
 
 def _beside_device(n: int, rounds: int) -> dict[str, Times]:
@@ -155,8 +164,9 @@ def _beside_device(n: int, rounds: int) -> dict[str, Times]:
 def _device_search(n: int, overlap: bool, archive: Archive) -> Callable[[], float]:
     """A round of a search as a call, which says how many candidates a second it trained."""
     costs = LatencyCosts("", 0.5, dict.fromkeys(OPERATORS, 0.5))
-    reward = AccuracyReward(RewardSettings(), costs, TorchKernel(), "cpu")
-    reward.proxies = dict.fromkeys(reward.proxies, _Device())  # type: ignore[arg-type]
+    # One population a round, as on a GPU.
+    proxies = (ProxySettings(population=n),)
+    reward = AccuracyReward(RewardSettings(proxies=proxies), costs, TorchKernel(), "cpu", pool=_Device())
     judge = Judge(reward, archive, lambda i: i, rescoring=RescoringSettings(every=0))
     method = PPOSearch(ControllerSettings(overlap=overlap), LanguageSettings().grammar(), n, seed=0)
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar
-from rlsearch.judging.judge import Judge, Judged
+from rlsearch.judging.history import Judged
+from rlsearch.judging.judge import Judge
 from rlsearch.judging.leaderboard import Leaderboard
 from rlsearch.rewards.base import Status
 from rlsearch.search.random import random_ids

@@ -15,7 +15,8 @@ from rlsearch import Formula
 from rlsearch.common.targets import build_target
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
-from rlsearch.judging.judge import Judged, RoundReport
+from rlsearch.judging.history import Judged
+from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards import Status
 from rlsearch.runs.config import load_config
 

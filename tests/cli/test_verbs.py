@@ -15,7 +15,7 @@ from rlsearch import Formula, __version__, resume, train
 from rlsearch.cli import progress
 from rlsearch.formula.named import BASELINES
 from rlsearch.judging.archive import Archive
-from rlsearch.judging.judge import Judged
+from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult
 from rlsearch.runs import read as results
 from rlsearch.runs.config import dump_config, load_config

@@ -9,6 +9,7 @@ from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.random import random_ids
 from rlsearch.search.variation import Variation
@@ -18,7 +19,7 @@ from rlsearch_envs.lockstep import LockstepVecEnv
 torch.set_num_threads(1)
 
 GRAMMAR = Grammar(
-    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, True, True, True
+    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, ALL_RULES
 )
 
 

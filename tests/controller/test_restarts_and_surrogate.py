@@ -9,6 +9,7 @@ from rlsearch.controller import gate
 from rlsearch.controller.ppo import RESTART_SEED_STEP, PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.variation import Variation
 from rlsearch_envs import CurveReward
@@ -16,7 +17,7 @@ from rlsearch_envs import CurveReward
 torch.set_num_threads(1)
 
 GRAMMAR = Grammar(
-    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, True, True, True
+    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, ALL_RULES
 )
 REWARD = CurveReward("x * sin(x)")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rlsearch.formula import Formula, Grammar, Vocabulary
-from rlsearch.judging.judge import Judged
+from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult
 from rlsearch.search.random import random_ids
 from rlsearch.search.surrogate import Surrogate, rank_correlation
