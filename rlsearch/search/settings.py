@@ -11,6 +11,7 @@ from rlsearch.formula import Formula
 
 
 def _is_formula(text: str) -> str:
+    """Spells a formula as it prints."""
     try:
         return str(Formula.parse(text))
     except FormulaError as error:
@@ -98,5 +99,5 @@ class MiningSettings(Settings):
         return self
 
     def rounds(self, formulas_per_round: int) -> int:
-        """Returns how many rounds the rungs take."""
+        """How many rounds the rungs take at most."""
         return sum(-(-rung.functions // formulas_per_round) for rung in self.rungs)
