@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN := quickstart-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: install quickstart test lint type contract package benchmark clean
+.PHONY: install quickstart test lint type contract resolve package benchmark clean
 
 install: $(STAMP)
 
@@ -30,6 +30,16 @@ type: $(STAMP)
 
 contract: $(STAMP)
 	$(BIN)/lint-imports
+
+# Whether a user's pip finds all that the constraints name, without wheels or settings that only this machine has.
+resolve:
+	sh -eu -c 'fresh=$$(mktemp -d); trap "rm -rf $$fresh" EXIT; \
+	  $(PYTHON) -m venv $$fresh/venv; \
+	  for what in ".[dev]" ".[numba]" "."; do \
+	    echo "resolving $$what"; \
+	    PIP_FIND_LINKS= PIP_CONFIG_FILE=/dev/null \
+	      $$fresh/venv/bin/python -m pip install -q --dry-run -c constraints.txt -e "$$what"; \
+	  done'
 
 # Builds the sdist and the wheel from it, installs the wheel in a clean environment elsewhere, and trains with it.
 package: $(STAMP)
