@@ -94,19 +94,29 @@ class Recorder(RunEvents):
 
 
 class InterruptAfter(RunEvents):
-    """Stops a run after so many rounds; or within the next, when so much of its trainings is done."""
+    """Stops a run after so many rounds; or within the next, when so many of its populations are done."""
 
-    def __init__(self, rounds, within=None):
+    def __init__(self, rounds, within=0):
         self.rounds = rounds
         self.within = within
+        self.populations = None
+
+    def on_start(self, judge):
+        self._begin(judge.round)
 
     def on_progress(self, what, done, wanted):
-        if self.within is not None and done > self.rounds + self.within:
-            raise KeyboardInterrupt
+        if self.populations is not None:
+            self.populations += 1
+            if self.populations == self.within:
+                raise KeyboardInterrupt
 
     def on_round(self, judge, scalars):
-        if self.within is None and judge.round == self.rounds:
+        self._begin(judge.round)
+        if judge.round == self.rounds and not self.within:
             raise KeyboardInterrupt
+
+    def _begin(self, number):
+        self.populations = 0 if number == self.rounds else None
 
 
 def make_judge(reward, archive=None, first_round=0):

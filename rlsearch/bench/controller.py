@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,8 @@ from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import LatencyCosts, machine
 from rlsearch.proxies.base import Training
+from rlsearch.proxies.schedule import Trained
+from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import RewardResult
 from rlsearch.rewards.own import PlainReward
@@ -39,8 +41,8 @@ _PIECE = 0.05  # seconds
 _PLAIN = "one by one"
 _SEARCH = "whole search"
 _OVERLAPPED, _IN_TURN = "overlapped", "in turn"
-_UNTIMED = 2  # rounds before those that are timed; the first ones have less to learn from
-_PARTS = ("policy", "environment", "judging", "offspring", "PPO update", "other")
+_WARM_UP_ROUNDS = 2  # the first ones have less to learn from
+_PARTS = ("policy", "writing", "judging", "offspring", "PPO update", "other")
 
 
 def free_reward(formulas: Sequence[Formula]) -> list[RewardResult]:
@@ -91,7 +93,7 @@ class _TimedJudge(Judge):
 
 
 def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
-    """Returns formulas per second by way, and percentages of a search's round by part; one number per round."""
+    """Formulas per second by way, and percentages of a search's round by part; one number per round."""
     shares: dict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory() as folder, Archive(Path(folder) / "archive.sqlite", create=True) as archive, one_thread():
         search, watch = _timed_search(n, archive)
@@ -109,18 +111,18 @@ def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
 
 
 def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwatch]:
-    """Returns a round of the search as a call, and the times of its parts."""
+    """A round of the search as a call, and the times of its parts."""
     watch = Stopwatch(PROCESS)
     judge = _TimedJudge(PlainReward(free_reward, "free"), archive, lambda i: i)
     judge.watch = watch
     method = PPOSearch(ControllerSettings(), LanguageSettings().grammar(), n, seed=0)
+    # A part within another counts for itself alone: writing is what is left of a rollout without the policy.
     timed: list[tuple[str, Any, str]] = [
-        ("policy", method.ppo.policy, "forward"),
-        ("policy", method.ppo.policy, "predict_values"),
-        ("environment", method.env, "step"),
-        ("offspring", method, "_others"),
-        ("offspring", method, "_replay"),
-        ("PPO update", method.ppo, "train"),
+        ("policy", method.learner.ppo.policy, "forward"),
+        ("writing", method.learner, "roll_out"),
+        ("offspring", method.parents, "offspring"),
+        ("offspring", method.learner, "replay"),
+        ("PPO update", method.learner.ppo, "train"),
     ]
     for part, owner, name in timed:
         setattr(owner, name, watch.around(part, getattr(owner, name)))
@@ -128,35 +130,43 @@ def _timed_search(n: int, archive: Archive) -> tuple[Callable[[], None], Stopwat
 
 
 class _Device:
-    """Stands for a proxy on a device of which nothing is known but its rate, at which it begins at once."""
+    """Stands for a pool on a device of which nothing is known but its rate, at which it begins at once."""
 
-    def train(self, members: Sequence[Training]) -> Iterator[list[float | None]]:
-        """Yields the scores when it is time; the longer of two formulas is the better one."""
-        end = time.perf_counter() + len(members) / DEVICE_RATE
+    workers = 1
+    leaves_caller_free = True
 
-        def results() -> Iterator[list[float | None]]:
+    def run(
+        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, in_order: bool = True
+    ) -> Generator[Any, None, None]:
+        """Yields populations when it is time; the longer of two formulas is the better one."""
+        populations: list[Sequence[Training]] = [population for *_, population in calls]
+        end = time.perf_counter() + sum(map(len, populations)) / DEVICE_RATE
+
+        def results() -> Generator[Trained, None, None]:
             time.sleep(max(0.0, end - time.perf_counter()))
-            yield [member.formula.size / 12 for member in members]
+            for population in populations:
+                yield Trained(population, [training.formula.size / 12 for training in population], 0.0)
 
-        return results() if members else iter(())
+        return results()
 
 
 def _beside_device(n: int, rounds: int) -> dict[str, Times]:
-    """Returns candidates per second of searches whose rounds overlap or do not, one number per round."""
+    """Candidates per second of searches whose rounds overlap or do not, one number per round."""
     with TemporaryDirectory() as folder, ExitStack() as stack, one_thread():
         searches = {}
         for way in (_OVERLAPPED, _IN_TURN):
             archive = stack.enter_context(Archive(Path(folder) / f"{way}.sqlite", create=True))
             searches[way] = _device_search(n, way == _OVERLAPPED, archive)
-        rates = [{way: search() for way, search in searches.items()} for _ in range(_UNTIMED + rounds)][_UNTIMED:]
-    return {way: np.array([each[way] for each in rates]) for way in searches}
+        rates = [{way: search() for way, search in searches.items()} for _ in range(_WARM_UP_ROUNDS + rounds)]
+    return {way: np.array([each[way] for each in rates[_WARM_UP_ROUNDS:]]) for way in searches}
 
 
 def _device_search(n: int, overlap: bool, archive: Archive) -> Callable[[], float]:
-    """Returns a round of a search as a call, which says how many candidates a second it trained."""
+    """A round of a search as a call, which says how many candidates a second it trained."""
     costs = LatencyCosts("", 0.5, dict.fromkeys(OPERATORS, 0.5))
-    reward = AccuracyReward(RewardSettings(), costs, TorchKernel(), "cpu")
-    reward.proxies = dict.fromkeys(reward.proxies, _Device())  # type: ignore[arg-type]
+    # One population a round, as on a GPU.
+    proxies = (ProxySettings(population=n),)
+    reward = AccuracyReward(RewardSettings(proxies=proxies), costs, TorchKernel(), "cpu", pool=_Device())
     judge = Judge(reward, archive, lambda i: i, rescoring=RescoringSettings(every=0))
     method = PPOSearch(ControllerSettings(overlap=overlap), LanguageSettings().grammar(), n, seed=0)
 
@@ -169,7 +179,7 @@ def _device_search(n: int, overlap: bool, archive: Archive) -> Callable[[], floa
 
 
 def _lockstep(n: int) -> Callable[[], None]:
-    """Returns a call that writes ``n`` formulas of random legal tokens in lock-step."""
+    """A call that writes ``n`` formulas of random legal tokens in lock-step."""
     grammar = LanguageSettings().grammar()
     env, rng = LockstepVecEnv(grammar, free_reward, n), np.random.default_rng(0)
     env.reset()
@@ -184,7 +194,7 @@ def _lockstep(n: int) -> Callable[[], None]:
 
 
 def _single(n: int) -> Callable[[], None]:
-    """Returns a call that writes ``n`` formulas of random legal tokens one after the other."""
+    """A call that writes ``n`` formulas of random legal tokens one after the other."""
     env, rng = ActivationEnv(LanguageSettings().grammar(), free_reward), np.random.default_rng(0)
     noise = rng.random((LanguageSettings().max_length, env.layout.n_actions))
 

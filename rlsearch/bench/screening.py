@@ -19,7 +19,7 @@ from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels.latency import LatencyCosts, machine
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
-from rlsearch.search.mining import mine
+from rlsearch.search.mining.engine import mine
 
 POINTS = 256
 """Of the grid."""

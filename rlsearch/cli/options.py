@@ -27,6 +27,9 @@ def find_own_code_here() -> None:
 
     Only the verbs that train call this: a folder that one merely stands in must not be able to run anything.
     """
+    # ruamel is a namespace package: a file of that name here would come before it.
+    import ruamel.yaml  # noqa: F401
+
     here = os.getcwd()
     if here not in sys.path:
         sys.path.append(here)

@@ -18,7 +18,7 @@ from rich.table import Column
 from rlsearch.common.progress import Events
 from rlsearch.judging.judge import Judge
 from rlsearch.runs.events import RunEvents
-from rlsearch.search.mining import SCREENING
+from rlsearch.search.mining.engine import SCREENING
 
 
 @contextmanager

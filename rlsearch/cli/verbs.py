@@ -118,11 +118,12 @@ def mine(
     from rlsearch.cli.progress import watching
     from rlsearch.runs.config import load_config
     from rlsearch.runs.train import train as train_run
+    from rlsearch.search.mining.method import MiningSearch
 
     find_own_code_here()
     if name is not None:
         check_folder_name(name)
-    loaded = load_config(config, [*(overrides or []), "search.method=mining"])
+    loaded = load_config(config, [*(overrides or []), f"search.method={MiningSearch.name}"])
     with watching() as events:
         outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, events=events)
     print_outcome(outcome)
@@ -259,16 +260,13 @@ def export(
 @config_app.command("check")
 def config_check(config: Path, overrides: SetOption = None) -> None:
     """Check a config file; print nothing but the verdict."""
+    from rlsearch.runs.build import method_class, own_settings, proxy_reward
     from rlsearch.runs.config import load_config
 
     loaded = load_config(config, overrides or [])
-    search = loaded.search
-    if search.method == "mining":
-        trained = " functions, then ".join(str(rung.functions) for rung in loaded.mining.rungs)
-        print_out(f"{config} is a valid config: up to {trained} functions on {len(loaded.mining.rungs)} rungs.")
-        return
-    proposals = search.rounds * search.formulas_per_round
-    print_out(f"{config} is a valid config: up to {proposals} proposals in {search.rounds} rounds.")
+    method, own = method_class(loaded), own_settings(loaded)
+    method.check_reward(own, proxy_reward(loaded))
+    print_out(f"{config} is a valid config: {method.describe_budget(loaded.search, own)}.")
 
 
 @config_app.command("show")

@@ -9,7 +9,7 @@ from rlsearch.errors import ConfigError, RlsearchError, nearest
 
 
 def find_target(path: str) -> Callable[..., Any]:
-    """Returns the class or function that ``path`` names as ``"package.module:name"``.
+    """The class or function that ``path`` names as ``"package.module:name"``.
 
     Raises:
         ConfigError: If the path has another form, or nothing callable is found there.
@@ -32,7 +32,7 @@ def find_target(path: str) -> Callable[..., Any]:
 
 
 def takes_argument(path: str, name: str) -> bool:
-    """Returns whether the target has a parameter ``name`` that can be given by its name.
+    """Whether the target has a parameter ``name`` that can be given by its name.
 
     Raises:
         ConfigError: If the target cannot be found.
@@ -45,7 +45,7 @@ def takes_argument(path: str, name: str) -> bool:
 
 
 def source_of(path: str) -> str:
-    """Returns the source of the modules in which the target is named and defined, as the files are now.
+    """The source of the modules in which the target is named and defined, as the files are now.
 
     Raises:
         ConfigError: If the target or the source cannot be found.
@@ -63,20 +63,27 @@ def source_of(path: str) -> str:
 
 
 def build_target(config: Mapping[str, Any] | str) -> Any:
-    """Returns what the target makes of its arguments: ``find_target(config["target"])(**the_rest)``.
+    """What the target makes of its arguments: ``find_target(config["target"])(**the_rest)``.
 
     Raises:
-        ConfigError: If the target cannot be found or refuses these arguments.
+        ConfigError: If the target cannot be found, does not take these arguments, or raises.
     """
     config = {"target": config} if isinstance(config, str) else dict(config)
-    if not isinstance(config.get("target"), str):
-        raise ConfigError(f"expected a 'target' of the form 'package.module:name', got {config}")
-    target = find_target(config.pop("target"))
+    path = config.pop("target", None)
+    if not isinstance(path, str):
+        shown = config if path is None else {"target": path, **config}
+        raise ConfigError(f"expected a 'target' of the form 'package.module:name', got {shown}")
+    target = find_target(path)
+    # Asked before the call: a TypeError of the call may as well come from within the target.
+    try:
+        inspect.signature(target).bind(**config)
+    except TypeError as error:
+        raise ConfigError(f"{path} does not take {config}: {error}") from error
+    except ValueError:
+        pass  # of some callables that are not written in Python the signature is not known
     try:
         return target(**config)
-    except TypeError as error:
-        raise ConfigError(f"{target.__qualname__} does not take {config}: {error}") from error
     except RlsearchError:
         raise
     except Exception as error:  # whatever a user's class raises
-        raise ConfigError(f"{target.__qualname__} refuses {config}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{path} called with {config} raised {type(error).__name__}: {error}") from error

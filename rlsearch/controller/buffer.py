@@ -1,7 +1,6 @@
 """A rollout buffer of whole episodes that learns from the elite of a round, or from all of it."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,30 +9,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-
-@dataclass(frozen=True, slots=True)
-class Episodes:
-    """Whole episodes that the policy has not just written, with the probabilities it would have written them with.
-
-    Attributes:
-        observations: int64 of shape ``[steps, episodes, layout.size]``.
-        actions: Token ids of shape ``[steps, episodes]``.
-        values: The critic's, of shape ``[steps, episodes]``.
-        log_probs: Of each action, shape ``[steps, episodes]``.
-        returns: Reward of each episode, shape ``[episodes]``.
-    """
-
-    observations: NDArray[np.int64]
-    actions: NDArray[np.int64]
-    values: NDArray[np.float32]
-    log_probs: NDArray[np.float32]
-    returns: NDArray[np.float32]
+from rlsearch.controller.rounds import Episodes
 
 
 class EpisodeBuffer(RolloutBuffer):
     """Holds one round: each column is one episode, from its first token to the last idle step.
 
-    Others' episodes join the policy's own when advantages are computed, and leave with the round.
+    A rollout of stable-baselines3 fills it step by step, :meth:`hold` at once; what is held may be followed by episodes
+    of others than the policy, which leave with the round.
 
     Idle steps, in which a complete formula takes padding, are dropped from what is learned: they carry no policy
     gradient, but would distort the loss's mean and the value fit.
@@ -48,10 +31,9 @@ class EpisodeBuffer(RolloutBuffer):
         elite_fraction: Share of a round's new episodes to learn from; None for all episodes.
 
     Attributes:
-        is_new: Which of the round's formulas are new, one flag per episode, the others' after the policy's own; by
-            default the first of each sequence of actions. Best told by function and over the whole run: told by
-            spelling, the policy learns to pad formulas, and told by round, it settles on one function.
-        others: Episodes to learn from besides the rollout's.
+        is_new: Which of the round's formulas are new, one flag per episode; by default the first of each sequence of
+            actions. Best told by function and over the whole run: told by spelling, the policy learns to pad
+            formulas, and told by round, it settles on one function.
         elite_threshold: The return that made an episode elite in the last round; NaN without an elite.
         entropy: Of the policy in the last round, in nats per token; of a round that it wrote before its last update,
             its cross-entropy with what it was.
@@ -67,16 +49,13 @@ class EpisodeBuffer(RolloutBuffer):
         """Empties the buffer."""
         super().reset()
         self.is_new: NDArray[np.bool_] | None = None
-        self.others: Episodes | None = None
 
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: NDArray[np.bool_]) -> None:
         """Fills in advantages and value targets; every episode must end with the rollout."""
         assert dones.all(), "a round ends with all its episodes"
         live = self.observations[..., self.pad_index] == 0  # [steps, episodes]
-        self.entropy = float(-self.log_probs[live].mean())
-        if self.others is not None:
-            self._join(self.others)
-            live = self.observations[..., self.pad_index] == 0
+        own = slice(self.n_envs)
+        self.entropy = float(-self.log_probs[:, own][live[:, own]].mean())
         episode_returns = self.rewards.sum(axis=0)
         if self.elite_fraction is None:
             # The reward belongs to the last token; with idle values at 0, GAE over the rest is that of the live steps.
@@ -102,36 +81,30 @@ class EpisodeBuffer(RolloutBuffer):
         self.advantages[:] = np.where(elite, (episode_returns - threshold) / max(spread, 1e-8), 0)
         self._learned = live & elite
 
-    def hold(self, own: Episodes) -> None:
-        """Takes ``own`` as a rollout: one episode per environment, written by the policy of an earlier round."""
+    def hold(
+        self, episodes: Episodes, returns: NDArray[np.floating[Any]], is_new: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Takes a whole round at once.
+
+        Args:
+            episodes: One of the policy's per environment, and then those of others.
+            returns: The reward of each episode.
+            is_new: Which episodes may be elite.
+        """
         self.reset()
-        for name, columns in self._columns(own).items():
-            getattr(self, name)[:] = columns
+        self.observations = episodes.observations.astype(self.observations.dtype, copy=False)
+        self.actions = episodes.actions[..., None].astype(self.actions.dtype, copy=False)
+        self.values, self.log_probs = episodes.values.copy(), episodes.log_probs
+        self.rewards, self.advantages, self.returns, self.episode_starts = (
+            np.zeros_like(episodes.values) for _ in range(4)
+        )
+        self.rewards[-1] = returns
+        self.episode_starts[0] = 1
+        self.is_new = is_new
         self.full = True
 
-    def _join(self, others: Episodes) -> None:
-        """Appends the others' episodes as further columns."""
-        for name, columns in self._columns(others).items():
-            setattr(self, name, np.concatenate([getattr(self, name), columns], axis=1))
-
-    def _columns(self, episodes: Episodes) -> dict[str, NDArray[Any]]:
-        """Returns the arrays of a rollout by name."""
-        rewards, zeros, starts = (np.zeros_like(episodes.values) for _ in range(3))
-        rewards[-1] = episodes.returns
-        starts[0] = 1
-        return {
-            "observations": episodes.observations.astype(self.observations.dtype),
-            "actions": episodes.actions[..., None].astype(self.actions.dtype),
-            "rewards": rewards,
-            "values": episodes.values,
-            "log_probs": episodes.log_probs,
-            "advantages": zeros,
-            "returns": zeros,
-            "episode_starts": starts,
-        }
-
     def _new(self) -> NDArray[np.bool_]:
-        """Returns which episodes may be elite; repeats would fill the elite, and then the policy."""
+        """Which episodes may be elite; repeats would fill the elite, and then the policy."""
         if self.is_new is not None:
             return self.is_new
         first = np.zeros(self.actions.shape[1], dtype=np.bool_)

@@ -11,10 +11,13 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy import special
+
+if TYPE_CHECKING:
+    import torch
 
 Backend = SimpleNamespace
 """A namespace of the functions in ``UNARY`` plus ``maximum``, ``minimum``, ``clamp`` and ``where``."""
@@ -26,6 +29,16 @@ def _np_elu(a: Any) -> Any:
 
 def _np_positive(a: Any) -> Any:
     return np.asarray(a > 0, dtype=np.result_type(a))
+
+
+def _in_own_dtype(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Brings back to float16 what scipy computes of it in float64."""
+
+    def call(a: Any) -> Any:
+        values, dtype = function(a), np.result_type(a)
+        return values if values.dtype == dtype else values.astype(dtype)
+
+    return call
 
 
 UNARY: dict[str, Callable[[Any], Any]] = {
@@ -42,11 +55,11 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "tanh": np.tanh,
     "asinh": np.arcsinh,
     "atan": np.arctan,
-    "sigmoid": special.expit,
+    "sigmoid": _in_own_dtype(special.expit),
     "softplus": lambda a: np.logaddexp(a, np.zeros_like(a)),
     "relu": lambda a: np.maximum(a, 0),
     "elu": _np_elu,
-    "erf": special.erf,
+    "erf": _in_own_dtype(special.erf),
     "hard_sigmoid": lambda a: np.clip(a + 3, 0, 6) / 6,
     "positive": _np_positive,  # 1 where a > 0, else 0
 }
@@ -54,8 +67,11 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 
 
 def _clamp_float(a: float, low: float | None, high: float | None) -> float:
-    a = a if low is None else max(a, low)
-    return a if high is None else min(a, high)
+    if low is not None:
+        a = max(a, low)
+    if high is not None:
+        a = min(a, high)
+    return a
 
 
 def _make_backend(
@@ -91,7 +107,7 @@ NUMPY: Backend = _make_backend(UNARY, np.maximum, np.minimum, np.clip, np.where)
 
 @lru_cache(maxsize=1)
 def torch_backend() -> Backend:
-    """Returns the backend on torch tensors; torch is imported at the first call."""
+    """The backend on torch tensors that hold floats; torch is imported at the first call."""
     import torch
     from torch.nn import functional
 
@@ -116,6 +132,19 @@ def torch_backend() -> Backend:
     return _make_backend(unary, binary(torch.maximum), binary(torch.minimum), torch.clamp, torch.where)
 
 
+def as_floats(tensor: "torch.Tensor") -> "torch.Tensor":
+    """The tensor itself if it holds floats; whole numbers and truth values in torch's default dtype.
+
+    That is how torch's own functions of real numbers, such as ``torch.sigmoid``, promote them. It happens to the inputs
+    of a formula, once: later a constant would be cut to a whole number, and a square could overflow.
+    """
+    import torch
+
+    if tensor.is_floating_point() or tensor.is_complex():
+        return tensor
+    return tensor.to(torch.get_default_dtype())
+
+
 class SourceText:
     """A piece of Python source that stands for a tensor; arithmetic on it writes more source.
 
@@ -127,31 +156,51 @@ class SourceText:
 
     @classmethod
     def of(cls, a: Any) -> str:
-        """Returns the source of ``a``, a piece of source or a constant."""
+        """The source of ``a``, a piece of source or a constant."""
         if isinstance(a, SourceText):
             return a.text
         return cls.constant(a)
 
     @staticmethod
     def constant(a: float) -> str:
-        """Returns the source of a constant."""
+        """Writes a constant."""
         return repr(a) if math.isfinite(a) else f'float("{a!r}")'
 
-    def __neg__(self) -> "SourceText":
+    def _joined(self, left: Any, symbol: str, right: Any) -> Self:
+        return type(self)(f"({self.of(left)} {symbol} {self.of(right)})")
+
+    def __neg__(self) -> Self:
         return type(self)(f"(-{self.text})")
 
+    def __add__(self, other: Any) -> Self:
+        return self._joined(self, "+", other)
 
-def _infix(symbol: str, swapped: bool = False) -> Callable[[Any, Any], SourceText]:
-    if swapped:
-        return lambda a, b: type(a)(f"({a.of(b)} {symbol} {a.text})")
-    return lambda a, b: type(a)(f"({a.text} {symbol} {a.of(b)})")
+    def __radd__(self, other: Any) -> Self:
+        return self._joined(other, "+", self)
 
+    def __sub__(self, other: Any) -> Self:
+        return self._joined(self, "-", other)
 
-for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
-    setattr(SourceText, f"__{_name}__", _infix(_symbol))
-    setattr(SourceText, f"__r{_name}__", _infix(_symbol, swapped=True))
-for _name, _symbol in {"lt": "<", "gt": ">"}.items():
-    setattr(SourceText, f"__{_name}__", _infix(_symbol))
+    def __rsub__(self, other: Any) -> Self:
+        return self._joined(other, "-", self)
+
+    def __mul__(self, other: Any) -> Self:
+        return self._joined(self, "*", other)
+
+    def __rmul__(self, other: Any) -> Self:
+        return self._joined(other, "*", self)
+
+    def __truediv__(self, other: Any) -> Self:
+        return self._joined(self, "/", other)
+
+    def __rtruediv__(self, other: Any) -> Self:
+        return self._joined(other, "/", self)
+
+    def __lt__(self, other: Any) -> Self:
+        return self._joined(self, "<", other)
+
+    def __gt__(self, other: Any) -> Self:
+        return self._joined(self, ">", other)
 
 
 def _source_call(function: str) -> Callable[..., SourceText]:
@@ -168,8 +217,9 @@ def _source_binary(function: str) -> Callable[[Any, Any], SourceText]:
 
 
 def _source_clamp(a: SourceText, low: float | None, high: float | None) -> SourceText:
-    limits = [f"{name}={SourceText.of(value)}" for name, value in (("min", low), ("max", high)) if value is not None]
-    return SourceText(f"torch.clamp({a.text}, {', '.join(limits)})")
+    limits = {"min": low, "max": high}
+    given = [f"{name}={SourceText.of(value)}" for name, value in limits.items() if value is not None]
+    return SourceText(f"torch.clamp({a.text}, {', '.join(given)})")
 
 
 _FUNCTIONAL = {"elu": "elu", "hard_sigmoid": "hardsigmoid", "softplus": "softplus"}

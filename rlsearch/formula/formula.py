@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula import printing
-from rlsearch.formula.backends import NUMPY, torch_backend
+from rlsearch.formula.backends import NUMPY, as_floats, torch_backend
 from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.program import Program, compile_program, run
 from rlsearch.formula.source import module_source
@@ -108,20 +108,24 @@ class Formula:
     def __call__(self, *values: Any, **named: Any) -> Any:
         """Evaluates the formula on numpy arrays or torch tensors, elementwise.
 
+        Whole numbers and truth values count as floats: in torch's default dtype, in float64 with numpy. A number beside
+        arrays or tensors takes on their dtype.
+
         Args:
             *values: One array, tensor or number per entry of :attr:`inputs`, in that order, of shapes that broadcast.
             **named: Inputs by name instead; names that do not occur in the formula are ignored.
 
         Raises:
-            FormulaError: If an input is missing or one too many was given.
+            FormulaError: If an input is missing, one too many was given, one is complex, or arrays and tensors are
+                mixed.
         """
         arrays = self._bind(values, named)
-        if any(type(a).__module__.split(".")[0] == "torch" for a in arrays):
-            return run(self.program, torch_backend(), [float(a) if isinstance(a, int) else a for a in arrays])
+        if any(_is_tensor(a) for a in arrays):
+            return run(self.program, torch_backend(), [_beside_tensors(a) for a in arrays])
         # A number beside an array stays a number, so that the array's dtype decides that of the result.
         if all(isinstance(a, int | float) for a in arrays):
             arrays = [np.float64(a) for a in arrays]
-        arrays = [float(a) if type(a) in (int, float) else _floating(a) for a in arrays]
+        arrays = [float(a) if type(a) in (bool, int, float) else _floating(a) for a in arrays]
         with np.errstate(all="ignore"):
             return run(self.program, NUMPY, arrays)
 
@@ -140,17 +144,17 @@ class Formula:
         return printing.to_infix(self.tokens)
 
     def latex(self) -> str:
-        r"""Returns the formula as LaTeX, for instance ``x \cdot \sigma\left(x\right)``."""
+        r"""Writes the formula as LaTeX, for instance ``x \cdot \sigma\left(x\right)``."""
         return printing.to_latex(self.tokens)
 
     def to_module(self) -> "Activation":
-        """Returns the formula as a :class:`torch.nn.Module`."""
+        """Makes a :class:`torch.nn.Module` of the formula."""
         from rlsearch.formula.module import Activation
 
-        return Activation(self)
+        return Activation(self.program, self.inputs, str(self))
 
     def source(self, class_name: str = "Activation") -> str:
-        """Returns standalone Python source of an ``nn.Module`` that imports nothing but torch.
+        """Writes standalone Python source of an ``nn.Module`` that imports nothing but torch.
 
         Raises:
             FormulaError: If ``class_name`` is not a Python class name.
@@ -158,8 +162,25 @@ class Formula:
         return module_source(self.program, self.inputs, str(self), class_name)
 
 
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "is_floating_point")  # asked so, since torch is perhaps not imported
+
+
+def _beside_tensors(value: Any) -> Any:
+    """Tensors as floats, and whatever is one number as a Python float, whose dtype does not count."""
+    if _is_tensor(value):
+        if value.is_complex():
+            raise FormulaError(f"a formula takes real numbers, got {value.dtype}")
+        return as_floats(value)
+    if isinstance(value, int | float | np.floating | np.integer | np.bool_):
+        return float(value)
+    raise FormulaError(f"a formula takes tensors beside tensors and numbers, got {type(value).__name__}")
+
+
 def _floating(values: Any) -> NDArray[np.floating[Any]]:
     array = np.asarray(values)
+    if np.issubdtype(array.dtype, np.complexfloating):
+        raise FormulaError(f"a formula takes real numbers, got {array.dtype}")
     return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
 
 
@@ -181,7 +202,7 @@ _NAN, _INF = np.int64(2**62), np.int64(2**62 + 1)
 
 @lru_cache(maxsize=26)
 def fingerprint_grid(name: str) -> NDArray[np.float64]:
-    """Returns the grid of the input ``name``, shape ``[GRID_POINTS]``, dense near 0 and reaching to +-60.
+    """The grid of the input ``name``, shape ``[GRID_POINTS]``, dense near 0 and reaching to +-60.
 
     An additive recurrence (a Kronecker sequence) with the golden ratio for ``x`` and the square root of another
     prime for every other letter, spread by ``sinh``: the inputs of one formula are quasi-random to each other.
@@ -200,7 +221,7 @@ def _fingerprint(formula: Formula) -> str:
 
 
 def fingerprint_of(values: NDArray[np.float64]) -> str:
-    """Returns the fingerprint of a function from its values on the grid, shape ``[GRID_POINTS]``."""
+    """Hashes a function's values on the grid, shape ``[GRID_POINTS]``."""
     with np.errstate(invalid="ignore"):
         codes = np.rint(np.arcsinh(values) * 10**_DECIMALS)
         codes = np.where(np.isfinite(codes), codes, 0).astype(np.int64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula.formula import Formula
-from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.rules import HAS_INPUT, MarkTable, Rule, mark_table
 from rlsearch.formula.vocabulary import PAD, Vocabulary
 
 IntArray = NDArray[np.int64]
@@ -21,67 +21,54 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Grammar:
-    """The rules of one search; immutable.
+    """What one search can write; immutable.
 
     Attributes:
         vocabulary: The tokens.
         min_length: Fewest tokens of a formula.
         max_length: Most tokens of a formula.
-        forbid_inverse_pairs: No operator directly inside its inverse, as in ``log(exp(x))`` or ``--x``.
-        forbid_nested_periodic: No periodic operator at any depth inside another, as in ``sin(x + cos(x))``.
-        forbid_constant_subexpressions: No operator on constants alone, as in ``x + sin(1)``.
+        rules: What is forbidden besides; see ``rules.py``.
+        marks: The rules, as all who build formulas read them.
 
     Raises:
-        ConfigError: If no formula can satisfy the lengths. With an optional rule on, growing to ``min_length`` must
-            be possible with the operators that no rule restricts.
+        ConfigError: If no formula can satisfy the lengths, or the rules leave no input that may stand everywhere.
+            Growing to ``min_length`` must be possible with the operators that no rule restricts.
     """
 
     vocabulary: Vocabulary
     min_length: int = 1
     max_length: int = 15
-    forbid_inverse_pairs: bool = False
-    forbid_nested_periodic: bool = False
-    forbid_constant_subexpressions: bool = False
+    rules: tuple[Rule, ...] = ()
+    marks: MarkTable = field(init=False, repr=False, compare=False)
     arities: IntArray = field(init=False, repr=False, compare=False)
-    is_input: BoolArray = field(init=False, repr=False, compare=False)
-    is_constant: BoolArray = field(init=False, repr=False, compare=False)
-    is_periodic: BoolArray = field(init=False, repr=False, compare=False)
-    forbidden: BoolArray = field(init=False, repr=False, compare=False)
+    own: IntArray = field(init=False, repr=False, compare=False)
+    refused: IntArray = field(init=False, repr=False, compare=False)
+    needed: IntArray = field(init=False, repr=False, compare=False)
+    unpayable: IntArray = field(init=False, repr=False, compare=False)
     feasible: BoolArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_length <= self.max_length:
             raise ConfigError(f"expected 1 <= min_length <= max_length, got {self.min_length} and {self.max_length}")
-        vocabulary, n_ids = self.vocabulary, len(self.vocabulary) + 1
-        first_input = 1 + len(vocabulary.operators)
         derive = object.__setattr__
-        derive(self, "arities", vocabulary.arities())
-        is_input = np.zeros(n_ids, dtype=np.bool_)
-        is_input[first_input : first_input + len(vocabulary.inputs)] = True
-        derive(self, "is_input", is_input)
-        is_constant = np.zeros(n_ids, dtype=np.bool_)
-        is_constant[first_input + len(vocabulary.inputs) :] = True
-        derive(self, "is_constant", is_constant)
-
-        # forbidden[parent, token]; the root's slot has the parent PAD, which forbids nothing.
-        forbidden = np.zeros((n_ids, n_ids), dtype=np.bool_)
-        is_periodic = np.zeros(n_ids, dtype=np.bool_)
-        for i, name in enumerate(vocabulary.operators, start=1):
-            inverse = OPERATORS[name].inverse
-            if self.forbid_inverse_pairs and inverse in vocabulary.operators:
-                forbidden[i, 1 + vocabulary.operators.index(inverse)] = True
-            is_periodic[i] = self.forbid_nested_periodic and OPERATORS[name].periodic
-        derive(self, "forbidden", forbidden)
-        derive(self, "is_periodic", is_periodic)
-        derive(self, "feasible", self._feasible(forbidden.any(axis=0) | is_periodic))
+        derive(self, "rules", tuple(self.rules))
+        marks = mark_table(self.rules, self.vocabulary)
+        derive(self, "marks", marks)
+        derive(self, "arities", self.vocabulary.arities())
+        derive(self, "own", np.array(marks.own, dtype=np.int64))
+        derive(self, "refused", np.array(marks.refused, dtype=np.int64))
+        derive(self, "needed", np.array(marks.needed, dtype=np.int64))
+        # What can no longer come once a token fills the last slot: behind an operator everything still can.
+        derive(self, "unpayable", np.where(self.arities > 0, 0, ~self.own))
+        derive(self, "feasible", self._feasible(self.own & marks.refusable != 0))
         if not self.feasible[0, 1]:
             raise ConfigError(
-                f"no formula of {self.min_length} to {self.max_length} tokens can be made of {vocabulary.tokens}; "
+                f"no formula of {self.min_length} to {self.max_length} tokens can be made of {self.vocabulary.tokens}; "
                 "shorten min_length or add an operator that no optional rule restricts"
             )
 
     def _feasible(self, restricted: BoolArray) -> BoolArray:
-        """Returns whether a prefix of ``length`` tokens with ``slots`` open slots can end in the length limits.
+        """Whether a prefix of ``length`` tokens with ``slots`` open slots can end in the length limits.
 
         Only operators that are legal everywhere are counted on, so the answer holds in every context, and a state
         that is reached through it is never without a legal token.
@@ -89,9 +76,8 @@ class Grammar:
         Returns:
             Table of shape ``[max_length + 1, max_length + 3]``, indexed by length and slots.
         """
-        growth = set(
-            self.arities[1 : 1 + len(self.vocabulary.operators)][~restricted[1 : 1 + len(self.vocabulary.operators)]]
-        )
+        operators = slice(1, 1 + len(self.vocabulary.operators))
+        growth = set(self.arities[operators][~restricted[operators]])
         table = np.zeros((self.max_length + 1, self.max_length + 3), dtype=np.bool_)
         table[self.min_length :, 0] = True
         for length in range(self.max_length - 1, -1, -1):
@@ -100,7 +86,7 @@ class Grammar:
         return table
 
     def allows(self, ids: Sequence[Sequence[int]]) -> BoolArray:
-        """Returns which token sequences are legal formulas, shape ``[len(ids)]``.
+        """Which token sequences are legal formulas, shape ``[len(ids)]``.
 
         Args:
             ids: Sequences of token ids without padding, of any length.
@@ -140,13 +126,14 @@ class FormulaBuilder:
         self.tokens = np.zeros((count, width), dtype=np.int64)
         self.length = np.zeros(count, dtype=np.int64)
         self.open_slots = np.ones(count, dtype=np.int64)
-        self._has_input = np.zeros(count, dtype=np.bool_)
         # One entry per open slot, the next one to fill on top; entry 0 is also read, harmlessly, by complete rows.
         shape = (count, width + 1)
         self._parent = np.zeros(shape, dtype=np.int64)
         self._sibling = np.zeros(shape, dtype=np.int64)
         self._is_first = np.zeros(shape, dtype=np.bool_)
-        self._in_periodic = np.zeros(shape, dtype=np.bool_)
+        # Marks that an operator above refuses, and marks that must still come, in this slot at the latest.
+        self._refused = np.zeros(shape, dtype=np.int64)
+        self._owed = np.full(shape, HAS_INPUT, dtype=np.int64)
 
     @property
     def finished(self) -> BoolArray:
@@ -165,22 +152,16 @@ class FormulaBuilder:
         return np.where(self.finished, PAD, self._sibling[self._rows, np.maximum(self.open_slots - 1, 0)])
 
     def mask(self) -> BoolArray:
-        """Returns which ids may come next, shape ``[count, len(vocabulary) + 1]``; at least one in every row."""
+        """Which ids may come next, shape ``[count, len(vocabulary) + 1]``; at least one in every row."""
         grammar = self.grammar
         length = np.minimum(self.length + 1, grammar.max_length)
         top = np.maximum(self.open_slots - 1, 0)
         fits = grammar.feasible[length[:, None], top[:, None] + np.arange(3)]  # [count, arity]
         mask = fits[:, grammar.arities]
-        mask &= ~grammar.forbidden[self._parent[self._rows, top]]
-        mask &= ~(self._in_periodic[self._rows, top][:, None] & grammar.is_periodic)
-        # The last slot must bring an input if none has come; earlier ones may still be constants.
-        last = (self.open_slots == 1) & ~self._has_input
-        mask &= ~(last[:, None] & grammar.is_constant)
-        if grammar.forbid_constant_subexpressions:
-            sibling = self._sibling[self._rows, top]
-            only_operand = grammar.arities[self._parent[self._rows, top]] == 1
-            beside_constant = grammar.is_constant[sibling]
-            mask &= ~((only_operand | beside_constant)[:, None] & grammar.is_constant)
+        refused, owed = self._refused[self._rows, top], self._owed[self._rows, top]
+        illegal = grammar.own & refused[:, None]
+        illegal |= grammar.unpayable & owed[:, None]
+        mask &= illegal == 0
         finished = self.finished
         mask[finished] = False
         mask[:, PAD] = finished
@@ -195,19 +176,24 @@ class FormulaBuilder:
         top = self.open_slots[rows] - 1
         self.tokens[rows, self.length[rows]] = token
         self.length[rows] += 1
-        self._has_input[rows] |= grammar.is_input[token]
-        periodic = self._in_periodic[rows, top] | grammar.is_periodic[token]
+        own, inherited = grammar.own[token], grammar.marks.inherited
+        refused = self._refused[rows, top] & inherited | grammar.refused[token]
+        owed = self._owed[rows, top] & ~own | grammar.needed[token]
+        # Every open slot below is the second operand of an operator that has this token in its first.
+        self._owed[rows] &= ~(own & inherited)[:, None]
 
         first = self._is_first[rows, top]
         self._sibling[rows[first], top[first] - 1] = token[first]
-        # An operator of two operands replaces its slot by two: the second operand's below, the first's on top.
+        # An operator of two operands replaces its slot by two: the second operand's below, the first's on top. What is
+        # owed may come in the first, so only the second must pay.
         for offset in (0, 1):
             opened = arity > offset
             r, slot = rows[opened], top[opened] + offset
             self._parent[r, slot] = token[opened]
             self._sibling[r, slot] = PAD
             self._is_first[r, slot] = offset == 1
-            self._in_periodic[r, slot] = periodic[opened]
+            self._refused[r, slot] = refused[opened]
+            self._owed[r, slot] = owed[opened] if offset == 0 else 0
         self.open_slots[rows] += arity - 1
 
     def follow(self, ids: IntArray) -> Iterator[tuple["FormulaBuilder", BoolArray, IntArray]]:
@@ -224,7 +210,7 @@ class FormulaBuilder:
             self.advance(np.where(legal, actions, mask.argmax(axis=1)))
 
     def formula(self, row: int) -> Formula:
-        """Returns the complete formula of ``row``.
+        """Decodes the complete formula of ``row``.
 
         Raises:
             FormulaError: If it is not complete.
@@ -232,7 +218,7 @@ class FormulaBuilder:
         return self.grammar.vocabulary.decode(self.tokens[row])
 
     def text(self, row: int) -> str:
-        """Returns the formula of ``row`` as it stands: infix when complete, else the prefix with its open slots."""
+        """The formula of ``row`` as it stands: infix when complete, else the prefix with its open slots."""
         if self.open_slots[row] == 0:
             return str(self.formula(row))
         names = [self.grammar.vocabulary.name(i) for i in self.tokens[row, : self.length[row]]]

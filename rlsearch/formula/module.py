@@ -1,40 +1,45 @@
 """A formula as a torch module, and a way to put it into an existing model."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from rlsearch.errors import FormulaError, InputError
-from rlsearch.formula.backends import torch_backend
-from rlsearch.formula.formula import Formula
-from rlsearch.formula.program import run
+from rlsearch.formula.backends import as_floats, torch_backend
+from rlsearch.formula.program import Program, run
 
 
 class Activation(nn.Module):
     """Applies a formula elementwise; a drop-in for ``nn.ReLU()`` and the like.
 
     Made of plain torch operations, so it can be compiled, exported, scripted by tracing, differentiated twice (but
-    for hard_sigmoid, where torch cannot) and moved to any device. A gated formula takes its inputs in the order of
-    ``formula.inputs``.
+    for hard_sigmoid, where torch cannot) and moved to any device. Tensors of whole numbers are taken as floats.
+
+    Args:
+        program: The formula as instructions.
+        input_names: The formula's inputs, in the order in which the module takes them.
+        text: The formula as it is shown.
     """
 
-    def __init__(self, formula: Formula) -> None:
+    def __init__(self, program: Program, input_names: Sequence[str], text: str) -> None:
         super().__init__()
-        self.formula = formula
-        self._program = formula.program
+        self.input_names = tuple(input_names)
+        self.text = text
+        self._program = program
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Returns the formula's values, of the shape of the inputs."""
+        """Computes the formula's values, of the shape of the inputs."""
         if len(inputs) != self._program.n_inputs:
-            names = ", ".join(self.formula.inputs)
-            raise FormulaError(f"'{self.formula}' takes ({names}), got {len(inputs)} tensor(s)")
-        result: torch.Tensor = run(self._program, torch_backend(), inputs)
+            names = ", ".join(self.input_names)
+            raise FormulaError(f"'{self.text}' takes ({names}), got {len(inputs)} tensor(s)")
+        result: torch.Tensor = run(self._program, torch_backend(), [as_floats(tensor) for tensor in inputs])
         return result
 
     def extra_repr(self) -> str:
         """Shows the formula when the model is printed."""
-        return str(self.formula)
+        return self.text
 
 
 def replace_activations(model: nn.Module, old: type[nn.Module], new: nn.Module) -> int:

@@ -7,23 +7,33 @@ from pydantic import Field, model_validator
 from rlsearch.common.settings import Settings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.grammar import Grammar
+from rlsearch.formula.rules import RULES
 from rlsearch.formula.vocabulary import Vocabulary
 
 
 class LanguageSettings(Settings):
     """Which formulas can be written."""
 
-    inputs: tuple[str, ...] = ("x",)
-    operators: tuple[str, ...] = (
-        "neg", "abs", "square", "sqrt", "exp", "log", "sin", "tanh", "asinh", "atan", "sigmoid", "softplus",
-        "relu", "min0", "erf", "gauss", "add", "sub", "mul", "div", "max", "min", "gate",
+    inputs: tuple[str, ...] = Field(
+        ("x",), description="Single lower-case letters: x for an activation, x and g for a gated one."
+    )
+    operators: tuple[str, ...] = Field(
+        (
+            "neg", "abs", "square", "sqrt", "exp", "log", "sin", "tanh", "asinh", "atan", "sigmoid", "softplus",
+            "relu", "min0", "erf", "gauss", "add", "sub", "mul", "div", "max", "min", "gate",
+        ),
+        description="Names from the operator table.",
     )  # fmt: skip
-    constants: tuple[float, ...] = (0.5, 1.0, 2.0)
-    min_length: int = Field(3, ge=1)
-    max_length: int = Field(12, ge=1, le=64)
-    forbid_inverse_pairs: bool = True
-    forbid_nested_periodic: bool = True
-    forbid_constant_subexpressions: bool = True
+    constants: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="Numbers that a formula may contain.")
+    min_length: int = Field(3, ge=1, description="Fewest tokens of a formula.")
+    max_length: int = Field(12, ge=1, le=64, description="Most tokens of a formula.")
+    forbid_inverse_pairs: bool = Field(
+        True, description="No operator directly inside its inverse, as in log(exp(x)) or --x."
+    )
+    forbid_nested_periodic: bool = Field(
+        True, description="No periodic operator at any depth inside another, as in sin(x + cos(x))."
+    )
+    forbid_constant_subexpressions: bool = Field(True, description="No operator on constants alone, as in x + sin(1).")
 
     @model_validator(mode="after")
     def _is_a_grammar(self) -> Self:
@@ -34,12 +44,7 @@ class LanguageSettings(Settings):
         return self
 
     def grammar(self) -> Grammar:
-        """Returns the grammar of these settings."""
-        return Grammar(
-            Vocabulary(self.operators, self.inputs, self.constants),
-            self.min_length,
-            self.max_length,
-            self.forbid_inverse_pairs,
-            self.forbid_nested_periodic,
-            self.forbid_constant_subexpressions,
-        )
+        """The grammar of these settings."""
+        vocabulary = Vocabulary(self.operators, self.inputs, self.constants)
+        rules = tuple(rule for setting, rule in RULES.items() if getattr(self, setting))
+        return Grammar(vocabulary, self.min_length, self.max_length, rules)

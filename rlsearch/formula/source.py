@@ -25,10 +25,13 @@ class {name}(torch.nn.Module):
 
 
 def module_source(program: Program, inputs: Sequence[str], text: str, class_name: str) -> str:
-    """Returns the source of a formula, written ``text``, as a class; see :meth:`Formula.source`."""
+    """Writes the source of a formula, written ``text``, as a class; see :meth:`Formula.source`."""
     if not class_name.isidentifier() or keyword.iskeyword(class_name) or class_name == "torch":
         raise FormulaError(f"{class_name!r} is not a Python class name; expected one such as 'Activation'")
-    lines: list[str] = []
+    # As ``as_floats`` in backends.py.
+    lines = [
+        f"{name} = {name} if {name}.is_floating_point() else {name}.to(torch.get_default_dtype())" for name in inputs
+    ]
     values: list[Any] = [SourceText(name) for name in inputs]
     for position, instruction in enumerate(program.instructions):
         operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]

@@ -17,7 +17,7 @@ from rlsearch.proxies.schedule import train_populations
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.screening import why_unfit
-from rlsearch.rewards.settings import RewardSettings
+from rlsearch.rewards.settings import RewardSettings, epochs_at
 from rlsearch.rewards.staged import Evaluation
 
 
@@ -166,7 +166,7 @@ class AccuracyReward:
 
 
 def _trained_for(proxy: ProxySettings | OwnProxySettings, share: float) -> ProxySettings | OwnProxySettings:
-    return proxy.check(proxy.model_dump() | {"epochs": max(1, round(share * proxy.epochs))})
+    return proxy.check(proxy.model_dump() | {"epochs": epochs_at(proxy, share)})
 
 
 def _scores_by_proxy(evaluations: Iterable[Evaluation]) -> dict[str, list[float]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from pydantic import Field
+
 from rlsearch.common.settings import Settings
 from rlsearch.formula.formula import Formula
 
@@ -22,8 +24,6 @@ class Status(StrEnum):
     """Training became non-finite."""
     FAILED = "failed"
     """The reward raised or broke its contract."""
-    ILLEGAL = "illegal"
-    """Not a formula: an action was taken that the mask forbids."""
 
 
 class StatusValues(Settings):
@@ -33,13 +33,12 @@ class StatusValues(Settings):
     that trains.
     """
 
-    unfit: float = -1.0
-    diverged: float = -1.0
-    failed: float = -1.0
-    illegal: float = -1.0
+    unfit: float = Field(-1.0, description="screened out before any training")
+    diverged: float = Field(-1.0, description="training became non-finite")
+    failed: float = Field(-1.0, description="the reward raised or broke its contract")
 
     def of(self, status: Status) -> float:
-        """Returns the value configured for ``status``, which is not ``Status.OK``."""
+        """The value configured for ``status``, which is not ``Status.OK``."""
         return float(getattr(self, status.value))
 
 

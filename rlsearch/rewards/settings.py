@@ -13,6 +13,11 @@ _AnyProxy = Annotated[
 ]
 
 
+def epochs_at(proxy: ProxySettings | OwnProxySettings, share: float) -> int:
+    """The whole epochs that a share of a proxy's comes to, at least one."""
+    return max(1, round(share * proxy.epochs))
+
+
 class ScreeningSettings(Settings):
     """Which formulas are not worth training: judged on a grid, before any network."""
 

@@ -7,10 +7,10 @@ from loky import cpu_count
 
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
+from rlsearch.common.settings import Settings
 from rlsearch.common.targets import build_target
-from rlsearch.controller.ppo import PPOSearch
+from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
-from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
@@ -24,11 +24,7 @@ from rlsearch.rewards.settings import RewardSettings
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
-from rlsearch.search import SearchMethod
-from rlsearch.search.evolution import EvolutionSearch
-from rlsearch.search.exhaustive import ExhaustiveSearch
-from rlsearch.search.mining.method import MiningSearch
-from rlsearch.search.random import RandomSearch
+from rlsearch.search.base import SearchMethod, Setup
 
 
 def resolve(config: Config) -> Config:
@@ -51,14 +47,9 @@ def resolve(config: Config) -> Config:
     if isinstance(config.reward, RewardSettings):
         proxies = tuple(completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies)
         changes["reward"] = config.reward.model_copy(update={"proxies": proxies})
-    if config.search.method == "mining":  # its length is that of its rungs
-        if config.search.candidates is not None:
-            raise ConfigError(
-                f"search.candidates = {config.search.candidates} does not go with mining; how many functions it trains "
-                "is said by mining.rungs"
-            )
-        rounds = config.mining.rounds(config.search.formulas_per_round)
-        changes["search"] = config.search.model_copy(update={"rounds": rounds, "candidates": None})
+    method, own = method_class(config), own_settings(config)
+    method.check_reward(own, proxy_reward(config))
+    changes["search"] = method.budget(config.search, own)
     return config.model_copy(update=changes)
 
 
@@ -95,9 +86,8 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         config: A resolved config.
         run: Where the costs are, if the run exists already.
     """
-    overlaps = config.search.method == "ppo" and config.controller.overlap
     if isinstance(config.reward, TargetSettings):
-        return _own_reward(config.reward, overlaps), None
+        return _own_reward(config.reward, works_ahead(config)), None
     kernel = kernel_of(config)
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs)
@@ -111,20 +101,20 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         kernel,
         config.device,
         config.seed,
-        pool_of(config, leaves_caller_free=overlaps),
+        pool_of(config, leaves_caller_free=works_ahead(config)),
         config.status_values,
         fidelities(config),
     )
     return reward, costs
 
 
-def _own_reward(settings: TargetSettings, overlaps: bool) -> StagedReward:
+def _own_reward(settings: TargetSettings, works_ahead: bool) -> StagedReward:
     reward = build_target(settings.model_dump())
     if isinstance(reward, StagedReward):
         return reward
     if not callable(reward):
         raise ConfigError(f"{settings.target} made a {type(reward).__name__}, which is not callable")
-    if overlaps:
+    if works_ahead:
         raise ConfigError(
             f"controller.overlap does not go with {settings.target}: a reward that is called once for a round "
             "leaves nothing to be done beside it"
@@ -133,21 +123,40 @@ def _own_reward(settings: TargetSettings, overlaps: bool) -> StagedReward:
     return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target)
 
 
+def method_class(config: Config) -> type[SearchMethod]:
+    """The class of a config's search method."""
+    return METHODS[config.search.method]
+
+
+def own_settings(config: Config) -> Settings | None:
+    """The section of a config that its search method reads, if it has one."""
+    section = method_class(config).section
+    return getattr(config, section) if section else None
+
+
+def proxy_reward(config: Config) -> RewardSettings | None:
+    """The settings of the default reward; None for a reward of the user's own."""
+    return config.reward if isinstance(config.reward, RewardSettings) else None
+
+
+def works_ahead(config: Config) -> bool:
+    """Whether the search method has work to do while a round is being trained."""
+    return method_class(config).works_ahead(own_settings(config))
+
+
 def fidelities(config: Config) -> list[float]:
-    """Returns how long the proxies of a run are trained, in shares of their epochs, the shortest first."""
-    if config.search.method == "mining":
-        return list(dict.fromkeys(rung.epochs for rung in config.mining.rungs))
-    return [1.0, float(config.rescoring.epochs_factor)]
+    """How long the proxies of a run are trained, in shares of their epochs, the shortest first."""
+    return method_class(config).fidelities(own_settings(config), config.rescoring)
 
 
 def make_judge(config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any) -> Judge:
     """The judge of a run."""
-    rungs, rescoring = None, config.rescoring
-    if config.search.method == "mining":
+    method = method_class(config)
+    rungs = None
+    if climbed := method.rungs(own_settings(config)):
         assert isinstance(reward, AccuracyReward)
         names = dict(zip(fidelities(config), reward.fidelities, strict=True))
-        rungs = [Rung(names[rung.epochs], rung.seeds) for rung in config.mining.rungs]
-        rescoring = RescoringSettings(every=0)  # the rungs are that
+        rungs = [Rung(names[rung.epochs], rung.seeds) for rung in climbed]
     return Judge(
         reward,
         archive,
@@ -155,34 +164,22 @@ def make_judge(config: Config, reward: StagedReward, archive: Archive, first_rou
         seeds_per_formula=config.seeds_per_formula,
         rungs=rungs,
         status_values=config.status_values,
-        rescoring=rescoring,
+        rescoring=config.rescoring if method.is_rescored else RescoringSettings(every=0),
         first_round=first_round,
         **more,
     )
 
 
 def make_method(config: Config, costs: LatencyCosts | None = None) -> SearchMethod:
-    """Returns the search method of a config, at its beginning.
+    """Builds the search method of a config, at its beginning.
 
     Args:
         config: A resolved config.
-        costs: The latency of formulas, which mining needs.
+        costs: The latency of formulas, if the reward knows it.
 
     Raises:
-        ConfigError: If the warm start or the template cannot be written in the config's language.
+        ConfigError: If the warm start or a template cannot be written in the config's language.
     """
-    search, grammar = config.search, config.language.grammar()
-    common = (grammar, search.formulas_per_round, config.seed, [Formula.parse(text) for text in search.warm_start])
-    match search.method:
-        case "ppo":
-            return PPOSearch(config.controller, *common)
-        case "random":
-            return RandomSearch(*common)
-        case "evolution":
-            return EvolutionSearch(config.evolution, *common)
-        case "exhaustive":
-            return ExhaustiveSearch(config.exhaustive, *common)
-        case "mining":
-            if not isinstance(config.reward, RewardSettings) or costs is None:
-                raise ConfigError("mining trains proxies for ever longer, and a reward of your own has none to train")
-            return MiningSearch(config.mining, config.reward.screening, costs, *common)
+    grammar, reward = config.language.grammar(), proxy_reward(config)
+    setup = Setup(config.search, own_settings(config), grammar, config.seed, reward, costs)
+    return method_class(config).build(setup)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, ValidationError, model_validator
+from pydantic import AfterValidator, Field, Tag, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -17,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from rlsearch.common.seeds import MAX_RUN_SEED
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
 from rlsearch.common.settings import TargetSettings as TargetSettings  # the other kind of reward
+from rlsearch.controller.methods import checked_method
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.settings import LanguageSettings
@@ -44,7 +45,7 @@ class Config(Settings):
     )
     workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")
     language: LanguageSettings = LanguageSettings()
-    search: SearchSettings = SearchSettings()
+    search: Annotated[SearchSettings, AfterValidator(checked_method)] = SearchSettings()
     controller: ControllerSettings = ControllerSettings()
     evolution: EvolutionSettings = EvolutionSettings()
     exhaustive: ExhaustiveSettings = ExhaustiveSettings()

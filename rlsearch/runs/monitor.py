@@ -82,7 +82,7 @@ def round_scalars(report: RoundReport) -> dict[str, float]:
     """The scalars of one round, by tag."""
     values = [result.value for result in report.results]
     ok = [result.value for result in report.results if result.status is Status.OK]
-    shares = {f"shares/{status.value}": report.share(status) for status in Status if status is not Status.ILLEGAL}
+    shares = {f"shares/{status.value}": report.share(status) for status in Status}
     fresh = sum(report.fresh) / len(report.fresh)
     return {
         "search/mean_reward": float(np.mean(values)),

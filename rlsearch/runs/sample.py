@@ -6,11 +6,10 @@ from pathlib import Path
 
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
-from rlsearch.controller.ppo import PPOSearch
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import Formula
 from rlsearch.rewards.base import RewardResult
-from rlsearch.runs.build import make_method
+from rlsearch.runs.build import make_method, method_class
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import read_history
@@ -52,11 +51,10 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
     run = opened(run)
     config = run.config
     state = load_checkpoint(run.checkpoint)
-    if config.search.method != "ppo":
+    if not method_class(config).has_policy:
         raise RunError(f"{run.folder} was searched by {config.search.method}, which has no policy to sample")
     with one_thread(), random_numbers_kept():
         method = make_method(config)
-        assert isinstance(method, PPOSearch)
         method.restore_policy(state["method"])
         written = method.sample(1 if greedy else count, greedy=greedy, seed=seed)
     counts = Counter(formula.fingerprint for formula in written)

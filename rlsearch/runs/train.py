@@ -17,7 +17,7 @@ from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.build import make_judge, make_method, make_reward, resolve
+from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, load_config
 from rlsearch.runs.events import AllRunEvents, RunEvents, StopRequests
@@ -146,8 +146,9 @@ def _changed_budget(
         ConfigError: If the new budget is below what is done, or would be used up at once by what it leaves as it is.
     """
     changed = {name: n for name, n in {"rounds": rounds, "candidates": candidates}.items() if n is not None}
-    if changed and config.search.method == "mining":
-        raise ConfigError(f"{run.folder} was mined: it is as long as its rungs, and takes no number of rounds")
+    length = method_class(config).fixed_length
+    if changed and length:
+        raise ConfigError(f"{run.folder} cannot be made longer: its length is that of {length}")
     rounds_done = int(state["round"]) if state else 0
     if rounds is not None and rounds < rounds_done:
         raise ConfigError(f"{run.folder} has done {rounds_done} rounds already; expected at least that, got {rounds}")
@@ -251,7 +252,7 @@ def _search(
         judge.functions if judge else 0,
         finished,
         has_proxies=bool(config.proxies),
-        has_policy=config.search.method == "ppo",
+        has_policy=method.has_policy,
         counts=counts,
     )
 

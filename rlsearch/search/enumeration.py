@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import chain, islice, product
 from math import prod
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.backends import NUMPY
-from rlsearch.formula.formula import fingerprint_grid, fingerprint_of
+from rlsearch.formula.formula import GRID_POINTS, fingerprint_grid, fingerprint_of
+from rlsearch.formula.rules import HAS_INPUT
 from rlsearch.formula.template import WILDCARDS, check_form, form_arities
 from rlsearch.formula.tokens import Token
 
-_BLOCK = 512  # expressions whose values are computed together: half a megabyte
+_EXPRESSIONS_AT_ONCE = 512  # whose values are computed together: half a megabyte
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,14 +25,12 @@ class Expression:
     Attributes:
         tokens: In prefix order.
         values: On the fingerprint's grid, shape ``[GRID_POINTS]``.
-        has_input: Whether an input occurs in it.
-        has_periodic: Whether a periodic operator occurs in it.
+        marks: What the rules look at, as bits; see ``rlsearch.formula.rules``.
     """
 
     tokens: tuple[Token, ...]
     values: NDArray[np.float64]
-    has_input: bool
-    has_periodic: bool
+    marks: int
 
 
 class Enumeration:
@@ -62,10 +61,11 @@ class Enumeration:
         self.size = self.untested = 0
         vocabulary = grammar.vocabulary
         self._operators = {n: [name for name in vocabulary.operators if OPERATORS[name].arity == n] for n in (1, 2)}
-        grids = {name: fingerprint_grid(name) for name in vocabulary.inputs}
-        self._leaves = [Expression((name,), grid, True, False) for name, grid in grids.items()]
-        points = len(self._leaves[0].values)
-        self._leaves += [Expression((c,), np.full(points, c), False, False) for c in vocabulary.constants]
+        self._ids = {token: i for i, token in enumerate(vocabulary.tokens, start=1)}
+        values: dict[Token, NDArray[np.float64]] = {name: fingerprint_grid(name) for name in vocabulary.inputs}
+        values |= {constant: np.full(GRID_POINTS, constant) for constant in vocabulary.constants}
+        marks = grammar.marks
+        self._leaves = [Expression((leaf,), values[leaf], marks.marks(self._ids[leaf])) for leaf in values]
         self._arities = form_arities(vocabulary)
         if template is not None:
             check_form(template, vocabulary)
@@ -74,7 +74,7 @@ class Enumeration:
         """Yields the formulas."""
         found: set[str] = set()
         for expression, fingerprint in self._by_size() if self.template is None else self._by_template(self.template):
-            if expression.has_input and fingerprint not in found:
+            if expression.marks & HAS_INPUT and fingerprint not in found:
                 found.add(fingerprint)
                 if self.template is not None or len(expression.tokens) >= self.grammar.min_length:
                     yield Formula(expression.tokens)
@@ -82,7 +82,7 @@ class Enumeration:
     def _by_size(self) -> Iterator[tuple[Expression, str]]:
         longest = self.grammar.max_length
         of_size: list[list[Expression]] = [[] for _ in range(longest + 1)]
-        seen: set[tuple[object, ...]] = set()
+        seen: set[tuple[str, int]] = set()
         for self.size in range(1, longest + 1):
             inner = self.size - 1
             operands = [(of_size[inner],), *((of_size[left], of_size[inner - left]) for left in range(1, inner))]
@@ -114,43 +114,37 @@ class Enumeration:
             yield from self._apply(name, sides)
 
     def _distinct(
-        self, expressions: Iterable[Expression], seen: set[tuple[object, ...]]
+        self, expressions: Iterable[Expression], seen: set[tuple[str, int]]
     ) -> Iterator[tuple[Expression, str]]:
         """Yields the expressions that are new to ``seen``, with their fingerprints."""
-        inverses = {OPERATORS[name].inverse for name in self.grammar.vocabulary.operators}
         for expression in expressions:
             fingerprint = fingerprint_of(expression.values)
-            root = expression.tokens[0] if self.grammar.forbid_inverse_pairs else None
-            key = (fingerprint, expression.has_input, expression.has_periodic, root if root in inverses else None)
+            key = (fingerprint, expression.marks)
             if key not in seen:
                 seen.add(key)
                 yield expression, fingerprint
 
     def _apply(self, name: str, sides: tuple[list[Expression], ...]) -> Iterator[Expression]:
         """Yields an operator on every combination of operands that the rules allow it."""
-        operator = OPERATORS[name]
+        operator, token_id, marks = OPERATORS[name], self._ids[name], self.grammar.marks
         combinations = product(*sides)
-        while block := list(islice(combinations, _BLOCK)):
+        while block := list(islice(combinations, _EXPRESSIONS_AT_ONCE)):
             self.untested -= len(block)
-            legal = [operands for operands in block if self._is_legal(name, operands)]
+            unions = [_union(operands) for operands in block]
+            legal = [i for i, union in enumerate(unions) if marks.allows(token_id, union)]
             if not legal:
                 continue
+            operand_values = [np.stack([block[i][side].values for i in legal]) for side in range(len(sides))]
             with np.errstate(all="ignore"):
-                values = operator.value(
-                    NUMPY, *(np.stack([e.values for e in side]) for side in zip(*legal, strict=True))
-                )
-            for operands, row in zip(legal, values, strict=True):
-                yield Expression(
-                    (name, *(token for e in operands for token in e.tokens)),
-                    row.copy(),  # a view would keep the whole block
-                    any(e.has_input for e in operands),
-                    operator.periodic or any(e.has_periodic for e in operands),
-                )
+                values = operator.value(NUMPY, *operand_values)
+            for i, row in zip(legal, values, strict=True):
+                tokens = (name, *chain.from_iterable(e.tokens for e in block[i]))
+                # A view of the row would keep the whole block.
+                yield Expression(tokens, row.copy(), marks.marks(token_id, unions[i]))
 
-    def _is_legal(self, name: str, operands: tuple[Expression, ...]) -> bool:
-        grammar, operator = self.grammar, OPERATORS[name]
-        if grammar.forbid_constant_subexpressions and not any(e.has_input for e in operands):
-            return False
-        if grammar.forbid_nested_periodic and operator.periodic and any(e.has_periodic for e in operands):
-            return False
-        return not (grammar.forbid_inverse_pairs and any(e.tokens[0] == operator.inverse for e in operands))
+
+def _union(operands: Sequence[Expression]) -> int:
+    union = 0
+    for operand in operands:
+        union |= operand.marks
+    return union

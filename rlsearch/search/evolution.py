@@ -1,9 +1,11 @@
 """Regularised evolution (Real et al. 2019, arXiv 1802.01548): tournaments among the functions judged last."""
 
 from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from rlsearch.formula import Formula, Grammar
-from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.judging.judge import Judge
+from rlsearch.search.base import SearchMethod, Setup
 from rlsearch.search.random import random_ids
 from rlsearch.search.settings import EvolutionSettings
 from rlsearch.search.variation import Variation, tournament
@@ -23,6 +25,15 @@ class EvolutionSearch(SearchMethod):
         warm_start: Formulas that open the first round.
     """
 
+    name: ClassVar[str] = "evolution"
+    section: ClassVar[str | None] = "evolution"
+
+    @classmethod
+    def build(cls, setup: Setup) -> Self:
+        """Makes the method of a run."""
+        assert isinstance(setup.own, EvolutionSettings)
+        return cls(setup.own, setup.grammar, setup.search.formulas_per_round, setup.seed, setup.warm_start)
+
     def __init__(
         self,
         settings: EvolutionSettings,
@@ -35,8 +46,8 @@ class EvolutionSearch(SearchMethod):
         self.settings = settings
         self._variation = Variation(grammar)
 
-    def propose(self, judge: Judging, count: int) -> list[Formula]:
-        """Returns children; random formulas until the population is full."""
+    def propose(self, judge: Judge, count: int) -> list[Formula]:
+        """Breeds children; draws random formulas until the population is full."""
         rng = self._rng(judge.round)
         known = set(self.grammar.vocabulary.tokens)
         population = [j for j in judge.recent(self.settings.population) if known.issuperset(j.formula.tokens)]

@@ -1,9 +1,11 @@
 """Exhaustive search: every function up to a size, or of a form, each once."""
 
 from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from rlsearch.formula import Formula, Grammar
-from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.judging.judge import Judge
+from rlsearch.search.base import SearchMethod, Setup
 from rlsearch.search.enumeration import Enumeration
 from rlsearch.search.settings import ExhaustiveSettings
 
@@ -21,6 +23,15 @@ class ExhaustiveSearch(SearchMethod):
     Raises:
         ConfigError: If the template is not a form.
     """
+
+    name: ClassVar[str] = "exhaustive"
+    section: ClassVar[str | None] = "exhaustive"
+
+    @classmethod
+    def build(cls, setup: Setup) -> Self:
+        """Makes the method of a run."""
+        assert isinstance(setup.own, ExhaustiveSettings)
+        return cls(setup.own, setup.grammar, setup.search.formulas_per_round, setup.seed, setup.warm_start)
 
     def __init__(
         self,
@@ -41,11 +52,12 @@ class ExhaustiveSearch(SearchMethod):
         """Whether every function has been proposed."""
         return self._next is None
 
-    def propose(self, judge: Judging, count: int) -> list[Formula]:
-        """Returns the next functions."""
+    def propose(self, judge: Judge, count: int) -> list[Formula]:
+        """Takes the next functions."""
         return self._take(count)
 
     def _take(self, count: int) -> list[Formula]:
+        """The next ``count`` functions, or all that are left."""
         taken: list[Formula] = []
         while self._next is not None and len(taken) < count:
             taken.append(self._next)
@@ -54,11 +66,11 @@ class ExhaustiveSearch(SearchMethod):
         return taken
 
     def scalars(self) -> dict[str, float]:
-        """Returns how far the enumeration is."""
+        """How far the enumeration is."""
         return {"exhaustive/size": self._enumeration.size, "exhaustive/untested": self._enumeration.untested}
 
     def state(self) -> dict[str, int]:
-        """Returns how many functions were proposed."""
+        """How many functions were proposed."""
         return {"given": self._given}
 
     def restore(self, state: dict[str, int]) -> None:

@@ -1,23 +1,28 @@
 """Random search: uniform walks over the legal tokens, each arity equally likely."""
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
-from rlsearch.search.base import Judging, SearchMethod
+from rlsearch.judging.judge import Judge
+from rlsearch.search.base import SearchMethod
 
 
 class RandomSearch(SearchMethod):
     """Proposes random formulas; the yardstick of every other method."""
 
-    def propose(self, judge: Judging, count: int) -> list[Formula]:
-        """Returns ``count`` random formulas."""
+    name: ClassVar[str] = "random"
+
+    def propose(self, judge: Judge, count: int) -> list[Formula]:
+        """Draws ``count`` formulas."""
         ids = random_ids(self.grammar, count, self._rng(judge.round))
         return [self.grammar.vocabulary.decode(row) for row in ids]
 
 
 def random_ids(grammar: Grammar, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Returns the token ids of ``count`` random formulas, zero-padded, of shape ``[count, grammar.max_length]``.
+    """Draws the token ids of ``count`` formulas, zero-padded, of shape ``[count, grammar.max_length]``.
 
     Wherever all tokens are legal, each arity is equally likely, whatever the number of operators of that arity (the
     uniform arity prior of Petersen et al. 2021, arXiv 1912.04871). The untrained policy writes the same way.

@@ -1,7 +1,7 @@
 """The settings of the search: its method, its budget, and what the methods other than PPO have to set."""
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,14 +17,10 @@ def _is_formula(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-Method = Literal["ppo", "random", "evolution", "exhaustive", "mining"]
-METHODS: tuple[str, ...] = get_args(Method)
-
-
 class SearchSettings(Settings):
     """How formulas are found, and for how long; a run ends with what comes first, ``rounds`` or ``candidates``."""
 
-    method: Method = "ppo"
+    method: str = Field("ppo", description="name of the search method: ppo, random, evolution, exhaustive, mining")
     rounds: int = Field(40, ge=1)
     formulas_per_round: int = Field(256, ge=2)
     candidates: int | None = Field(None, ge=1, description="trained functions after which the run ends")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlsearch.common.files import write_text
 from rlsearch.common.progress import Events
+from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError, InputError, RunError, StorageError, nearest
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
@@ -24,7 +25,7 @@ from rlsearch.runs.events import RunEvents
 from rlsearch.runs.folder import Run
 from rlsearch.runs.read import read_history
 from rlsearch.runs.train import resume, train
-from rlsearch.search.settings import METHODS, SearchSettings
+from rlsearch.search.settings import SearchSettings
 from rlsearch.studies.confirm import confirm_formulas
 from rlsearch.studies.figures import methods_figure
 from rlsearch.studies.findings import Findings
@@ -42,8 +43,6 @@ _PATIENCE = 50
 """Times the proposals that would do if all of them were new; a method that finds so little new is stopped."""
 
 _TRAINED = (Status.OK, Status.DIVERGED)
-
-_COMPARABLE = tuple(method for method in METHODS if method != "mining")  # whose budget is that of its rungs
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +224,10 @@ def conclude(
 def _check(methods: Sequence[str], seeds: int, candidates: int) -> None:
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"expected different methods to compare, got {', '.join(methods) or 'none'}")
+    comparable = [name for name, method in METHODS.items() if method.is_comparable]
     for method in methods:
-        if method not in _COMPARABLE:
-            expected = f"expected one of {', '.join(_COMPARABLE)}{nearest(method, _COMPARABLE)}"
+        if method not in comparable:
+            expected = f"expected one of {', '.join(comparable)}{nearest(method, comparable)}"
             raise InputError(f"unknown search method {method!r}; {expected}")
     if seeds < 2:
         raise InputError(f"expected at least 2 seeds, got {seeds}: one run says nothing about a method")
@@ -262,9 +262,9 @@ def _is_spent(run: Run, budget: SearchSettings) -> bool:
 
 def _check_same(run: Run, config: Config) -> None:
     """Raises a ConfigError if the run's config is another in what decides its results, or its budget was larger."""
-    of_method = {"ppo": "controller.", "evolution": "evolution.", "exhaustive": "exhaustive.", "mining": "mining."}
+    read = METHODS[config.search.method].section
     free = ["search.rounds", "search.candidates", "workers", "logging."]
-    free += [section for method, section in of_method.items() if method != config.search.method]
+    free += [f"{method.section}." for method in METHODS.values() if method.section not in (None, read)]
     then, now = (_flat(c.model_dump(mode="json")) for c in (run.config, config))
     # A key that was removed, such as an argument of a reward, is a difference like any other.
     for key in {**then, **now}:
@@ -272,7 +272,7 @@ def _check_same(run: Run, config: Config) -> None:
             continue
         if key not in then or key not in now or then[key] != now[key]:
             raise ConfigError(
-                f"{run.folder} was made with {_said(then, key)}, and now {_said(now, key)}; choose another --name for "
+                f"{run.folder} was made {_said(then, key)}, and now it is {_said(now, key)}; choose another --name for "
                 "another comparison"
             )
     budget = run.config.search.candidates or 0
@@ -284,7 +284,7 @@ def _check_same(run: Run, config: Config) -> None:
 
 
 def _said(config: dict[str, Any], key: str) -> str:
-    return f"{key} = {config[key]}" if key in config else f"without {key}"
+    return f"with {key} = {config[key]}" if key in config else f"without {key}"
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:

@@ -220,7 +220,7 @@ def test_controller():
     told = []
     report = bench_controller((8, 16), 2, lambda *progress: told.append(progress))
     sizes = ["8 a round", "16 a round"]
-    parts = ["policy", "environment", "judging", "offspring", "PPO update", "other"]
+    parts = ["policy", "writing", "judging", "offspring", "PPO update", "other"]
     assert cases(report) == {
         "environment": [(size, way) for size in sizes for way in ("lock-step", "one by one")],
         "search beside a device that trains 10 M an hour (wall time)": [

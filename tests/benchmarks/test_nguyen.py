@@ -15,7 +15,8 @@ from rlsearch import Formula
 from rlsearch.common.targets import build_target
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
-from rlsearch.judging.judge import Judged, RoundReport
+from rlsearch.judging.history import Judged
+from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards import Status
 from rlsearch.runs.config import load_config
 
@@ -28,7 +29,7 @@ SETTINGS = ControllerSettings(offspring=0.8, parents=1000, tournament=5, restart
 
 
 class LightJudge:
-    """Judging without an archive: what a search method sees of it, and the best so far."""
+    """A judge without an archive: what a search method sees of it, and the best so far."""
 
     def __init__(self, reward):
         self.reward = reward

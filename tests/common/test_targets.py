@@ -1,3 +1,4 @@
+import functools
 import inspect
 from pathlib import Path
 
@@ -15,6 +16,24 @@ def make_pair(a, b=2):
     return a, b
 
 
+class Confused:
+    """Its constructor takes its argument, and fails within."""
+
+    def __init__(self, weight):
+        self.weight = weight + "heavy"
+
+
+prepared = functools.partial(make_pair, b=7)
+
+
+class Callable:
+    def __call__(self, a):
+        return self, a
+
+
+instance = Callable()
+
+
 def test_a_class_or_function_is_found():
     assert find_target("rlsearch_envs:CurveReward") is CurveReward
     assert find_target("rlsearch_envs.curve:CurveReward") is CurveReward
@@ -27,6 +46,8 @@ def test_arguments_are_handed_over_and_the_config_is_kept():
     assert config == {"target": f"{__name__}:make_pair", "a": 1, "b": 5}
     assert build_target({"target": f"{__name__}:make_pair", "a": 1}) == (1, 2)
     assert build_target("builtins:dict") == {}
+    assert build_target({"target": f"{__name__}:prepared", "a": 1}) == (1, 7)
+    assert build_target({"target": f"{__name__}:instance", "a": 1}) == (instance, 1)
 
 
 @pytest.mark.parametrize("path", ["", "math", "math.sqrt", "math:", ":sqrt", ":"])
@@ -55,7 +76,14 @@ def test_what_is_not_there(path, message):
     ("config", "message"),
     [
         ({"target": f"{__name__}:make_pair", "a": 1, "c": 2}, "make_pair does not take {'a': 1, 'c': 2}: .*'c'"),
-        (f"{__name__}:make_pair", "make_pair does not take {}: .*missing 1 required positional argument: 'a'"),
+        (f"{__name__}:make_pair", "make_pair does not take {}: .*missing a required .*argument: 'a'"),
+        ({"target": f"{__name__}:prepared", "c": 1}, "prepared does not take {'c': 1}: .*'a'"),
+        ({"target": f"{__name__}:instance", "b": 1}, "instance does not take {'b': 1}: .*'a'"),
+        (
+            {"target": f"{__name__}:Confused", "weight": 1},
+            "Confused called with .* raised TypeError: unsupported",
+        ),
+        ({"target": "math:sqrt", "x": 4}, r"math:sqrt (does not take|called with) {'x': 4}"),
         ({"a": 1}, "expected a 'target' of the form 'package.module:name', got {'a': 1}"),
         ({"target": 3}, "expected a 'target'"),
     ],

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import RolloutBuffer
 from strategies import FIXED
 
-from rlsearch.controller.buffer import EpisodeBuffer, Episodes
+from rlsearch.controller.buffer import EpisodeBuffer
+from rlsearch.controller.rounds import Episodes
 
 torch.set_num_threads(1)
 
@@ -31,7 +32,6 @@ def filled(
     gae_lambda=1.0,
     repeat_of=None,
     is_new=None,
-    others=None,
 ):
     """A buffer of episodes of ``lengths`` live steps, whose reward comes with the last step of the horizon.
 
@@ -55,22 +55,35 @@ def filled(
             torch.full((count,), -0.1 * (step + 1)),
         )
     buffer.is_new = is_new and np.array(is_new)
-    buffer.others = others
     buffer.compute_returns_and_advantage(torch.full((count,), 99.0), np.ones(count, dtype=bool))
     return buffer
 
 
-def others_of(lengths, returns, horizon, first=50, value=0.0):
-    """Episodes of others, numbered from ``first``; their log probabilities are -1, -2 and so on."""
-    steps, episodes = np.arange(horizon)[:, None], first + np.arange(len(lengths))
-    idle = steps >= np.array(lengths)
+def joined(own, others_lengths, others_returns, elite_fraction=0.5, first=50, value=0.0, is_new=None):
+    """The round of the buffer ``own`` held again, followed by episodes of others.
+
+    The others are numbered from ``first``; their log probabilities are -1, -2 and so on.
+    """
+    horizon = own.buffer_size
+    steps, episodes = np.arange(horizon)[:, None], first + np.arange(len(others_lengths))
+    idle = steps >= np.array(others_lengths)
     numbers = number(steps, episodes)
-    return Episodes(
+    others = Episodes(
         np.stack([numbers, idle], axis=-1),
         numbers,
         np.full(idle.shape, value, dtype=np.float32),
         np.broadcast_to(-1.0 - steps, idle.shape).astype(np.float32),
-        np.array(returns, dtype=np.float32),
+    )
+    returns = np.append(own.rewards.sum(axis=0), others_returns)
+    held = filled([1] * own.n_envs, [9.0] * own.n_envs, elite_fraction, horizon)
+    held.hold(Episodes.joined([episodes_in(own), others]), returns, is_new and np.array(is_new))
+    held.compute_returns_and_advantage(torch.zeros(own.n_envs), np.ones(own.n_envs, dtype=bool))
+    return held
+
+
+def episodes_in(buffer):
+    return Episodes(
+        buffer.observations.copy(), buffer.actions[..., 0].copy(), buffer.values.copy(), buffer.log_probs.copy()
     )
 
 
@@ -239,8 +252,7 @@ def test_a_buffer_serves_round_after_round():
 
 def test_the_episodes_of_others_join_the_elite_by_hand():
     """Own returns 1, 4, others' 2, 3: the threshold is 2, so the elite is the test above's, whoever wrote it."""
-    others = others_of([1, 2], [2.0, 3.0], horizon=3, value=0.5)
-    buffer = filled([3, 1], [1.0, 4.0], 0.5, horizon=3, others=others)
+    buffer = joined(filled([3, 1], [1.0, 4.0], 0.5, horizon=3), [1, 2], [2.0, 3.0], value=0.5)
     assert buffer.elite_threshold == 2.0
     expected = {
         number(0, 1): (100.0, 0.0, -0.1, 2 * 1.5**0.5, 4.0),
@@ -257,8 +269,8 @@ def test_the_episodes_of_others_join_the_elite_by_hand():
 
 def test_the_flags_of_what_is_new_go_on_with_the_others():
     """New are the own return 1 and the others' 2: the threshold is 1, the standard deviation a half."""
-    others = others_of([1, 1], [9.0, 2.0], horizon=1)
-    buffer = filled([1, 1], [8.0, 1.0], 0.5, horizon=1, is_new=[False, True, False, True], others=others)
+    own = filled([1, 1], [8.0, 1.0], 0.5, horizon=1)
+    buffer = joined(own, [1, 1], [9.0, 2.0], is_new=[False, True, False, True])
     advantages = {step: advantage for step, (*_, advantage, _) in learned(buffer).items()}
     assert advantages == {number(0, 1): 0.0, number(0, 51): pytest.approx(2.0)}
 
@@ -266,16 +278,14 @@ def test_the_flags_of_what_is_new_go_on_with_the_others():
 def test_the_entropy_is_of_the_policy_s_own_live_steps():
     """Log probabilities -0.1, -0.2 of the first episode and -0.1 of the second; the others' are not drawn from it."""
     alone = filled([2, 1], [0.0, 1.0], 0.5, horizon=3)
-    joined = filled([2, 1], [0.0, 1.0], 0.5, horizon=3, others=others_of([3], [5.0], horizon=3))
-    assert alone.entropy == joined.entropy == pytest.approx(0.4 / 3)
+    assert alone.entropy == joined(alone, [3], [5.0]).entropy == pytest.approx(0.4 / 3)
 
 
 def test_others_leave_with_the_round():
-    buffer = filled([2, 1], [0.0, 1.0], 0.5, 2, is_new=[True, True, True], others=others_of([1], [5.0], horizon=2))
+    buffer = joined(filled([2, 1], [0.0, 1.0], 0.5, 2), [1], [5.0], is_new=[True, True, True])
     assert buffer.observations.shape[:2] == (2, 3)
     list(buffer.get())
     buffer.reset()
-    assert buffer.others is None
     assert buffer.is_new is None
     for name in ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns"):
         assert getattr(buffer, name).shape[:2] == (2, 2)
@@ -287,11 +297,7 @@ def test_a_rollout_that_is_held_is_learned_as_one_that_was_collected(elite_fract
     collected = filled(lengths, returns, elite_fraction, horizon)
     buffer = filled([3, 3, 3], [9.0, 8.0, 7.0], elite_fraction, horizon)
     list(buffer.get())  # it has served a round before
-    own = Episodes(
-        collected.observations.copy(), collected.actions[..., 0].copy(), collected.values.copy(),
-        collected.log_probs.copy(), np.array(returns, np.float32),
-    )  # fmt: skip
-    buffer.hold(own)
+    buffer.hold(episodes_in(collected), np.array(returns))
     buffer.compute_returns_and_advantage(torch.zeros(3), np.ones(3, dtype=bool))
     assert buffer.entropy == collected.entropy
     assert learned(buffer) == learned(collected)

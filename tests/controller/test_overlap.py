@@ -50,15 +50,15 @@ def test_it_is_learned_and_written_while_a_round_is_judged():
 
     def evaluate(requests):
         seen.append(parameters(method))
-        written.append(method._proposals)
+        written.append(method._ahead)
         yield []
         seen.append(parameters(method))
-        written.append(method._proposals)
+        written.append(method._ahead)
         yield from whole(requests)
 
     judge.reward.evaluate = evaluate
     reports = rounds_of(method, judge, 3)
-    assert [formulas for formulas, _ in written[1:5]] == [
+    assert [ahead.formulas for ahead in written[1:5]] == [
         list(report.formulas) for report in reports[1:] for _ in range(2)
     ]
     assert len(seen) == 6
@@ -71,21 +71,21 @@ def test_it_is_learned_and_written_while_a_round_is_judged():
 def test_a_round_is_learned_from_as_it_was_written(monkeypatch):
     """What is learned of a round is what the buffer gets of one that the same policy has just written."""
     method, judge, learned = make(32, overlap=True), make_judge(count_tanh), []
-    update = method.ppo.train
+    update = method.learner.ppo.train
 
     def train():
-        buffer = method.buffer
+        buffer = method.learner.buffer
         learned.append((buffer.actions[..., 0].T.copy(), buffer.observations.copy(), buffer.rewards.sum(axis=0)))
         update()
 
-    monkeypatch.setattr(method.ppo, "train", train)
+    monkeypatch.setattr(method.learner.ppo, "train", train)
     reports = rounds_of(method, judge, 3)
     for report, (actions, observations, rewards) in zip(reports, learned, strict=False):
         assert [GRAMMAR.vocabulary.decode(row.astype(int)) for row in actions] == list(report.formulas)
         assert rewards == pytest.approx([result.value for result in report.results])
         assert observations.shape[:2] == (GRAMMAR.max_length, 32)
     assert len(learned) == 2
-    assert method.ppo.num_timesteps == 2 * method.env.num_envs * GRAMMAR.max_length
+    assert method.learner.ppo.num_timesteps == 2 * method.learner.count * GRAMMAR.max_length
 
 
 def test_the_same_seed_proposes_the_same():
@@ -97,7 +97,7 @@ def test_a_warm_start_opens_the_first_round_and_has_children_in_the_third():
     seed = Formula.parse("tanh(sin(x))")
     method = make(16, warm_start=[seed], overlap=True)
     reports = rounds_of(method, make_judge(lambda formulas: [RewardResult(-f.size) for f in formulas]), 3)
-    own = method.env.num_envs
+    own = method.learner.count
     assert [len(report.formulas) for report in reports] == [16, 16, 16]
     assert reports[0].formulas[own] == seed
     random, children = ([f.size for f in report.formulas[own:]] for report in reports[1:])

@@ -8,14 +8,13 @@ from rlsearch.controller.model import make_ppo
 from rlsearch.controller.policy import MaskedPolicy
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.rewards.base import RewardResult
 from rlsearch_envs.lockstep import LockstepVecEnv
 
 torch.set_num_threads(1)
 
-RULED = Grammar(
-    Vocabulary(("add", "mul", "exp", "log", "sin", "cos", "neg"), ("x", "g"), (1.0, 2.0)), 3, 9, True, True, True
-)
+RULED = Grammar(Vocabulary(("add", "mul", "exp", "log", "sin", "cos", "neg"), ("x", "g"), (1.0, 2.0)), 3, 9, ALL_RULES)
 # One binary operator, five unary ones, four leaves; no rule forbids an operator.
 UNEVEN = Grammar(Vocabulary(("mul", "sin", "exp", "tanh", "abs", "erf"), ("x",), (1.0, 2.0, 3.0)), max_length=9)
 

@@ -9,6 +9,7 @@ from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.random import random_ids
 from rlsearch.search.variation import Variation
@@ -18,7 +19,7 @@ from rlsearch_envs.lockstep import LockstepVecEnv
 torch.set_num_threads(1)
 
 GRAMMAR = Grammar(
-    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, True, True, True
+    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, ALL_RULES
 )
 
 
@@ -42,7 +43,7 @@ def search(reward, rounds, per_round=128, seed=0, **settings):
 
 def written_values(method, report):
     """The rewards of what the policy itself wrote in a round."""
-    return np.array([result.value for result in report.results[: method.env.num_envs]])
+    return np.array([result.value for result in report.results[: method.learner.count]])
 
 
 def random_formulas(count, seed=0):
@@ -50,7 +51,7 @@ def random_formulas(count, seed=0):
 
 
 def parameters(method):
-    return [p.detach().clone() for p in method.ppo.policy.parameters()]
+    return [p.detach().clone() for p in method.learner.ppo.policy.parameters()]
 
 
 def equal(some, others):
@@ -103,13 +104,13 @@ def test_the_smallest_rounds_are_searched_too(learn_from, per_round, max_length)
     for _ in range(3):
         method.run_round(judge)
     assert len(judge.report.formulas) == per_round
-    assert all(p.isfinite().all() for p in method.ppo.policy.parameters())
+    assert all(p.isfinite().all() for p in method.learner.ppo.policy.parameters())
 
 
 @pytest.mark.parametrize("learn_from", ["elite", "mean"])
 def test_a_round_of_equal_rewards_is_survived(learn_from):
     method, _ = search(lambda formulas: [RewardResult(-1.0) for _ in formulas], 3, per_round=8, learn_from=learn_from)
-    assert all(p.isfinite().all() for p in method.ppo.policy.parameters())
+    assert all(p.isfinite().all() for p in method.learner.ppo.policy.parameters())
 
 
 def test_the_same_seed_proposes_the_same():
@@ -129,7 +130,7 @@ def test_the_share_of_offspring(offspring, written):
     In the first round nobody has descendants yet, and random formulas are in their place.
     """
     method, reports = search(count_tanh, 3, per_round=10, offspring=offspring)
-    assert method.env.num_envs == written
+    assert method.learner.count == written
     assert [len(report.formulas) for report in reports] == [10, 10, 10]
     assert [len(report.results) for report in reports] == [10, 10, 10]
 
@@ -149,13 +150,13 @@ def test_the_parents_are_the_best_so_far():
     method.run_round(judge)
     leader = judge.leaderboard(1)[0].formula
     made = []
-    original = method._variation.children
+    original = method.parents.variation.children
 
     def children(parents, mates, rng):
         made.append((parents, mates))
         return original(parents, mates, rng)
 
-    method._variation.children = children
+    method.parents.variation.children = children
     method.run_round(judge)
     assert made == [([leader] * 32, [leader] * 32)]
 
@@ -187,13 +188,12 @@ class Spy:
         self.rounds = []
         original = EpisodeBuffer.compute_returns_and_advantage
 
-        def compute(buffer, **arguments):
-            others = buffer.others
-            original(buffer, **arguments)
+        def compute(buffer, *arguments):
+            original(buffer, *arguments)
             names = ("observations", "actions", "values", "log_probs", "advantages", "returns", "rewards")
             copies = {name: getattr(buffer, name).copy() for name in names}
-            weights = {k: v.clone() for k, v in method.ppo.policy.state_dict().items()}
-            self.rounds.append((copies, others, weights, buffer.is_new.copy()))
+            weights = {k: v.clone() for k, v in method.learner.ppo.policy.state_dict().items()}
+            self.rounds.append((copies, weights, buffer.is_new.copy()))
 
         monkeypatch.setattr(EpisodeBuffer, "compute_returns_and_advantage", compute)
 
@@ -207,14 +207,13 @@ def test_offspring_join_with_the_probabilities_of_the_policy(monkeypatch):
     spy = Spy(method, monkeypatch)
     for _ in range(3):
         method.run_round(judge)
-    columns, others, weights, is_new = spy.rounds[-1]
+    columns, weights, is_new = spy.rounds[-1]
     report = judge.report
     assert columns["observations"].shape[:2] == (12, 16)
-    assert others.actions.shape == (12, 8)
     observations, ids = lockstep_observations(report.formulas)
     assert np.array_equal(columns["observations"], observations)
     assert np.array_equal(columns["actions"][..., 0], ids)
-    policy = make(16, seed=9).ppo.policy
+    policy = make(16, seed=9).learner.ppo.policy
     policy.load_state_dict(weights)
     for step in range(12):
         with torch.no_grad():
@@ -236,12 +235,14 @@ def test_the_mean_learns_from_the_policy_s_own_alone(monkeypatch):
     for _ in range(3):
         method.run_round(judge)
     assert len(judge.report.formulas) == 16
-    assert [(columns["observations"].shape[1], others) for columns, others, *_ in spy.rounds] == [(8, None)] * 3
+    assert [columns["observations"].shape[1] for columns, *_ in spy.rounds] == [8] * 3
 
 
 def log_probability(method, formula):
     """Of the policy writing the formula."""
-    return float(method._replay(method._ids([formula]), [0.0]).log_probs.sum())
+    ids = np.zeros((1, GRAMMAR.max_length), dtype=np.int64)
+    ids[0, : formula.size] = GRAMMAR.vocabulary.encode(formula)
+    return float(method.learner.replay(ids).log_probs.sum())
 
 
 RARE = Formula.parse("tanh(tanh(tanh(tanh(tanh(tanh(tanh(tanh(x))))))))")
@@ -260,7 +261,7 @@ def test_a_rewarded_child_becomes_likelier(learn_from, monkeypatch):
     before = log_probability(method, RARE)
     assert before < -14
     children = [RARE, *random_formulas(15, seed=1)]
-    monkeypatch.setattr(method._variation, "children", lambda parents, mates, rng: children)
+    monkeypatch.setattr(method.parents.variation, "children", lambda parents, mates, rng: children)
     method.run_round(judge)
     assert RARE not in judge.report.formulas[:16]
     assert judge.report.formulas[16:] == tuple(children)
@@ -350,7 +351,7 @@ def test_scalars_of_a_round(overlap):
     assert scalars["rollout/ep_rew_mean"] == pytest.approx(own.mean())
     assert scalars["rollout/ep_len_mean"] == pytest.approx(np.mean([f.size for f in reports[-1].formulas[:8]]))
     assert scalars["search/entropy"] > 0
-    assert scalars["search/elite_threshold"] == method.buffer.elite_threshold
+    assert scalars["search/elite_threshold"] == method.learner.buffer.elite_threshold
     assert {"train/loss", "train/approx_kl", "train/value_loss", "train/learning_rate"} <= set(scalars)
     assert all(isinstance(value, int | float) and np.isfinite(value) for value in scalars.values())
     assert not any(name.startswith("train/") for name in method.scalars())  # told once

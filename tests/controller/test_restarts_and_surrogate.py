@@ -5,10 +5,11 @@ import pytest
 import torch
 from helpers import make_judge
 
-from rlsearch.controller import ppo as module
-from rlsearch.controller.ppo import PPOSearch
+from rlsearch.controller import gate
+from rlsearch.controller.ppo import RESTART_SEED_STEP, PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.search.variation import Variation
 from rlsearch_envs import CurveReward
@@ -16,7 +17,7 @@ from rlsearch_envs import CurveReward
 torch.set_num_threads(1)
 
 GRAMMAR = Grammar(
-    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, True, True, True
+    Vocabulary(("add", "sub", "mul", "div", "sin", "cos", "exp", "tanh"), ("x",), (1.0, 2.0)), 3, 12, ALL_RULES
 )
 REWARD = CurveReward("x * sin(x)")
 
@@ -38,6 +39,13 @@ def parents_of_rounds(monkeypatch):
     return seen
 
 
+def lessons_of(method):
+    """A list to which every round appends what is learned from it."""
+    lessons, learn = [], method.learner.learn
+    method.learner.learn = lambda lesson: (lessons.append(lesson), learn(lesson))
+    return lessons
+
+
 def proposed(report):
     return {f.fingerprint for f in report.formulas}
 
@@ -46,7 +54,7 @@ def test_a_restart_forgets_parents_and_policy_but_not_the_archive(monkeypatch):
     parents, judge, method = parents_of_rounds(monkeypatch), make_judge(REWARD), make(restart_every=3)
     reports, weights = [], []
     for _ in range(8):
-        weights.append(method.ppo.policy.state_dict()["action_net.weight"].clone())
+        weights.append(method.learner.ppo.policy.state_dict()["action_net.weight"].clone())
         method.run_round(judge)
         reports.append(judge.report)
     assert method.scalars()["search/restarts"] == 2  # in rounds 3 and 6
@@ -58,39 +66,32 @@ def test_a_restart_forgets_parents_and_policy_but_not_the_archive(monkeypatch):
     assert {f.fingerprint for f in parents[4]} <= proposed(reports[6])
     assert first <= set(judge.known)
     assert not torch.equal(weights[0], weights[2])  # it learns, and is as new after three rounds
-    fresh = make(seed=0 + module._RESTART_SEEDS).ppo.policy.state_dict()["action_net.weight"]
+    fresh = make(seed=0 + RESTART_SEED_STEP).learner.ppo.policy.state_dict()["action_net.weight"]
     method_again, judge_again = make(restart_every=3), make_judge(REWARD)
     for _ in range(3):
         method_again.run_round(judge_again)
-    monkeypatch.setattr(method_again.env, "step", lambda actions: pytest.fail("stop"))
+    monkeypatch.setattr(method_again.learner, "roll_out", lambda: pytest.fail("stop"))
     with pytest.raises(pytest.fail.Exception):
         method_again.run_round(judge_again)
-    assert torch.equal(method_again.ppo.policy.state_dict()["action_net.weight"], fresh)
+    assert torch.equal(method_again.learner.ppo.policy.state_dict()["action_net.weight"], fresh)
 
 
 def test_what_was_known_before_a_restart_teaches_again():
     """New is what is new since the restart: a restart that cannot learn of the old best would not find it."""
-    flags = []
     judge, method = make_judge(lambda formulas: [RewardResult(1.0) for _ in formulas]), make(2, restart_every=1)
+    lessons, roll_out = lessons_of(method), method.learner.roll_out
     again = [Formula.parse("x + x"), Formula.parse("x * x")]
-    original = method._reward
-
-    def reward(written):
-        results = original(again[: len(written)])
-        flags.append(method.buffer.is_new[: len(written)].tolist())
-        return results
-
-    method.env.reward = reward
+    method.learner.roll_out = lambda: (again, roll_out()[1])
     for _ in range(3):
         method.run_round(judge)
-    assert flags == [[True, True]] * 3
+    assert [lesson.new.tolist() for lesson in lessons] == [[True, True]] * 3
     assert len(judge.known) == 2
 
 
 @pytest.mark.parametrize("rounds_before", [1, 2, 3, 4, 5])
 def test_a_search_with_restarts_and_surrogate_goes_on_from_its_state(rounds_before, tmp_path, monkeypatch):
     """Stopped in every place with respect to a restart, one before and one after it, included."""
-    monkeypatch.setattr(module, "_ENOUGH", 60)
+    monkeypatch.setattr(gate, "MIN_EXAMPLES_FOR_SURROGATE", 60)
 
     def run(stop):
         judge, method = make_judge(REWARD), make(restart_every=2, written_per_judged=3)
@@ -114,7 +115,7 @@ def test_the_surrogate_drops_what_it_hopes_least_of(hope, monkeypatch):
 
     It may say so by its prediction, or by how unsure it is of a prediction that is the same for all.
     """
-    monkeypatch.setattr(module, "_ENOUGH", 50)
+    monkeypatch.setattr(gate, "MIN_EXAMPLES_FOR_SURROGATE", 50)
     written = []
 
     class Oracle:
@@ -127,7 +128,7 @@ def test_the_surrogate_drops_what_it_hopes_least_of(hope, monkeypatch):
             return (truth, 0 * truth) if hope == "prediction" else (0 * truth, truth - truth.min())
 
     judge, method = make_judge(REWARD), make(20, written_per_judged=6)
-    method._surrogate = Oracle()
+    method.gate.surrogate = Oracle()
     known = []
     for _ in range(6):
         known.append(set(judge.known))
@@ -172,20 +173,15 @@ def test_a_warm_start_is_never_dropped():
 def test_a_formula_that_was_dropped_teaches_nothing():
     """Only what was judged is new; a prediction is no reward."""
     judge, method = make_judge(REWARD), make(20, written_per_judged=5)
-    learned = []
-    original = method._reward
-
-    def reward(written):
-        results = original(written)
-        judged = set(judge.report.formulas)
-        learned.append([new for f, new in zip(written, method.buffer.is_new, strict=False) if f not in judged])
-        return results
-
-    method.env.reward = reward
-    for _ in range(2):
+    lessons = lessons_of(method)
+    for i in range(2):
         method.run_round(judge)
-    assert len(learned) == 2
-    assert all(flags and not any(flags) for flags in learned)
+        written = [GRAMMAR.vocabulary.decode(row) for row in lessons[i].ids]
+        assert len(written) == len(lessons[i].new) > method.learner.count
+        judged = set(judge.report.formulas)
+        dropped = [bool(new) for f, new in zip(written, lessons[i].new, strict=True) if f not in judged]
+        assert dropped
+        assert not any(dropped)
 
 
 def test_unfit_functions_have_no_children_after_a_restart_either(monkeypatch):

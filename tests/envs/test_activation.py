@@ -13,13 +13,14 @@ from stable_baselines3.common.monitor import Monitor
 
 from rlsearch.errors import ConfigError, RewardError, RlsearchError
 from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch_envs import ActivationEnv, CurveReward
 
 ID = "rlsearch_envs:rlsearch/Activation-v0"
 SILU = Grammar(Vocabulary(("mul", "sigmoid")), max_length=5)  # mul 1, sigmoid 2, x 3
-GATED = Grammar(Vocabulary(("mul", "sigmoid", "sin"), ("x", "g"), (1.0,)), 2, 7, True, True, True)
+GATED = Grammar(Vocabulary(("mul", "sigmoid", "sin"), ("x", "g"), (1.0,)), 2, 7, ALL_RULES)
 ONE_TOKEN = Grammar(Vocabulary(()), max_length=1)  # the only formula is x
 
 

@@ -14,6 +14,7 @@ from rlsearch.controller.model import make_ppo
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import RewardError
 from rlsearch.formula import Formula, FormulaBuilder, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch_envs import ActivationEnv, CurveReward
 from rlsearch_envs.lockstep import LockstepVecEnv
@@ -21,7 +22,7 @@ from rlsearch_envs.lockstep import LockstepVecEnv
 torch.set_num_threads(1)
 
 PLAIN = Grammar(Vocabulary(("mul", "sigmoid")), max_length=5)  # mul 1, sigmoid 2, x 3
-RULED = Grammar(Vocabulary(("add", "exp", "log", "sin", "cos"), ("x", "g"), (1.0,)), 3, 9, True, True, True)
+RULED = Grammar(Vocabulary(("add", "exp", "log", "sin", "cos"), ("x", "g"), (1.0,)), 3, 9, ALL_RULES)
 
 
 class SizeReward:

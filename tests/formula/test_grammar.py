@@ -9,9 +9,13 @@ import pytest
 
 from rlsearch.errors import ConfigError, FormulaError
 from rlsearch.formula import OPERATORS, PAD, Formula, FormulaBuilder, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES, ForbidConstantSubexpressions, ForbidInversePairs, ForbidNestedPeriodic
 
 POOL = ("neg", "exp", "log", "sin", "cos", "add")
 ARITY = {name: operator.arity for name, operator in OPERATORS.items()}
+
+
+SUBSETS = [tuple(itertools.compress(ALL_RULES, on)) for on in itertools.product((False, True), repeat=3)]
 
 
 def replayed(grammar, sequences):
@@ -98,10 +102,10 @@ def allowed(grammar):
             tokens = flat(tree)
             if (
                 any(t in grammar.vocabulary.inputs for t in tokens)
-                and not (grammar.forbid_inverse_pairs and has_inverse_pair(tree))
-                and not (grammar.forbid_nested_periodic and has_nested_periodic(tree))
+                and not (ForbidInversePairs() in grammar.rules and has_inverse_pair(tree))
+                and not (ForbidNestedPeriodic() in grammar.rules and has_nested_periodic(tree))
                 and not (
-                    grammar.forbid_constant_subexpressions
+                    ForbidConstantSubexpressions() in grammar.rules
                     and has_constant_subexpression(tree, grammar.vocabulary.inputs)
                 )
             ):
@@ -157,8 +161,8 @@ def test_the_optional_rules_leave_exactly_what_they_allow():
     """With no least length the grammar's set is that of brute force, on every tiny vocabulary."""
     n_checked = 0
     for vocabulary in tiny_vocabularies():
-        for rules in itertools.product((False, True), repeat=3):
-            grammar = Grammar(vocabulary, 1, 4, *rules)
+        for rules in SUBSETS:
+            grammar = Grammar(vocabulary, 1, 4, rules)
             found, expected = walk(grammar), list(allowed(grammar))
             assert len(found) == len(set(found))
             assert set(found) == set(expected), grammar
@@ -170,15 +174,15 @@ def test_no_reachable_state_is_a_dead_end():
     """``walk`` fails on one. With a least length the rules may cost formulas, but what is found is allowed."""
     n_grammars = n_refused = n_complete = 0
     for vocabulary in tiny_vocabularies():
-        for rules in ((False, False, False), (True, True, True)):
+        for rules in ((), ALL_RULES):
             for min_length, max_length in ((2, 2), (3, 3), (3, 4), (4, 4), (4, 5)):
                 if len(vocabulary.operators) == 3 and max_length == 5 and len(vocabulary) > 4:
                     continue  # thousands of formulas each
                 try:
-                    grammar = Grammar(vocabulary, min_length, max_length, *rules)
+                    grammar = Grammar(vocabulary, min_length, max_length, rules)
                 except ConfigError:
                     n_refused += 1
-                    if not any(rules):
+                    if not rules:
                         unary, binary = (any(ARITY[o] == n for o in vocabulary.operators) for n in (1, 2))
                         assert not any(
                             n_prefix_sequences(unary, binary, 1, 0, n) for n in range(min_length, max_length + 1)
@@ -187,7 +191,7 @@ def test_no_reachable_state_is_a_dead_end():
                 found, expected = set(walk(grammar)), set(allowed(grammar))
                 assert found
                 assert found <= expected
-                if not any(rules):
+                if not rules:
                     assert found == expected
                 n_grammars += 1
                 n_complete += found == expected
@@ -200,7 +204,7 @@ def test_no_reachable_state_is_a_dead_end():
 def test_every_inverse_pair_is_forbidden_both_ways(name):
     inverse = OPERATORS[name].inverse
     vocabulary = Vocabulary(tuple(dict.fromkeys((name, inverse, "tanh"))))
-    texts = {str(f) for f in walk(Grammar(vocabulary, 1, 4, forbid_inverse_pairs=True))}
+    texts = {str(f) for f in walk(Grammar(vocabulary, 1, 4, rules=(ForbidInversePairs(),)))}
     assert str(Formula((name, inverse, "x"))) not in texts
     assert str(Formula((inverse, name, "x"))) not in texts
     assert str(Formula((name, "tanh", inverse, "x"))) in texts
@@ -209,7 +213,7 @@ def test_every_inverse_pair_is_forbidden_both_ways(name):
 
 def test_periodic_operators_are_forbidden_at_any_depth_but_not_beside():
     vocabulary = Vocabulary(("sin", "cos", "neg", "add"))
-    found = set(walk(Grammar(vocabulary, 1, 6, forbid_nested_periodic=True)))
+    found = set(walk(Grammar(vocabulary, 1, 6, rules=(ForbidNestedPeriodic(),))))
     assert Formula(("sin", "neg", "add", "x", "neg", "x")) in found
     assert Formula(("add", "sin", "neg", "x", "cos", "x")) in found  # beside, after leaving the first operand
     assert Formula(("sin", "add", "x", "cos", "x")) not in found
@@ -218,7 +222,7 @@ def test_periodic_operators_are_forbidden_at_any_depth_but_not_beside():
 
 def test_operators_on_constants_alone_are_forbidden():
     vocabulary = Vocabulary(("sin", "add"), ("x",), (1.0, 2.0))
-    found = {str(f) for f in walk(Grammar(vocabulary, 1, 5, forbid_constant_subexpressions=True))}
+    found = {str(f) for f in walk(Grammar(vocabulary, 1, 5, rules=(ForbidConstantSubexpressions(),)))}
     assert not found & {"x + sin(1)", "sin(1) + x", "x + (1 + 2)", "1 + 2 + x", "x + sin(sin(1))"}
     assert found >= {"x + 1", "1 + x", "1 + sin(x)", "sin(x) + 1", "1 + (2 + x)", "sin(1 + x)", "x + x + 1"}
 
@@ -231,8 +235,8 @@ def test_operators_on_constants_alone_are_forbidden():
         (Vocabulary(()), (2, 9), "no formula of 2 to 9 tokens can be made of"),
         (Vocabulary(("add",)), (2, 2), "no formula of 2 to 2"),
         (Vocabulary(("add",)), (4, 4), "no formula of 4 to 4"),
-        (Vocabulary(("neg",)), (3, 9, True, False), "add an operator that no optional rule restricts"),
-        (Vocabulary(("sin", "cos")), (3, 9, False, True), "shorten min_length"),
+        (Vocabulary(("neg",)), (3, 9, ALL_RULES[:1]), "add an operator that no optional rule restricts"),
+        (Vocabulary(("sin", "cos")), (3, 9, ALL_RULES[1:2]), "shorten min_length"),
     ],
 )
 def test_impossible_vocabularies(vocabulary, arguments, message):
@@ -247,12 +251,12 @@ def test_frozen():
         grammar.max_length = 3
     assert grammar == Grammar(Vocabulary(("add",)))
     assert hash(grammar) == hash(Grammar(Vocabulary(("add",))))
-    assert grammar != Grammar(Vocabulary(("add",)), forbid_inverse_pairs=True)
+    assert grammar != Grammar(Vocabulary(("add",)), rules=(ForbidInversePairs(),))
 
 
 # --- the builder ---
 
-LARGE = Grammar(Vocabulary(tuple(OPERATORS), ("x", "g"), (0.5, 1.0)), 3, 15, True, True, True)
+LARGE = Grammar(Vocabulary(tuple(OPERATORS), ("x", "g"), (0.5, 1.0)), 3, 15, ALL_RULES)
 
 
 def random_walk(builder, rng):
@@ -403,10 +407,10 @@ def test_an_incomplete_row_has_no_formula():
 ALLOWS = Vocabulary(("neg", "exp", "log", "sin", "add"), ("x",), (1.0,))
 
 
-@pytest.mark.parametrize("rules", list(itertools.product((False, True), repeat=3)), ids=str)
+@pytest.mark.parametrize("rules", SUBSETS, ids=str)
 def test_allows_is_brute_force_by_trees(rules):
     """Of all sequences of up to five tokens, incomplete ones and those with something left over included."""
-    grammar = Grammar(ALLOWS, 1, 4, *rules)
+    grammar = Grammar(ALLOWS, 1, 4, rules)
     ids = range(1, len(ALLOWS) + 1)
     sequences = [s for n in range(6) for s in itertools.product(ids, repeat=n)]
     found = grammar.allows(sequences)
@@ -417,11 +421,11 @@ def test_allows_is_brute_force_by_trees(rules):
     assert len(sequences) > 6**5 > 500 > len(expected) > 50
 
 
-@pytest.mark.parametrize("rules", [(False, False, False), (True, True, True)], ids=str)
+@pytest.mark.parametrize("rules", [(), ALL_RULES], ids=str)
 @pytest.mark.parametrize("min_length", [2, 3])
 def test_allows_is_what_legal_walks_end_in(min_length, rules):
     """Also where a least length costs formulas that the rules alone would allow."""
-    grammar = Grammar(ALLOWS, min_length, 4, *rules)
+    grammar = Grammar(ALLOWS, min_length, 4, rules)
     sequences = [s for n in range(1, 5) for s in itertools.product(range(1, len(ALLOWS) + 1), repeat=n)]
     legal = {s for s, legal in zip(sequences, grammar.allows(sequences), strict=True) if legal}
     assert legal == {tuple(ALLOWS.encode(f).tolist()) for f in walk(grammar)}
@@ -437,7 +441,7 @@ def test_allows_takes_any_number_of_sequences():
 
 def test_an_illegal_sequence_does_not_disturb_those_beside_it():
     """Every mask, parent, sibling and slot of a legal row is what it is among legal rows alone."""
-    grammar = Grammar(ALLOWS, 1, 4, True, True, True)
+    grammar = Grammar(ALLOWS, 1, 4, ALL_RULES)
     legal = [ALLOWS.encode(f).tolist() for f in allowed(grammar)]
     rng = np.random.default_rng(0)
     padded = np.zeros((2 * len(legal), 4), dtype=np.int64)

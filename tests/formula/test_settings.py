@@ -2,6 +2,7 @@ import pytest
 
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES, RULES
 from rlsearch.formula.settings import LanguageSettings
 
 
@@ -10,9 +11,19 @@ def test_the_defaults_are_a_grammar():
     grammar = settings.grammar()
     assert grammar.vocabulary.inputs == ("x",)
     assert (grammar.min_length, grammar.max_length) == (3, 12)
-    assert grammar.forbid_inverse_pairs
-    assert grammar.forbid_nested_periodic
-    assert grammar.forbid_constant_subexpressions
+    assert grammar.rules == ALL_RULES
+
+
+def test_every_rule_has_a_setting_that_switches_it_on():
+    assert set(RULES) < set(LanguageSettings.model_fields)
+    off = dict.fromkeys(RULES, False)
+    assert LanguageSettings.check(off).grammar().rules == ()
+    for name, rule in RULES.items():
+        assert LanguageSettings.check(off | {name: True}).grammar().rules == (rule,)
+
+
+def test_every_setting_is_described():
+    assert all(field.description for field in LanguageSettings.model_fields.values())
 
 
 def test_every_setting_reaches_the_grammar():
@@ -28,7 +39,7 @@ def test_every_setting_reaches_the_grammar():
             "forbid_constant_subexpressions": False,
         }
     )
-    assert settings.grammar() == Grammar(Vocabulary(("neg", "add"), ("x", "g"), (2.0,)), 2, 7, False, False)
+    assert settings.grammar() == Grammar(Vocabulary(("neg", "add"), ("x", "g"), (2.0,)), 2, 7)
 
 
 @pytest.mark.parametrize(

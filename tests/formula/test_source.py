@@ -100,6 +100,7 @@ class Found(torch.nn.Module):
     """Elementwise x * sigmoid(x) - min(x * sigmoid(x), 2)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         t0 = torch.sigmoid(x)
         t1 = x * t0
         t2 = torch.minimum(t1, torch.tensor(2.0, dtype=t1.dtype))

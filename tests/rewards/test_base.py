@@ -33,13 +33,13 @@ def test_values_are_frozen_and_equal_by_content(value):
 
 
 def test_statuses_are_texts():
-    assert [str(status) for status in Status] == ["ok", "unfit", "diverged", "failed", "illegal"]
+    assert [str(status) for status in Status] == ["ok", "unfit", "diverged", "failed"]
     assert Status("unfit") is Status.UNFIT
 
 
 def test_every_status_but_ok_has_a_value():
-    values = StatusValues(unfit=-2.0, diverged=-3.0, failed=-4.0, illegal=-5.0)
-    assert [values.of(s) for s in Status if s is not Status.OK] == [-2.0, -3.0, -4.0, -5.0]
+    values = StatusValues(unfit=-2.0, diverged=-3.0, failed=-4.0)
+    assert [values.of(s) for s in Status if s is not Status.OK] == [-2.0, -3.0, -4.0]
     assert set(StatusValues.model_fields) == {str(s) for s in Status} - {"ok"}
     assert all(StatusValues().of(s) < -0.5 for s in Status if s is not Status.OK)  # worse than chance
     with pytest.raises(AttributeError):

@@ -37,7 +37,7 @@ def learn(method, judge, rounds):
 
 
 def weights(method):
-    return [p.detach().clone() for p in method.ppo.policy.parameters()]
+    return [p.detach().clone() for p in method.learner.ppo.policy.parameters()]
 
 
 def equal(some, others):
@@ -69,8 +69,8 @@ def test_the_future_is_the_same(path, tmp_path, offspring):
     state = load_checkpoint(path)
     assert state["round"] == 3
     other.restore(state["method"])
-    assert other.ppo.num_timesteps == 3 * other.env.num_envs * GRAMMAR.max_length
-    assert other.ppo._n_updates == 6  # two epochs a round
+    assert other.learner.ppo.num_timesteps == 3 * other.learner.count * GRAMMAR.max_length
+    assert other.learner.ppo._n_updates == 6  # two epochs a round
     with Archive(tmp_path / "archive.sqlite") as archive:
         proposed = learn(other, make_judge(CurveReward(), archive, first_round=3), 3)
     assert len(proposed) == 3 * PER_ROUND
@@ -106,7 +106,7 @@ def test_the_policy_alone(path):
     random_state = torch.get_rng_state()
     other.restore_policy(load_checkpoint(path)["method"])
     assert torch.equal(torch.get_rng_state(), random_state)
-    assert other.ppo.num_timesteps == 0
+    assert other.learner.ppo.num_timesteps == 0
     assert equal(weights(other), weights(method))
 
 

@@ -117,10 +117,10 @@ def test_none_is_fit(tmp_path):
 
 
 def test_too_little_memory_is_said(tmp_path, caplog, monkeypatch):
-    from rlsearch.search.mining import method as mining
+    from rlsearch.search.mining import engine
 
-    whole = mining.mine
-    monkeypatch.setattr(mining, "mine", lambda *a, **k: dataclasses.replace(whole(*a, **k), complete=False))
+    whole = engine.mine
+    monkeypatch.setattr(engine, "mine", lambda *a, **k: dataclasses.replace(whole(*a, **k), complete=False))
     assert train(config(tmp_path), "small").finished
     assert "for want of memory" in caplog.text
     assert "raise mining.memory_gib (4 now)" in caplog.text
@@ -187,12 +187,12 @@ def test_killed_before_or_after_any_write_it_ends_as_if_it_had_not_been(monkeypa
 def test_what_screening_found_is_not_looked_for_again(monkeypatch, tmp_path):
     with pytest.raises(Killed), death(monkeypatch, 6):
         train(config(tmp_path), "killed")
-    monkeypatch.setattr("rlsearch.search.mining.method.mine", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("rlsearch.search.mining.engine.mine", lambda *a, **k: 1 / 0)
     assert resume(tmp_path / "runs" / "killed").finished
 
 
 def test_its_length_is_that_of_its_rungs(mined):
-    with pytest.raises(ConfigError, match="as long as its rungs"):
+    with pytest.raises(ConfigError, match="cannot be made longer: its length is that of its rungs"):
         resume(mined[0].run.folder, rounds=20)
 
 
@@ -216,6 +216,54 @@ def test_a_reward_of_ones_own_cannot_be_mined():
 def test_wrong_rungs(rungs, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         config(tmp_path, rungs)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "epochs", "message"),
+    [
+        (
+            [{"functions": 16, "epochs": 0.4}, {"functions": 4}],
+            (1, 1),
+            r"mining\.rungs\.1 \(epochs 1, seeds 1\) .* mining\.rungs\.0 \(epochs 0\.4, seeds 1\) .* 1 epoch\(s\)",
+        ),
+        (
+            [{"functions": 9, "epochs": 0.2}, {"functions": 8, "epochs": 0.3}, {"functions": 4}],
+            (4, 2),
+            r"mining\.rungs\.1 \(epochs 0\.3, .*both come to 1 epoch",
+        ),
+        ([{"functions": 9, "epochs": 0.5, "seeds": 2}, {"functions": 4, "seeds": 1}], (1, 1), r"both come to 1 epoch"),
+    ],
+)
+def test_rungs_that_come_to_the_same_training_are_refused(rungs, epochs, message, tmp_path, run):
+    """The second would train nothing, and every function of the first would have climbed it."""
+    wanted = with_epochs(config(tmp_path, rungs), epochs)
+    with pytest.raises(ConfigError, match=message):
+        train(wanted, "same")
+    assert not (tmp_path / "runs" / "same").exists()
+    (tmp_path / "same.yaml").write_text(dump_config(wanted))
+    code, out, err = run("config", "check", "same.yaml")
+    assert (code, out) == (2, "")
+    assert "would train nothing" in err
+
+
+@pytest.mark.parametrize(
+    ("rungs", "epochs"),
+    [
+        ([{"functions": 6, "epochs": 0.4}, {"functions": 2, "seeds": 2}], (1, 1)),  # more seeds
+        ([{"functions": 6, "epochs": 0.4}, {"functions": 2}], (1, 2)),  # longer on one of the proxies
+    ],
+)
+def test_a_rung_that_trains_more_in_any_way_is_climbed_by_as_many_as_it_says(rungs, epochs, tmp_path):
+    outcome = train(with_epochs(config(tmp_path, rungs), epochs), "more")
+    climbed = [judged for judged in read_history(outcome.run).known.values() if judged.rung == 1]
+    assert len(climbed) == 2
+
+
+def with_epochs(config, epochs):
+    tree = config.model_dump()
+    for proxy, number in zip(tree["reward"]["proxies"], epochs, strict=True):
+        proxy["epochs"] = number
+    return config.check(tree)
 
 
 def test_the_verb(run, tmp_path):

@@ -66,7 +66,8 @@ def test_scalars_of_every_round_over_proposals(logged):
     proposals = [8, 16, 24, 32, 40]
     always = {
         "search/mean_reward", "search/round_best_reward", "search/mean_reward_ok", "search/mean_length",
-        "search/evaluations", "search/candidates_per_second", "search/trainings_per_second", "search/entropy", "search/elite_threshold",
+        "search/evaluations", "search/candidates_per_second", "search/trainings_per_second", "search/entropy",
+        "search/elite_threshold",
         "search/best_reward", "search/best_score", "search/candidates", "shares/fresh", "shares/repeated", "shares/ok",
         "shares/unfit", "shares/diverged", "shares/failed", "rollout/ep_rew_mean", "rollout/ep_len_mean",
     }  # fmt: skip

@@ -1,14 +1,18 @@
 import math
 import pickle
 import random
+import shutil
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import CURVE, DIGITS, archive_rows, make_config, proxies
+from helpers import CURVE, DIGITS, archive_rows, make_config, proxies, rlsearch
 
-from rlsearch import Formula, Status, train
+from rlsearch import Formula, Status, resume, train
 from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import ConfigError, InputError, RunError
 from rlsearch.formula.named import BASELINES
@@ -16,6 +20,8 @@ from rlsearch.kernels import default_kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.runs import read as results
+from rlsearch.runs.events import RunEvents
+from rlsearch.runs.folder import Run
 from rlsearch.runs.sample import sample
 from rlsearch.studies import evaluate as evaluation
 
@@ -270,3 +276,114 @@ def test_folders_may_be_given_in_any_form(curve_run):
     assert results.top(str(curve_run.folder), 1) == results.top(Path(curve_run.folder), 1) == expected
     assert CURVE["curve"] == "silu(x)"
     assert expected[0].formula.fingerprint == parse("silu(x)").fingerprint
+
+
+def test_a_staged_reward_of_ones_own_is_read_as_it_was(tmp_path):
+    """Neither its proxies nor its arithmetic are known to a reader; the archive has what came of them."""
+    outcome = train(make_config({"target": "helpers_rewards:Staged"}, rounds=3), "staged", runs=tmp_path)
+    board = results.top(outcome.run, 100)
+    assert [(j.formula, j.result, j.seeds) for j in board[:10]] == [
+        (j.formula, j.result, j.seeds) for j in outcome.leaderboard
+    ]
+    history = results.read_history(outcome.run)
+    assert len(history.known) == outcome.functions
+    assert evaluation.evaluate([], make_config({"proxies": [DIGITS]}), run=outcome.run, best=1, seeds=1)
+
+
+def test_a_history_is_what_the_judge_knew(real_run, tmp_path):
+    """Also after rescoring, and in the order in which functions came."""
+    config = make_config(proxies(tmp_path), 3, 12, seed=3, rescoring={"every": 2, "best": 4})
+    judges = []
+
+    class Keep(RunEvents):
+        def on_end(self, judge):
+            judges.append(judge)
+
+    run = train(config, "again", runs=tmp_path, events=Keep()).run
+    known = results.read_history(run).known
+    assert list(known) == list(judges[0].known)
+    for fingerprint, judged in judges[0].known.items():
+        read = known[fingerprint]
+        assert (read.formula, read.result, read.seeds, read.rung) == (
+            judged.formula, judged.result, judged.seeds, judged.rung,
+        )  # fmt: skip
+        assert read.is_reference == (judged.formula == parse("relu(x)"))
+
+
+READER = """
+import sys
+for name in ("torch", "numba", "triton", "stable_baselines3", "gymnasium", "sklearn", "matplotlib"):
+    sys.modules[name] = None  # as if it were not installed
+from rlsearch import top
+from rlsearch.runs.read import best_formula, export
+print(len(top(sys.argv[1], 3)), best_formula(sys.argv[1]))
+assert "def forward" in export(best_formula(sys.argv[1]))
+"""
+
+
+def test_a_run_can_be_read_where_nothing_is_installed_that_made_it(real_run):
+    read = subprocess.run([sys.executable, "-c", READER, str(real_run.folder)], capture_output=True, text=True)
+    assert read.stderr == ""
+    assert read.stdout == f"3 {results.best_formula(real_run)}\n"
+
+
+FOREIGN = """
+reward:
+  proxies:
+    - target: "evil:network"
+      source: "0123456789abcdef"
+      batched: true
+      population: 4
+      data: {target: "evil:data"}
+"""
+
+
+@pytest.mark.parametrize("verb", ["top", "sample", "export"])
+def test_reading_a_foreign_run_imports_nothing_that_it_names(curve_run, tmp_path, verb):
+    """Neither what the config names nor what lies in the current folder, whatever it is called."""
+    shutil.copytree(curve_run.folder, tmp_path / "runs" / "foreign")
+    run = Run.open(tmp_path / "runs" / "foreign")
+    text = run.config_path.read_text()
+    start, end = text.index("reward:"), text.index("status_values:")
+    run.config_path.write_text(text[:start] + FOREIGN.lstrip() + text[end:])
+    for module in ("evil", "dill", "ruamel", "helpers_rewards"):
+        (tmp_path / f"{module}.py").write_text("from pathlib import Path; Path('imported').touch()")
+    done = rlsearch(verb, "runs/foreign", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "imported").exists()
+    (tmp_path / "c.yaml").write_text("reward: {target: 'evil:Reward'}")
+    assert "evil has no 'Reward'" in rlsearch("train", "c.yaml", cwd=tmp_path).stderr
+    assert (tmp_path / "imported").exists()  # so the test would have seen it
+
+
+def test_scores_of_other_proxies_are_not_shown_beside_those_of_a_search(real_run, tmp_path):
+    best = results.best_formula(real_run)
+    other = real_run.config.model_dump() | {"reward": {"proxies": [DIGITS | {"epochs": 2}]}}
+    config = real_run.config.check(other)
+    rows = evaluation.evaluate([], config, run=real_run, best=1, seeds=1)
+    assert all(row.searched is None for row in rows)
+    rows = evaluation.evaluate([], real_run.config, run=real_run, best=1, seeds=1)
+    (row,) = [row for row in rows if row.formula.fingerprint == best.fingerprint]
+    assert row.searched is not None
+
+
+def test_what_an_evaluation_trains_is_stored_and_not_trained_again(real_run, monkeypatch):
+    first = evaluation.evaluate([], run=real_run, best=1, seeds=2)
+    stored = real_run.folder / "evaluate" / "evaluations.sqlite"
+    assert stored.exists()
+    monkeypatch.setattr(Proxy, "train", lambda *arguments: 1 / 0)
+    again = evaluation.evaluate([], run=real_run, best=1, seeds=2)
+    assert [(row.formula, row.fresh) for row in again] == [(row.formula, row.fresh) for row in first]
+
+
+def test_an_archive_of_the_version_before_is_told_and_brought_up_to_date(tmp_path):
+    run = train(make_config(), "old", runs=tmp_path).run
+    board = results.top(run)
+    with sqlite3.connect(run.archive) as connection:
+        connection.execute("DROP TABLE functions")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(RunError, match=r"made by an earlier version of rlsearch; .* rlsearch train --resume"):
+        results.top(run)
+    resume(run.folder)
+    assert results.top(run) == board

@@ -263,7 +263,7 @@ def test_a_budget_may_be_cut_to_what_is_done_but_not_below():
 
 
 def test_a_run_that_has_done_nothing_still_needs_a_round():
-    train(make_config(rounds=3), "a", events=InterruptAfter(0, within=0.0))
+    train(make_config(rounds=3), "a", events=InterruptAfter(0, within=1))
     Path("runs/a/checkpoints/latest.pt").unlink()
     with pytest.raises(ConfigError, match="rounds: input should be greater than or equal to 1, got 0"):
         resume("runs/a", 0)

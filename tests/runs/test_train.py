@@ -121,7 +121,7 @@ def test_an_existing_run_is_left_alone_unless_it_is_to_be_overwritten():
         train(make_config(seed=1), "a")
     assert contents(run.folder) == before
     train(make_config(seed=1), "a", overwrite=True)
-    assert load_config(run.config).seed == 1
+    assert load_config(run.config_path).seed == 1
     assert len(list(run.folder.glob("events.*"))) == 1
 
 
@@ -347,7 +347,7 @@ def test_every_method_searches_and_goes_on_where_it_was_interrupted(method):
     whole = train(method_config(method, reward=reward), "whole")
     assert whole.finished
     assert archive_rows(whole.run.folder)["proposals"][-1][0] == 5
-    for at, within in ((1, None), (3, 0.5), (4, None)):
+    for at, within in ((1, 0), (3, 1), (4, 0)):
         part = train(method_config(method, reward=reward), f"{at}", events=InterruptAfter(at, within))
         assert not part.finished
         assert load_checkpoint(part.run.checkpoint)["round"] in (at - 1, at)
@@ -440,3 +440,39 @@ def test_only_a_policy_can_be_sampled(method):
     run = train(method_config(method, 1), "a").run
     with pytest.raises(RunError, match=f"runs/a was searched by {method}, which has no policy to sample"):
         rlsearch.sample(run.folder)
+
+
+def test_the_callers_random_numbers_stay_as_they_are():
+    def states():
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+
+    before = states()
+    run = train(make_config(), "a").run
+    assert states() == before
+    rlsearch.resume(run.folder, 3)
+    assert states() == before
+
+
+def test_a_language_that_the_proxies_cannot_train_is_refused_before_anything_is_written(tmp_path):
+    message = r"language.inputs is \['x', 'g'\], and proxies train formulas of x alone"
+    with pytest.raises(ConfigError, match=message):
+        make_config(proxies(tmp_path), language={"inputs": ["x", "g"]})
+    assert train(make_config(language={"inputs": ["x", "g"]}), "free").finished  # a reward of one's own may
+
+
+def test_a_run_that_its_candidates_ended_needs_more_of_them():
+    run = train(make_config(rounds=500, search={"candidates": 20}), "a").run
+    done = load_checkpoint(run.checkpoint)["round"]
+    with pytest.raises(ConfigError, match=r"ended with its \d+ trained candidates .* larger number of candidates, too"):
+        rlsearch.resume(run.folder, rounds=501)
+    longer = rlsearch.resume(run.folder, candidates=40)
+    assert load_checkpoint(run.checkpoint)["round"] > done
+    whole = train(make_config(rounds=500, search={"candidates": 40}), "whole")
+    assert archive_rows(longer.run.folder) == archive_rows(whole.run.folder)
+
+
+def test_a_run_that_its_rounds_ended_needs_more_of_them():
+    run = train(make_config(rounds=2, search={"candidates": 1000}), "a").run
+    with pytest.raises(ConfigError, match=r"ended with its 2 rounds .* larger number of rounds, too"):
+        rlsearch.resume(run.folder, candidates=2000)
+    assert rlsearch.resume(run.folder, rounds=3, candidates=2000).proposals == 24

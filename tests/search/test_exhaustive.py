@@ -3,15 +3,16 @@
 That the grammar allows what it should is shown in tests/formula/test_grammar.py, by trees.
 """
 
-from itertools import product
+from itertools import compress, product
 
 import numpy as np
 import pytest
 from helpers import make_judge
 
 from rlsearch.errors import ConfigError
-from rlsearch.formula import OPERATORS, Formula, Grammar, Vocabulary
+from rlsearch.formula import Formula, Grammar, Vocabulary
 from rlsearch.formula.formula import fingerprint_grid, fingerprint_of
+from rlsearch.formula.rules import ALL_RULES, HAS_INPUT
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards.base import RewardResult
 from rlsearch.search.enumeration import Enumeration
@@ -26,7 +27,7 @@ GATED = Vocabulary(("neg", "mul"), ("x", "g"))
 # or none; cos(x - x) and exp(x - x) are 1, but cos may stand above the second alone; sqrt(x * x) is |x|.
 FLAT = Vocabulary(("cos", "exp", "sub"), ("x",), (2.0,))
 SQUARES = Vocabulary(("square", "sqrt", "mul"))
-RULES = list(product((False, True), repeat=3))
+RULES = [tuple(compress(ALL_RULES, on)) for on in product((False, True), repeat=3)]
 
 
 def writable(grammar):
@@ -62,13 +63,13 @@ def found_by(enumeration):
     ids=["trig", "roots", "gated", "flat", "squares"],
 )
 def test_every_function_comes_once_in_its_shortest_spelling(vocabulary, length, rules):
-    grammar = Grammar(vocabulary, 1, length, *rules)
+    grammar = Grammar(vocabulary, 1, length, rules)
     expected = shortest(writable(grammar))
     sizes, order = found_by(Enumeration(grammar))
     assert sizes == expected
     assert order == sorted(order)
     assert max(order) == length
-    if rules == (False, False, False):
+    if not rules:
         assert len(sizes) == {TRIG: 80, ROOTS: 160, GATED: 23, FLAT: 117, SQUARES: 37}[vocabulary]
 
 
@@ -85,7 +86,7 @@ def test_the_functions_of_a_vocabulary_by_hand():
 
 def test_what_is_yielded_is_legal():
     for rules in RULES:
-        grammar = Grammar(ROOTS, 1, 6, *rules)
+        grammar = Grammar(ROOTS, 1, 6, rules)
         formulas = list(Enumeration(grammar))
         assert grammar.allows([grammar.vocabulary.encode(f).tolist() for f in formulas]).all()
 
@@ -95,16 +96,16 @@ def test_what_is_yielded_is_legal():
 @pytest.mark.parametrize("vocabulary", [TRIG, ROOTS], ids=["trig", "roots"])
 def test_functions_that_can_be_written_shorter_than_the_least_length_are_left_out(vocabulary, min_length, rules):
     """But their spellings are built on; and the longer ones come as if there were no least length."""
-    everything = list(Enumeration(Grammar(vocabulary, 1, 5, *rules)))
+    everything = list(Enumeration(Grammar(vocabulary, 1, 5, rules)))
     try:
-        grammar = Grammar(vocabulary, min_length, 5, *rules)
+        grammar = Grammar(vocabulary, min_length, 5, rules)
     except ConfigError:
         return
     assert list(Enumeration(grammar)) == [f for f in everything if f.size >= min_length]
 
 
 def test_the_default_language_up_to_three_tokens():
-    grammar = Grammar(LanguageSettings().grammar().vocabulary, 1, 3, True, True, True)
+    grammar = Grammar(LanguageSettings().grammar().vocabulary, 1, 3, ALL_RULES)
     assert found_by(Enumeration(grammar))[0] == shortest(writable(grammar))
 
 
@@ -151,12 +152,12 @@ def test_a_template_is_filled_in_every_way(rules):
     """Also beyond the grammar's lengths."""
     binary, unary = ("add", "mul", "sub", "max"), ("neg", "cos", "square", "tanh", "sqrt")
     vocabulary = Vocabulary((*binary, *unary), ("x", "g"), (1.0, 2.0))
-    wide = Grammar(vocabulary, 1, 5, *rules)
+    wide = Grammar(vocabulary, 1, 5, rules)
     formulas = list(template_formulas(vocabulary, binary, unary))
     assert len(formulas) == 4 * 6 * 6
     legal = wide.allows([vocabulary.encode(f).tolist() for f in formulas])
     expected = {f.fingerprint for f, allowed in zip(formulas, legal, strict=True) if allowed}
-    enumeration = Enumeration(Grammar(vocabulary, 1, 3, *rules), ["binary", "unary", "x", "unary", "x"])
+    enumeration = Enumeration(Grammar(vocabulary, 1, 3, rules), ["binary", "unary", "x", "unary", "x"])
     sizes, _ = found_by(enumeration)
     assert sizes.keys() == expected
     assert enumeration.untested == 0
@@ -205,7 +206,7 @@ def test_the_values_that_are_kept_are_those_of_the_formulas(monkeypatch):
     kept = []
     original = Enumeration._apply
     monkeypatch.setattr(Enumeration, "_apply", lambda self, *a: (kept.append(e) or e for e in original(self, *a)))
-    list(Enumeration(Grammar(GATED, 1, 6)))
+    list(Enumeration(Grammar(Vocabulary(("neg", "mul", "sin"), ("x", "g")), 1, 5, ALL_RULES[1:])))
     assert len(kept) > 50
     grids = {name: fingerprint_grid(name) for name in ("x", "g")}
     for expression in kept:
@@ -213,8 +214,8 @@ def test_the_values_that_are_kept_are_those_of_the_formulas(monkeypatch):
         np.testing.assert_array_equal(expression.values, formula(**grids))
         assert expression.values.base is None  # it does not hold its block
         assert fingerprint_of(expression.values) == formula.fingerprint
-        assert expression.has_input
-        assert expression.has_periodic == any(t in OPERATORS and OPERATORS[t].periodic for t in expression.tokens)
+        assert expression.marks & HAS_INPUT
+        assert bool(expression.marks & ~HAS_INPUT) == ("sin" in expression.tokens)
 
 
 def size(formulas):

@@ -11,15 +11,15 @@ from strategies import FIXED
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, FormulaBuilder, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards.base import RewardResult
 from rlsearch.search.random import RandomSearch, random_ids
+from rlsearch_envs.observation import ObservationLayout
 
 # One binary operator, five unary ones, two leaves; no rule forbids anything.
 UNEVEN = Grammar(Vocabulary(("mul", "sin", "exp", "tanh", "abs", "erf"), ("x", "g")), max_length=9)
-RULED = Grammar(
-    Vocabulary(("add", "mul", "exp", "log", "sin", "cos", "neg"), ("x", "g"), (1.0, 2.0)), 3, 9, True, True, True
-)
+RULED = Grammar(Vocabulary(("add", "mul", "exp", "log", "sin", "cos", "neg"), ("x", "g"), (1.0, 2.0)), 3, 9, ALL_RULES)
 
 
 def draw(grammar, count, seed=0):
@@ -76,8 +76,8 @@ def test_the_untrained_policy_writes_the_same_way(grammar):
             builder.advance(np.array(prefix))
         mask = builder.mask()
         with torch.no_grad():
-            observation = torch.as_tensor(method.env.layout.observe(builder, mask))
-            policy = method.ppo.policy.get_distribution(observation).distribution.probs[0].numpy()
+            observation = torch.as_tensor(ObservationLayout.of(grammar).observe(builder, mask))
+            policy = method.learner.ppo.policy.get_distribution(observation).distribution.probs[0].numpy()
         ids = draw(grammar, 40_000)
         ids = ids[ids[:, 0] == prefix[0], 1] if prefix else ids[:, 0]
         random = np.bincount(ids, minlength=len(policy)) / len(ids)
@@ -91,11 +91,11 @@ def test_the_untrained_policy_writes_the_same_way(grammar):
     st.sampled_from([(), (1.0,)]),
     st.integers(1, 4),
     st.integers(4, 9),
-    st.tuples(*[st.booleans()] * 3),
+    st.lists(st.sampled_from(ALL_RULES), unique=True),
     st.integers(0, 2**32),
 )
 def test_all_are_legal_and_padded(unary, constants, min_length, max_length, rules, seed):
-    grammar = Grammar(Vocabulary(("add", "tanh", *unary), ("x",), constants), min_length, max_length, *rules)
+    grammar = Grammar(Vocabulary(("add", "tanh", *unary), ("x",), constants), min_length, max_length, rules)
     ids = draw(grammar, 50, seed)
     assert ids.shape == (50, max_length)
     assert grammar.allows([row[row > 0].tolist() for row in ids]).all()

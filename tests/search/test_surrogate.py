@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rlsearch.formula import Formula, Grammar, Vocabulary
-from rlsearch.judging.judge import Judged
+from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult
 from rlsearch.search.random import random_ids
 from rlsearch.search.surrogate import Surrogate, rank_correlation
@@ -93,10 +93,30 @@ def test_it_learns_from_the_newest_two_thousand():
     assert surrogate.predict([Formula.parse("sin(x)")])[0] == pytest.approx([2.0])
 
 
+def test_a_function_of_one_input_is_not_that_function_of_another():
+    """Of x the reward is 1, of g it is 0, whatever the function: only the input's name can tell."""
+    texts = [f"{name}({i})" for i in "xg" for name in ("sin", "tanh", "relu", "exp")]
+    known = judged(map(Formula.parse, texts), lambda f: float(f.inputs == ("x",)))
+    surrogate = Surrogate(("x", "g"))
+    surrogate.fit(known * 5, seed=0)
+    of_x, of_g = surrogate.predict([Formula.parse("sin(x)"), Formula.parse("sin(g)")])[0]
+    assert of_x > 0.9
+    assert of_g < 0.1
+
+
+@pytest.mark.parametrize("inputs", [("x",), ("g",), ("a",)])
+def test_the_only_input_of_a_language_is_seen_in_order_whatever_its_name(inputs):
+    """So is that of a reference, which is a function of x in every language."""
+    surrogate = Surrogate(inputs)
+    curve, other = surrogate._curve(Formula.parse(f"sin({inputs[0]})")), surrogate._curve(Formula.parse("sin(x)"))
+    assert np.array_equal(curve, other)
+    assert np.array_equal(curve[:49], np.arcsinh(np.sin(np.linspace(-6, 6, 49))).astype(np.float32))
+
+
 def test_extreme_and_gated_formulas_are_predicted_too(functions):
     gated = Formula.parse("x * sigmoid(g)")
     extreme = Formula.parse("1 / (x - x) + exp(exp(exp(x)))")
-    surrogate = Surrogate()
+    surrogate = Surrogate(("x", "g"))
     surrogate.fit(judged([*functions[:50], gated, extreme], lambda f: float(f.size)), seed=0)
     assert np.isfinite(surrogate.predict([gated, extreme, Formula.parse("g * sigmoid(x)")])).all()
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from strategies import FIXED
 
 from rlsearch.formula import Formula, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES
 from rlsearch.search.random import random_ids
 from rlsearch.search.variation import Variation, tournament
 
@@ -22,7 +23,7 @@ def ids(grammar, formulas):
 
 grammars = st.builds(
     lambda unary, binary, inputs, constants, min_length, max_length, rules: Grammar(
-        Vocabulary((*binary, "tanh", "abs", *unary), inputs, constants), min_length, max_length, *rules
+        Vocabulary((*binary, "tanh", "abs", *unary), inputs, constants), min_length, max_length, rules
     ),
     st.lists(st.sampled_from(["neg", "exp", "log", "sin", "cos", "square", "sqrt"]), unique=True),
     st.sampled_from([("add", "mul"), ("add", "mul", "max")]),
@@ -30,7 +31,7 @@ grammars = st.builds(
     st.sampled_from([(), (1.0,), (1.0, 2.0)]),
     st.integers(1, 5),
     st.integers(7, 12),
-    st.tuples(*[st.booleans()] * 3),
+    st.lists(st.sampled_from(ALL_RULES), unique=True),
 )
 
 

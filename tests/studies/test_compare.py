@@ -36,7 +36,7 @@ def test_methods_are_compared_at_equal_budget_and_nothing_is_trained_twice(tmp_p
     longer = run_methods(config, METHODS, folder, seeds=2, candidates=30)
     for method in METHODS:
         assert [r.rewards[:20] for r in longer[method]] == [r.rewards for r in records[method]]
-    with pytest.raises(ConfigError, match=r"controller\.parents = 32, and now it is 5"):
+    with pytest.raises(ConfigError, match=r"controller\.parents = 32, and now it is with controller\.parents = 5"):
         run_methods(make_config(controller={"parents": 5}), METHODS, folder, seeds=2, candidates=30)
     with pytest.raises(
         ConfigError, match=r"ppo-0 was made with 30 candidates.*expected at least 30, or another --name"
@@ -51,7 +51,7 @@ def test_settings_of_another_method_do_not_make_another_comparison(tmp_path):
     config = make_config(controller={"parents": 5})
     records = run_methods(config, ("ppo", "random"), folder, seeds=2, candidates=20)
     assert records["random"] == rivals["random"]
-    with pytest.raises(ConfigError, match=r"evolution\.tournament = 10, and now it is 3"):
+    with pytest.raises(ConfigError, match=r"evolution\.tournament = 10, and now it is with evolution\.tournament = 3"):
         run_methods(make_config(evolution={"tournament": 3}), ("evolution",), folder, seeds=2, candidates=20)
 
 
@@ -137,7 +137,7 @@ def test_a_comparison_stopped_within_a_round_ends_as_if_it_had_not_been(tmp_path
     def run(folder, **more):
         return run_methods(config, ["random"], tmp_path / folder, seeds=2, candidates=12, **more)
 
-    assert run("stopped", events=InterruptAfter(1, within=0.0)) is None
+    assert run("stopped", events=InterruptAfter(1, within=1)) is None
     board = top(tmp_path / "stopped" / "random-0", 100)
     assert board
     rows = archive_rows(tmp_path / "stopped" / "random-0")
@@ -214,3 +214,28 @@ def test_what_cannot_be_compared(tmp_path, methods, seeds, message):
     with pytest.raises(InputError, match=message):
         run_methods(make_config(), methods, tmp_path / "c", seeds=seeds)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "message"),
+    [
+        ({"curve": "silu(x)"}, {}, r"was made with reward.curve = silu\(x\), and now it is without reward.curve"),
+        ({}, {"curve": "silu(x)"}, r"was made without reward.curve, and now it is with reward.curve = silu\(x\)"),
+        (
+            {"curve": "silu(x)"},
+            {"curve": "elu(x)"},
+            r"reward.curve = silu\(x\), and now it is with reward.curve = elu\(x\)",
+        ),
+    ],
+    ids=["removed", "added", "changed"],
+)
+def test_a_study_does_not_go_on_with_another_reward(tmp_path, then, now, message):
+    def config(arguments):
+        return make_config({"target": "rlsearch_envs:CurveReward", **arguments})
+
+    def run(arguments):
+        return run_methods(config(arguments), ["random"], tmp_path / "c", seeds=2, candidates=10)
+
+    assert run(then)
+    with pytest.raises(ConfigError, match=message):
+        run(now)

@@ -13,26 +13,39 @@ from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.formula import fingerprint_grid
+from rlsearch.formula.rules import HAS_INPUT
 from rlsearch.formula.template import WILDCARDS, check_form, parts_of
 from rlsearch.kernels.choice import INSTALL
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.settings import ScreeningSettings
 
-_KEY_POINTS = 64  # of the fingerprint's 128; fewer, and float32, since the archive's own fingerprint is asked last
-_PAIRS = 1 << 14  # tested between two looks at the clock; at most 26 operators each
-_STORED_PAIRS = 1 << 10  # where the values of what is found are kept, so that room for them is a few megabytes
-_NEW = 0.75  # of the formulas tested are functions not seen before, at most; seen with the default language: two thirds
-_SORTING = 10  # bytes per row, while the cheapest are sought
-_FULLEST = 0.6  # of a hash set, above which searching it slows down
+# Of the fingerprint's 128 points; fewer, and in float32, since the archive's own fingerprint is asked last.
+_KEY_POINTS = 64
+
+# Pairs tested between two looks at the clock, with at most 26 operators each. Fewer where the values of what is found
+# are kept, so that room for them is a few megabytes.
+_PAIRS_PER_CALL = 1 << 14
+_STORED_PAIRS_PER_CALL = 1 << 10
+
+# At most so many of the formulas tested are functions not seen before; seen with the default language: two thirds.
+_SHARE_OF_NEW_FUNCTIONS = 0.75
+
+_SORTING_BYTES_PER_ROW = 10  # while the cheapest are sought
+_MAX_HASH_LOAD = 0.6  # above it, searching the hash table slows down
+_FIRST_PLACES = 1 << 10  # of a hash table
 _WATCH_SECONDS = 1.0
 
 SCREENING = "screening"
 """What listeners are told is going on."""
 
+_MAX_INHERITED = 127  # native.MAX_INHERITED, which cannot be read without numba
+
 _TABLE = (np.int16, np.int32, np.int32, np.float32, np.uint8, np.int32, np.int32)  # of native.Table
 
 IntArray = NDArray[np.int32]
-Pairs = tuple[IntArray, IntArray, IntArray, bool]  # operators, left and right operands, whether their order is nothing
+Pairs = tuple[
+    IntArray, IntArray, IntArray, bool
+]  # operators, left and right operands, whether the operator is commutative
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +109,20 @@ def mine(
 
 
 def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
-    """Raises a ConfigError unless the template is a form, if there is one, and the grammar has one input."""
+    """Checks that the template is a form, the grammar has one input, and a row has room for the marks of its rules.
+
+    Raises:
+        ConfigError: If not.
+    """
     if template is not None:
         check_form(template, grammar.vocabulary)
     if len(grammar.vocabulary.inputs) > 1:
         raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
+    if grammar.marks.inherited > _MAX_INHERITED:
+        raise ConfigError(
+            f"mining has room for {_MAX_INHERITED.bit_length()} inherited marks; the grammar's rules look at "
+            f"{grammar.marks.inherited.bit_length()}"
+        )
 
 
 class _Expansion:
@@ -128,7 +150,7 @@ class _Expansion:
             np.empty((1, _KEY_POINTS), np.float32), np.empty((1, 2 * screening.points), np.float32)
         )
         self.table = loops.Table(*(np.zeros(1, kind) for kind in _TABLE))
-        self.known = _empty(1 << 10)
+        self.known = _empty(_FIRST_PLACES)
         self.leaves = self._add_leaves(screening)
         self.expected = 0
         self._told = time.monotonic()
@@ -158,7 +180,7 @@ class _Expansion:
                 right = size - 1 - left
                 todo += self._pairs("binary", of_size[left], of_size[right], mirrored=left > right)
             # Room at once for what there probably will be: rehashing by doubling took a quarter of the time.
-            probably = int(_NEW * sum(map(_tests, todo)))
+            probably = int(_SHARE_OF_NEW_FUNCTIONS * sum(map(_tests, todo)))
             while probably and not self._make_room(probably, storing):
                 probably //= 2
             for pairs in todo:
@@ -172,7 +194,7 @@ class _Expansion:
         """Tests everything of a form; returns whether there was memory for all."""
         rows: dict[tuple[str, ...], IntArray] = {}
         for part, operands in parts_of(template, self.grammar.vocabulary).items():
-            self.known = _empty(1 << 10)  # what was found in another part is new in this one
+            self.known = _empty(_FIRST_PLACES)  # what was found in another part is new in this one
             level, whole = int(self.counts[self.loops.ROWS]), len(part) == len(template)
             sides = [rows[operand] for operand in operands]
             if sides:
@@ -224,11 +246,7 @@ class _Expansion:
 
     def _tokens(self, row: int) -> Iterator[Any]:
         vocabulary = self.grammar.vocabulary
-        operator = int(self.table.operator[row])
-        if operator < 0:
-            yield (*vocabulary.inputs, *vocabulary.constants)[int(np.flatnonzero(self.leaves == row)[0])]
-            return
-        yield self.names[operator]
+        yield vocabulary.tokens[self.table.operator[row]]
         for operand in (self.table.left[row], self.table.right[row]):
             if operand >= 0:
                 yield from self._tokens(int(operand))
@@ -238,7 +256,7 @@ class _Expansion:
         operators, lefts, rights, _ = pairs
         done, wanted = 0, len(lefts) * len(rights) if len(operators) else 0
         while done < wanted:
-            most = min(_STORED_PAIRS if options["storing"] else _PAIRS, wanted - done)
+            most = min(_STORED_PAIRS_PER_CALL if options["storing"] else _PAIRS_PER_CALL, wanted - done)
             if not self._make_room(most * len(operators), options["storing"]):
                 return False
             done = self.loops.expand(
@@ -265,13 +283,13 @@ class _Expansion:
         table, store, places = len(self.table.cost), len(self.store.keyed), len(self.known)
         table = table if wanted <= table else max(wanted, table * 5 // 4)
         store = store if stored <= store else max(stored, store * 5 // 4)
-        while wanted > _FULLEST * places:
+        while wanted > _MAX_HASH_LOAD * places:
             places *= 2
         if (table, store, places) == (len(self.table.cost), len(self.store.keyed), len(self.known)):
             return True
         moved = self.known.nbytes if places > len(self.known) else 0  # the old places are held until they are moved
         needed = (
-            table * (_row_bytes(self.table) + _SORTING)
+            table * (_row_bytes(self.table) + _SORTING_BYTES_PER_ROW)
             + store * _row_bytes(self.store)
             + places * _row_bytes((self.known,))
         )
@@ -300,8 +318,10 @@ class _Expansion:
             self.store.keyed[row] = key_grid if is_input else constant
             self.store.screened[row, : len(grid)] = grid if is_input else constant
             self.store.screened[row, len(grid) :] = float(is_input)
-            self.table.operator[row] = -1
-            self.table.flags[row] = loops.HAS_INPUT if is_input else 0
+            token = len(self.names) + row
+            self.table.operator[row] = token
+            self.table.left[row] = self.table.right[row] = -1
+            self.table.flags[row] = self.language.own[token] & self.language.inherited
             self.table.place[row] = row
         self.counts[[loops.ROWS, loops.STORED]] = leaves
         return np.arange(leaves, dtype=np.int32)
@@ -311,22 +331,25 @@ class _Expansion:
         loops = self.loops
         self._make_room(0, storing=False)
         # Those with an input first, since one counts though it equals a constant.
-        for row in sorted(rows.tolist(), key=lambda row: not self.table.flags[row] & loops.HAS_INPUT):
+        for row in sorted(rows.tolist(), key=lambda row: not self.table.flags[row] & HAS_INPUT):
             place = self.table.place[row]
             key = loops.key_of(self.store.keyed[place], self.factors)
             at = loops.place_of(self.known, key)
             before = int(self.known[at, 1]) if self.known[at, 0] else -1
             self.table.next[row] = before
-            self.table.flags[row] &= loops.SEEN
+            self.table.flags[row] &= self.language.inherited
             self.known[at] = (key, row)
-            if not counting or not self.table.flags[row] & loops.HAS_INPUT:
+            if not counting or not self.table.flags[row] & HAS_INPUT:
                 continue
             if before >= 0:
                 self.table.flags[row] |= self.table.flags[before] & loops.FIT  # perhaps a cheaper spelling
                 continue
             is_fit = loops.is_fit(self.store.screened[place], self.limits)
             self.table.flags[row] |= loops.FIT if is_fit else 0
-            self.counts[[loops.TESTED, loops.UNIQUE, loops.UNFIT]] += self.table.operator[row] < 0, 1, not is_fit
+            self.counts[[loops.TESTED, loops.UNIQUE, loops.UNFIT]] += self._is_leaf(row), 1, not is_fit
+
+    def _is_leaf(self, row: int) -> bool:
+        return bool(self.table.operator[row] >= len(self.names))
 
     def _tell(self, end: bool = False) -> None:
         if end or time.monotonic() - self._told > _WATCH_SECONDS:
@@ -344,25 +367,22 @@ def _load(screening_points: int) -> ModuleType:
 
 
 def _language(grammar: Grammar, costs: LatencyCosts) -> dict[str, Any]:
-    """Returns the operators and rules as ``native.Language`` has them."""
+    """The operators and rules as ``native.Language`` has them."""
     from rlsearch.kernels.numba_source import FORMS, OPCODES
 
-    names = list(grammar.vocabulary.operators)
-    operators = [OPERATORS[name] for name in names]
-    inverses = {operator.inverse for operator in operators}
-    opcodes = [[OPCODES[o.name, form] for form in FORMS[o.arity]] for o in operators]
+    names, marks = grammar.vocabulary.operators, grammar.marks
+    # An operator of one operand has one form, which stands for all three.
+    opcodes = []
+    for name in names:
+        codes = [OPCODES[name, form] for form in FORMS[OPERATORS[name].arity]]
+        opcodes.append(codes if len(codes) == 3 else codes * 3)
     return {
-        "opcode": np.array([(codes * 3)[:3] for codes in opcodes], np.int32).reshape(-1, 3),
+        "opcode": np.array(opcodes, np.int32).reshape(-1, 3),
         "cost": np.array([costs.costs[name] for name in names], np.float32),
-        "periodic": np.array([o.periodic for o in operators], np.bool_),
-        "inverse": np.array([names.index(o.inverse) if o.inverse in names else -1 for o in operators], np.int16),
-        "root": np.array(
-            [i + 1 if grammar.forbid_inverse_pairs and name in inverses else 0 for i, name in enumerate(names)],
-            np.int64,
-        ),
-        "forbid_constants": grammar.forbid_constant_subexpressions,
-        "forbid_inverses": grammar.forbid_inverse_pairs,
-        "forbid_periodic": grammar.forbid_nested_periodic,
+        "own": np.array(marks.own[1:], np.int64),  # without padding
+        "refused": np.array(marks.refused[1:], np.int64),
+        "needed": np.array(marks.needed[1:], np.int64),
+        "inherited": np.int64(marks.inherited),
     }
 
 

@@ -2,16 +2,21 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
-from rlsearch.kernels.latency import LatencyCosts
-from rlsearch.rewards.settings import ScreeningSettings
-from rlsearch.search.base import Judging, SearchMethod
-from rlsearch.search.mining import Mined, check_minable, mine
-from rlsearch.search.settings import MiningSettings
+from rlsearch.judging.judge import Judge
+from rlsearch.judging.settings import RescoringSettings
+from rlsearch.rewards.settings import RewardSettings, ScreeningSettings, epochs_at
+from rlsearch.search.base import SearchMethod, Setup
+from rlsearch.search.settings import MiningSettings, RungSettings, SearchSettings
+
+if TYPE_CHECKING:
+    from rlsearch.kernels.latency import LatencyCosts
+    from rlsearch.search.mining.engine import Mined
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,16 +37,89 @@ class MiningSearch(SearchMethod):
         ConfigError: If the template is not a form.
     """
 
+    name: ClassVar[str] = "mining"
+    section: ClassVar[str | None] = "mining"
+    is_comparable: ClassVar[bool] = False
+    is_rescored: ClassVar[bool] = False  # the rungs are that
+    fixed_length: ClassVar[str | None] = "its rungs"
+
+    @classmethod
+    def build(cls, setup: Setup) -> Self:
+        """Makes the method of a run.
+
+        Raises:
+            ConfigError: If the reward has no proxies, or the template is not a form.
+        """
+        assert isinstance(setup.own, MiningSettings)
+        cls.check_reward(setup.own, setup.reward)
+        assert setup.reward is not None
+        assert setup.costs is not None
+        per_round, seed = setup.search.formulas_per_round, setup.seed
+        screening, costs = setup.reward.screening, setup.costs
+        return cls(setup.own, screening, costs, setup.grammar, per_round, seed, setup.warm_start)
+
+    @classmethod
+    def budget(cls, search: SearchSettings, own: MiningSettings) -> SearchSettings:
+        """The search with as many rounds as the rungs take.
+
+        Raises:
+            ConfigError: If there is a number of candidates.
+        """
+        if search.candidates is not None:
+            raise ConfigError(
+                f"search.candidates = {search.candidates} does not go with mining; how many functions it trains is "
+                "said by mining.rungs"
+            )
+        return search.model_copy(update={"rounds": own.rounds(search.formulas_per_round)})
+
+    @classmethod
+    def describe_budget(cls, search: SearchSettings, own: MiningSettings) -> str:
+        """How many functions are trained on every rung."""
+        trained = " functions, then ".join(str(rung.functions) for rung in own.rungs)
+        return f"up to {trained} functions on {len(own.rungs)} rungs"
+
+    @classmethod
+    def fidelities(cls, own: MiningSettings, rescoring: RescoringSettings) -> list[float]:
+        """How long the rungs train, each length once."""
+        return list(dict.fromkeys(rung.epochs for rung in own.rungs))
+
+    @classmethod
+    def rungs(cls, own: MiningSettings) -> tuple[RungSettings, ...]:
+        """The rungs as they were set."""
+        return own.rungs
+
+    @classmethod
+    def check_reward(cls, own: MiningSettings, reward: RewardSettings | None) -> None:
+        """Checks that there are proxies, and that every rung trains for longer or from more seeds than the one before.
+
+        Raises:
+            ConfigError: If not.
+        """
+        if reward is None:
+            raise ConfigError("mining trains proxies for ever longer, and a reward of your own has none to train")
+        epochs = [[epochs_at(proxy, rung.epochs) for proxy in reward.proxies] for rung in own.rungs]
+        for (number, before), (_, after) in pairwise(enumerate(own.rungs)):
+            # Whole epochs are trained, so that two shares may come to the same number of them.
+            if epochs[number] == epochs[number + 1] and after.seeds <= before.seeds:
+                shown = ", ".join(map(str, dict.fromkeys(epochs[number])))
+                raise ConfigError(
+                    f"mining.rungs.{number + 1} (epochs {after.epochs:g}, seeds {after.seeds}) would train nothing "
+                    f"that mining.rungs.{number} (epochs {before.epochs:g}, seeds {before.seeds}) has not: "
+                    f"both come to {shown} epoch(s) of the proxies; leave one out, or give the proxies more epochs"
+                )
+
     def __init__(
         self,
         settings: MiningSettings,
         screening: ScreeningSettings,
-        costs: LatencyCosts,
+        costs: "LatencyCosts",
         grammar: Grammar,
         formulas_per_round: int,
         seed: int,
         warm_start: Sequence[Formula] = (),
     ) -> None:
+        from rlsearch.search.mining.engine import check_minable
+
         super().__init__(grammar, formulas_per_round, seed, warm_start)
         check_minable(grammar, settings.template)
         self.settings = settings
@@ -73,6 +151,8 @@ class MiningSearch(SearchMethod):
         Raises:
             ConfigError: If no formula is fit, or none was reached with the memory there is.
         """
+        from rlsearch.search.mining.engine import mine
+
         wanted = self.settings.rungs[0].functions
         mined = mine(
             self.grammar,
@@ -93,7 +173,7 @@ class MiningSearch(SearchMethod):
         if not self._entered:
             raise ConfigError(f"of {mined.tested} formulas none is fit; widen the language or the screening")
 
-    def _say_incomplete(self, mined: Mined) -> None:
+    def _say_incomplete(self, mined: "Mined") -> None:
         """Warns that memory ended screening; raises a ConfigError if nothing was found until then."""
         found = "the longest ones are there in part"
         smaller = f"lower language.max_length ({self.grammar.max_length} now)"
@@ -106,7 +186,7 @@ class MiningSearch(SearchMethod):
             raise ConfigError(f"{ended}, before it reached one that is fit; {remedy}")
         _LOGGER.warning("%s: %s; %s", ended, found, remedy)
 
-    def run_round(self, judge: Judging) -> None:
+    def run_round(self, judge: Judge) -> None:
         """Judges the next functions of the rung; after the last of them, the best enter the next rung."""
         formulas = self._entered[self._done : self._done + self.formulas_per_round]
         judge(formulas, self._rung)
@@ -124,15 +204,16 @@ class MiningSearch(SearchMethod):
         self._enter(self._rung + 1 if chosen else len(self.settings.rungs), chosen)
 
     def _enter(self, rung: int, formulas: list[Formula]) -> None:
+        """Begins a rung with the functions that have come so far."""
         self._rung, self._done, self._entered = rung, 0, formulas
         self._texts = [str(formula) for formula in formulas]  # once a rung, since every checkpoint has them
 
     def scalars(self) -> dict[str, float]:
-        """Returns the counts of screening, and the rung."""
+        """The counts of screening, and the rung."""
         return {"mining/rung": self._rung, **{f"mining/{name}": count for name, count in self.counts.items()}}
 
     def state(self) -> dict[str, Any]:
-        """Returns counts, rung and the functions that entered it: what screening found is not looked for again."""
+        """Counts, rung and the functions that entered it: what screening found is not looked for again."""
         return {"counts": self._counts, "entered": self._texts, "rung": self._rung, "done": self._done}
 
     def restore(self, state: dict[str, Any]) -> None:

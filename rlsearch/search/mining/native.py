@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numba
 import numpy as np
 
+from rlsearch.formula.rules import HAS_INPUT
 from rlsearch.kernels.numba_functions import _bits, _from_bits, where
 
 if TYPE_CHECKING:  # written by source.py
@@ -23,12 +24,16 @@ if TYPE_CHECKING:  # written by source.py
         """Computes an operator on a grid, and behind the values the slopes."""
 
 
-HAS_INPUT, HAS_PERIODIC = 1, 2  # flags of a row
-SEEN = HAS_INPUT | HAS_PERIODIC
-FIT = 4  # it is fit, and as long as the grammar wants it
-TESTED, UNIQUE, UNFIT, ROWS, STORED, FETCHED = range(6)  # counts; the last is none, but keeps a loop from removal
+# The flags of a row: its inherited marks (see rlsearch.formula.rules), and whether it is fit and as long as is wanted.
+FIT = 128
+MAX_INHERITED = FIT - 1
+
+# The counts. FETCHED is a sink: it stops the compiler from removing the loop that prefetches.
+TESTED, UNIQUE, UNFIT, ROWS, STORED, FETCHED = range(6)
+
 BATCH = 256  # formulas looked up together
 
+# How a float is rounded in its bits.
 _OFFSET = np.float32(1)
 _ZERO = np.int32(0x3F800000)  # the bits of the offset, which are those of 0 plus it
 _SHIFT = np.int32(11)  # a step is 2^-12: of the value, or of the offset near 0
@@ -40,7 +45,7 @@ _INFINITE = np.int32(0x7F800000)
 class Table(NamedTuple):
     """The rows; all arrays have the same length."""
 
-    operator: Any  # int16; -1 for a leaf
+    operator: Any  # int16: number of the token; those of leaves come after the operators'
     left: Any  # int32
     right: Any  # int32; -1 for none
     cost: Any  # float32
@@ -57,16 +62,14 @@ class Store(NamedTuple):
 
 
 class Language(NamedTuple):
-    """The operators by number, and the grammar's rules."""
+    """The tokens by number, operators first, and the marks by which the grammar's rules judge."""
 
     opcode: Any  # int32 [operators, 3]: of two arrays (or one), an array and a constant, a constant and an array
-    cost: Any  # float32
-    periodic: Any  # bool
-    inverse: Any  # int16: the operator that undoes it, or -1
-    root: Any  # int64: different for each operator that undoes another, 0 for the others
-    forbid_constants: Any  # bool, as the grammar's rules
-    forbid_inverses: Any
-    forbid_periodic: Any
+    cost: Any  # float32 [operators]
+    own: Any  # int64 [tokens]: marks, as rlsearch.formula.rules.MarkTable has them
+    refused: Any  # int64 [tokens]
+    needed: Any  # int64 [tokens]
+    inherited: Any  # int64
 
 
 class Batch(NamedTuple):
@@ -89,7 +92,7 @@ class Limits(NamedTuple):
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")
 def place_of(known: Any, key: Any) -> Any:
-    """Returns where a key is, or the empty place where it would be.
+    """Where a key is, or the empty place where it would be.
 
     Args:
         known: int64 ``[a power of two, 2]``: a hash table with open addressing, each place a key and its row. Key and
@@ -113,7 +116,7 @@ def move(old: Any, new: Any) -> None:
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")
 def _mixed(number: Any) -> Any:
-    """Returns a number different from 0 all of whose bits depend on all of the argument's (SplitMix64's last step)."""
+    """A number different from 0 all of whose bits depend on all of the argument's (SplitMix64's last step)."""
     x: Any = np.uint64(number)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -123,7 +126,7 @@ def _mixed(number: Any) -> Any:
 
 @numba.njit(nogil=True, error_model="numpy")
 def key_of(values: Any, factors: Any) -> Any:
-    """Returns a hash of a function's rounded values.
+    """Hashes a function's rounded values.
 
     Where a value lies on the edge of a step, rounding errors of float32 give two spellings different hashes: seen in
     one of five hundred functions of seven tokens, which then are found twice.
@@ -166,7 +169,7 @@ def is_fit(values_and_slopes: Any, limits: Any) -> Any:
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")
 def _form(table: Any, left: Any, right: Any) -> Any:
-    """Returns which operand is a constant everywhere: 0 none, 1 the right, 2 the left."""
+    """Which operand is a constant everywhere: 0 none, 1 the right, 2 the left."""
     if right < 0:
         return 0
     if not table.flags[right] & HAS_INPUT and table.flags[left] & HAS_INPUT:
@@ -191,25 +194,25 @@ def _apply(
 
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")
-def _is_legal(operator: Any, table: Any, language: Any, left: Any, right: Any) -> Any:
-    flags = table.flags[left]
-    root, other = table.operator[left], np.int16(-1)
-    if right >= 0:
-        flags = flags | table.flags[right]
-        other = table.operator[right]
-    if language.forbid_constants and not flags & HAS_INPUT:
-        return False
-    if language.forbid_periodic and language.periodic[operator] and flags & HAS_PERIODIC:
-        return False
-    inverse = language.inverse[operator]
-    return not (language.forbid_inverses and inverse >= 0 and (root == inverse or other == inverse))
+def marks_of(table: Any, language: Any, row: Any) -> Any:
+    """The marks of a row: the inherited ones are among its flags, the root's belong to its token."""
+    return (np.int64(table.flags[row]) & language.inherited) | language.own[table.operator[row]]
 
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")
-def root_of(table: Any, language: Any, row: Any) -> Any:
-    """Returns what the rule on inverse pairs sees of a row."""
-    operator = table.operator[row]
-    return language.root[operator] if operator >= 0 else np.int64(0)
+def _union(table: Any, language: Any, left: Any, right: Any) -> Any:
+    """The marks of both operands together."""
+    union = marks_of(table, language, left)
+    if right >= 0:
+        union |= marks_of(table, language, right)
+    return union
+
+
+@numba.njit(nogil=True, error_model="numpy", inline="always")
+def _is_legal(operator: Any, language: Any, union: Any) -> Any:
+    """Whether an operator may stand on operands with these marks; as ``MarkTable.allows``."""
+    needed = language.needed[operator]
+    return union & language.refused[operator] == 0 and union & needed == needed
 
 
 @numba.njit(nogil=True, error_model="numpy")
@@ -229,19 +232,21 @@ def _enter(
 ) -> None:
     """Enters the new functions of a batch into the table; see :func:`expand`."""
     mask = known.shape[0] - 1
-    for i in range(size):  # fetches what the next loop reads, many at a time; it would wait for each
+    # Fetches what the next loop reads, many at a time; it would wait for each.
+    for i in range(size):
         counts[FETCHED] ^= known[batch.key[i] & mask, 0]
     nothing = np.empty(0, np.float32)
     for i in range(size):
         operator, left, right = np.int64(batch.operator[i]), np.int64(batch.left[i]), np.int64(batch.right[i])
         flags, cost = batch.flags[i], batch.cost[i]
+        marks = np.int64(flags) | language.own[operator]
         place = place_of(known, batch.key[i])
         head = known[place, 1] if known[place, 0] != 0 else np.int64(-1)
         # Of the rows of this function, is there one that the rules see as this one?
         same, last, other = np.int64(-1), np.int64(-1), np.int64(-1)
         at = head
         while at >= 0:
-            if table.flags[at] & SEEN == flags and root_of(table, language, at) == language.root[operator]:
+            if marks_of(table, language, at) == marks:
                 same = at
             if table.flags[at] & HAS_INPUT:
                 other = at
@@ -275,7 +280,7 @@ def _enter(
                 flags |= np.uint8(FIT)
             counts[UNIQUE] += counting
             counts[UNFIT] += counting and not fit
-        elif other >= 0:
+        elif flags & HAS_INPUT and other >= 0:
             flags |= table.flags[other] & np.uint8(FIT)  # perhaps a cheaper spelling
         table.flags[row] = flags
         if storing:
@@ -356,15 +361,13 @@ def expand(
             _apply(table.operator[left], table, store, language, a, b, nothing, store.screened[spare])
             table.place[left] = spare
             recomputed = left
+        union = _union(table, language, left, right)
         for operator in operators:
-            if not _is_legal(operator, table, language, left, right):
+            if not _is_legal(operator, language, union):
                 continue
             counts[TESTED] += 1
             _apply(operator, table, store, language, left, right, keyed, nothing)
-            flags = table.flags[left] | (table.flags[right] if right >= 0 else table.flags[left])
-            flags = np.uint8(flags & SEEN)
-            if language.periodic[operator] and language.forbid_periodic:
-                flags |= np.uint8(HAS_PERIODIC)
+            flags = np.uint8((union | language.own[operator]) & language.inherited)
             cost = np.float32(0)
             if flags & HAS_INPUT:
                 cost = language.cost[operator] + table.cost[left] + (table.cost[right] if right >= 0 else np.float32(0))

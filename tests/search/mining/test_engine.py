@@ -10,6 +10,7 @@ from helpers import Recorder
 from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar, Vocabulary
+from rlsearch.formula.rules import ALL_RULES, ForbidConstantSubexpressions
 from rlsearch.formula.template import WILDCARDS
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.screening import why_unfit
@@ -17,17 +18,17 @@ from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.enumeration import Enumeration
 
 pytest.importorskip("numba")
-from rlsearch.search.mining import engine, mine
+from rlsearch.search.mining import engine
+from rlsearch.search.mining.engine import mine
 
 ALL = 10**9
 COSTS = LatencyCosts("a test's", 0.5, {name: 0.25 + 0.01 * i for i, name in enumerate(OPERATORS)})
 SCREENING = ScreeningSettings()
-RULES = ("forbid_inverse_pairs", "forbid_nested_periodic", "forbid_constant_subexpressions")
 
 
 def grammar(operators, constants=(), max_length=5, min_length=1, rules=()):
     vocabulary = Vocabulary(tuple(operators.split()), ("x",), constants)
-    return Grammar(vocabulary, min_length, max_length, **dict.fromkeys(rules, True))
+    return Grammar(vocabulary, min_length, max_length, rules)
 
 
 def by_brute_force(language):
@@ -37,7 +38,7 @@ def by_brute_force(language):
         rows = [list(ids) for ids in itertools.product(range(1, len(vocabulary) + 1), repeat=size)]
         complete = [row for row in rows if is_complete(vocabulary, row)]
         # min_length is applied below: a function with a shorter spelling is not one of its length.
-        free = Grammar(vocabulary, 1, language.max_length, **{rule: getattr(language, rule) for rule in RULES})
+        free = Grammar(vocabulary, 1, language.max_length, language.rules)
         for row in itertools.compress(complete, free.allows(complete)):
             if any(vocabulary.tokens[i - 1] == "x" for i in row):
                 formula = vocabulary.decode(row)
@@ -60,11 +61,11 @@ def mined(language, template=None, keep=ALL, costs=COSTS, screening=SCREENING, *
 
 SMALL = [
     grammar("neg sin sigmoid add mul"),
-    grammar("neg sin sigmoid add mul", rules=RULES),
-    grammar("neg sin cos mul sub", (2.0,), 4, rules=RULES),
+    grammar("neg sin sigmoid add mul", rules=ALL_RULES),
+    grammar("neg sin cos mul sub", (2.0,), 4, rules=ALL_RULES),
     grammar("tanh exp sub max", (0.5, 1.0), 4),
-    grammar("abs square relu min gate", (1.0,), 4, rules=RULES[:1]),
-    grammar("exp softplus asinh min0 add", (), 5, min_length=3, rules=RULES),
+    grammar("abs square relu min gate", (1.0,), 4, rules=ALL_RULES[:1]),
+    grammar("exp softplus asinh min0 add", (), 5, min_length=3, rules=ALL_RULES),
 ]
 
 
@@ -85,7 +86,7 @@ def test_the_functions_are_those_of_the_exact_enumeration():
     point make functions that differ by less than the engine's keys tell apart.
     """
     names = [name for name in OPERATORS if name not in ("sqrt", "log", "div", "sinc", "cosh", "sinh", "cube", "elu")]
-    language = grammar(" ".join(names), (0.5, 1.0), 4, rules=RULES)
+    language = grammar(" ".join(names), (0.5, 1.0), 4, rules=ALL_RULES)
     exact = {formula.fingerprint: formula for formula in Enumeration(language)}
     found = mined(language)
     assert abs(found.unique - len(exact)) <= 0.005 * len(exact)
@@ -111,7 +112,7 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=" ".join)
-@pytest.mark.parametrize("rules", [(), RULES], ids=["free", "rules"])
+@pytest.mark.parametrize("rules", [(), ALL_RULES], ids=["free", "rules"])
 def test_the_functions_of_a_form_are_those_of_the_exact_enumeration(template, rules):
     language = grammar("neg sin tanh exp softplus add mul max sub", (2.0,), rules=rules)
     exact = {formula.fingerprint: formula for formula in Enumeration(language, template)}
@@ -120,7 +121,7 @@ def test_the_functions_of_a_form_are_those_of_the_exact_enumeration(template, ru
     fit = {key for key, formula in exact.items() if not why_unfit(formula, SCREENING)}
     assert {formula.fingerprint for formula in found.formulas} == fit
     for formula in found.formulas:
-        assert language.forbid_constant_subexpressions is False or "sin 2" not in " ".join(map(str, formula.tokens))
+        assert ForbidConstantSubexpressions() not in language.rules or "sin 2" not in " ".join(map(str, formula.tokens))
 
 
 def fillings(form, vocabulary):
@@ -146,7 +147,7 @@ MIRRORED = [
 
 
 @pytest.mark.parametrize("template", MIRRORED, ids=" ".join)
-@pytest.mark.parametrize("rules", [(), RULES], ids=["free", "rules"])
+@pytest.mark.parametrize("rules", [(), ALL_RULES], ids=["free", "rules"])
 @pytest.mark.parametrize("constants", [(), (2.0,)], ids=str)
 def test_the_functions_of_a_form_are_those_of_brute_force(template, rules, constants):
     language = grammar("neg sin tanh add sub max", constants, 9, rules=rules)
@@ -185,7 +186,7 @@ def written(formula):
 
 
 def test_the_cheapest_come_first_and_stand_where_only_some_are_kept():
-    language = grammar("neg sin sigmoid add mul", rules=RULES)
+    language = grammar("neg sin sigmoid add mul", rules=ALL_RULES)
     every = mined(language).formulas
     ratios = [COSTS.ratio(formula) for formula in every]
     assert ratios == sorted(ratios)
@@ -208,7 +209,7 @@ def test_of_the_spellings_of_one_size_the_cheapest_stands(dear, cheap):
 
 def test_in_a_form_the_cheapest_stands_of_spellings_that_the_rules_tell_apart():
     """-1 * x and -max(x, x), of which only the second may not be negated again."""
-    language = grammar("neg max mul", (-1.0,), rules=RULES[:1])
+    language = grammar("neg max mul", (-1.0,), rules=ALL_RULES[:1])
     for costs in ({"mul": 5.0, "max": 0.1, "neg": 0.1}, {"mul": 0.1, "max": 5.0, "neg": 5.0}):
         found = mined(language, ["unary"] * 2 + ["binary", "leaf", "leaf"], costs=LatencyCosts("a test's", 0.5, costs))
         spelled = {formula.fingerprint: formula for formula in found.formulas}
@@ -222,7 +223,7 @@ def test_a_shorter_spelling_stands_whatever_it_costs():
 
 
 def test_the_same_again():
-    language = grammar("neg sin tanh add mul max", (0.5,), 5, rules=RULES)
+    language = grammar("neg sin tanh add mul max", (0.5,), 5, rules=ALL_RULES)
     assert mined(language) == mined(language)
 
 
