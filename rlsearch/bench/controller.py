@@ -37,7 +37,7 @@ FORMULAS_PER_ROUND = (256, 2048)
 DEVICE_RATE = 10e6 / 3600
 """Candidates per second of a device that is pretended: ten million an hour, which is this project's aim on a GPU."""
 
-_PIECE = 0.05  # seconds
+_MIN_PIECE_SECONDS = 0.05
 _PLAIN = "one by one"
 _SEARCH = "whole search"
 _OVERLAPPED, _IN_TURN = "overlapped", "in turn"
@@ -105,7 +105,7 @@ def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
                 shares[part].append(100 * watch.seconds[part] / sum(watch.seconds.values()))
 
         ways = {"lock-step": _lockstep(n), _PLAIN: _single(n), _SEARCH: round_of_search}
-        times = in_turn(ways, rounds, PROCESS, piece=_PIECE)
+        times = in_turn(ways, rounds, PROCESS, piece=_MIN_PIECE_SECONDS)
     rates = {way: n / seconds for way, seconds in times.items()}
     return rates, {part: np.array(each[-rounds:]) for part, each in shares.items()}
 

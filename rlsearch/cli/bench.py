@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from rlsearch.bench.report import Report, Row, Spread
     from rlsearch.formula import Formula
-    from rlsearch.runs.config import Config
 
 bench_app = typer.Typer(
     help="Measure this machine, beside the plain way and its limits.",
@@ -56,21 +55,26 @@ def proxies(
     from rlsearch.cli.progress import counting
     from rlsearch.kernels import kernel_named
     from rlsearch.proxies.settings import ProxySettings
-    from rlsearch.rewards.settings import RewardSettings
+    from rlsearch.runs.config import load_config
 
     _check_new(output)
     processes = _numbers("--workers", workers)
     if overrides and config is None:
         raise InputError("--set goes with a config")
-    resolved = _resolved(device, config, overrides)
-    if not isinstance(resolved.reward, RewardSettings):
-        raise InputError(f"{config} names a reward of its own; expected a config with proxies")
-    chosen = [proxy for proxy in resolved.reward.proxies if isinstance(proxy, ProxySettings)] if config else PROXIES
-    if not chosen:
-        raise InputError(f"{config} has networks of its own alone; expected one that rlsearch brings")
-    kernel = kernel_named(resolved.kernel, resolved.device)
+    chosen: Sequence[ProxySettings] = PROXIES
+    if config is not None:
+        loaded = load_config(config, overrides or [])
+        if not loaded.proxies:
+            raise InputError(f"{config} names a reward of its own; expected a config with proxies")
+        # A network of the user's own is not imported for a benchmark that cannot train it in the plain way.
+        chosen = [proxy for proxy in loaded.proxies if isinstance(proxy, ProxySettings)]
+        if not chosen:
+            raise InputError(f"{config} has networks of its own alone; expected one that rlsearch brings")
+        device = device or loaded.device
+    on = _device(device)
+    kernel = kernel_named(loaded.kernel if config else "auto", on)
     with counting() as events:
-        report = bench_proxies(resolved.device, kernel, chosen, rounds, processes, events)
+        report = bench_proxies(on, kernel, chosen, rounds, processes, events)
     _give(report, output, as_json)
 
 
@@ -88,7 +92,7 @@ def kernels(
     from rlsearch.cli.progress import counting
 
     _check_new(output)
-    sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x", "g")), _resolved(device).device
+    sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x", "g")), _device(device)
     with counting() as events:
         report = bench_kernels(on, chosen or FORMULAS, sizes or None, rounds, events)
     _give(report, output, as_json)
@@ -132,20 +136,18 @@ def latency(
     from rlsearch.cli.progress import counting
 
     _check_new(output)
-    chosen, on = _parsed(formulas, ("x",)) or KNOWN, _resolved(device).device
+    chosen, on = _parsed(formulas, ("x",)) or KNOWN, _device(device)
     with counting() as events:
         report = bench_latency(on, chosen, rounds=rounds, events=events)
     _give(report, output, as_json)
 
 
-def _resolved(device: str | None, config: Path | None = None, overrides: list[str] | None = None) -> "Config":
-    """The config, or the default one, with its device decided."""
+def _device(device: str | None) -> str:
+    """The device that is meant: by default a GPU if there is one."""
     from rlsearch.runs.build import resolve
-    from rlsearch.runs.config import Config, load_config
+    from rlsearch.runs.config import Config
 
-    if config is None:
-        return resolve(Config.check({"device": device} if device else {}))
-    return resolve(load_config(config, [*(overrides or []), *([f"device={device}"] if device else [])]))
+    return resolve(Config.check({"device": device} if device else {})).device
 
 
 def _parsed(formulas: list[str] | None, inputs: tuple[str, ...]) -> "dict[str, Formula]":

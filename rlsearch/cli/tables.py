@@ -57,7 +57,7 @@ def leaderboard(board: "list[Judged]") -> "Table":
     return table
 
 
-def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool) -> "Table":
+def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, task: "Task") -> "Table":
     """A quick look at functions as a table."""
     fresh = "1 fresh seed" if seeds == 1 else f"{seeds} fresh seeds"
     columns = [f"{fresh}\n(test)", "latency", "function"]
@@ -66,20 +66,20 @@ def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool) ->
     table = make_table(*columns)
     for row in rows:
         # A baseline is known by its name.
-        cells = [_score(row.fresh), number(row.latency.ratio, ".2f"), row.name or str(row.formula)]
+        cells = [_score(row.fresh, task), number(row.latency.ratio, ".2f"), row.name or str(row.formula)]
         if with_search:
-            cells.insert(0, _score(row.searched))
+            cells.insert(0, _score(row.searched, task))
         table.add_row(*cells)
     return table
 
 
-def _score(score: "Score | None") -> str:
+def _score(score: "Score | None", task: "Task") -> str:
     if score is None:
         return "-"
     if math.isnan(score.mean):
         return "diverged"
-    error = "" if math.isnan(score.standard_error) else f" ± {score.standard_error:.4f}"
-    return f"{score.mean:.4f}{error}"
+    error = "" if math.isnan(score.standard_error) else f" ± {task.score_text(score.standard_error)}"
+    return f"{task.score_text(score.mean)}{error}"
 
 
 def number(value: float | None, form: str) -> str:

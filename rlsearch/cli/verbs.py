@@ -212,10 +212,11 @@ def evaluate(
         print_json(comparison_fields(row) for row in rows)
         return
     with_search = any(row.searched is not None for row in rows)
-    print_out(comparison_table(rows, seeds, with_search))
-    label = evaluation.latency_label(loaded, runs[0] if runs else None)
+    task, label = evaluation.what_is_measured(loaded, runs[0] if runs else None)
+    print_out(comparison_table(rows, seeds, with_search, task))
     print_out(
-        f"Accuracy: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
+        f"{task.score.capitalize()}: mean ± standard error over seeds.\n"
+        f"Latency: forward plus backward as a ratio to ReLU, {label}."
     )
     if runs:
         print_out(
@@ -260,12 +261,12 @@ def export(
 @config_app.command("check")
 def config_check(config: Path, overrides: SetOption = None) -> None:
     """Check a config file; print nothing but the verdict."""
-    from rlsearch.runs.build import method_class, own_settings, proxy_reward
+    from rlsearch.runs.build import method_class, own_settings
     from rlsearch.runs.config import load_config
 
     loaded = load_config(config, overrides or [])
     method, own = method_class(loaded), own_settings(loaded)
-    method.check_reward(own, proxy_reward(loaded))
+    method.check_reward(own, loaded.proxy_reward)
     print_out(f"{config} is a valid config: {method.describe_budget(loaded.search, own)}.")
 
 

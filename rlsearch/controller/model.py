@@ -16,7 +16,7 @@ from rlsearch_envs.lockstep import LockstepVecEnv
 
 
 def make_ppo(settings: ControllerSettings, env: LockstepVecEnv, seed: int) -> PPO:
-    """Returns an untrained PPO for ``env`` whose rollout is one round; it logs in memory only.
+    """Makes an untrained PPO for ``env`` whose rollout is one round; it logs in memory only.
 
     The policy is a few thousand weights; it stays on the CPU whatever the reward runs on.
     """
@@ -33,7 +33,8 @@ def make_ppo(settings: ControllerSettings, env: LockstepVecEnv, seed: int) -> PP
         gamma=ppo.gamma,
         gae_lambda=ppo.gae_lambda,
         clip_range=ppo.clip_range,
-        normalize_advantage=not elite,  # elite advantages are all positive: centring would push half of them down
+        # Elite advantages are all positive: centring would push half of them down.
+        normalize_advantage=not elite,
         ent_coef=ppo.ent_coef,
         vf_coef=ppo.vf_coef,
         max_grad_norm=ppo.max_grad_norm,
@@ -56,7 +57,7 @@ def make_ppo(settings: ControllerSettings, env: LockstepVecEnv, seed: int) -> PP
 
 
 def largest_divisor(number: int, limit: int) -> int:
-    """Returns the largest divisor of ``number`` that is at most ``limit``, or the least above where only 1 is.
+    """The largest divisor of ``number`` that is at most ``limit``; where that is 1, the least one above.
 
     PPO warns of a batch size that does not divide the rollout, and cannot normalise a batch of 1.
     """
@@ -65,7 +66,7 @@ def largest_divisor(number: int, limit: int) -> int:
 
 
 def ppo_state(model: PPO) -> dict[str, Any]:
-    """Returns policy, optimiser, counts and all random numbers; stable-baselines3 draws from the global ones."""
+    """Policy, optimiser, counts and all random numbers; stable-baselines3 draws from the global ones."""
     name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
     version, python_words, gauss_next = random.getstate()
     return {

@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from rlsearch_envs.observation import ObservationLayout
 
-_ILLEGAL_LOGIT = -1e8  # finite, so that entropy and gradients are; its probability underflows to exactly 0
+ILLEGAL_LOGIT = -1e8
+"""Finite, so that entropy and gradients are; its probability underflows to exactly 0."""
 
 
 class FormulaFeatures(BaseFeaturesExtractor):
@@ -33,7 +34,7 @@ class FormulaFeatures(BaseFeaturesExtractor):
         self.layout = layout
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Returns features of shape ``[batch, 2 * n_actions + 2 + n_actions]``."""
+        """Features of shape ``[batch, 2 * n_actions + 2 + n_actions]``."""
         layout = self.layout
         relatives = observations[:, [layout.parent, layout.sibling]].long()
         one_hot = functional.one_hot(relatives, layout.n_actions).flatten(1).float()
@@ -64,7 +65,7 @@ class _MaskedLinear(nn.Linear):
         if not mask.any(dim=1).all():
             raise ValueError("no action is legal in an observation; expected at least one")
         logits = super().forward(latent_and_mask[:, : -self.out_features])
-        return logits.masked_fill(mask == 0, _ILLEGAL_LOGIT)
+        return logits.masked_fill(mask == 0, ILLEGAL_LOGIT)
 
 
 class _MaskedCategorical(CategoricalDistribution):
@@ -114,7 +115,8 @@ class MaskedPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Any) -> None:
         self.action_dist = _MaskedCategorical(self.layout.n_actions)
         super()._build(lr_schedule)
-        counts = torch.bincount(torch.tensor(self.arities[1:]))  # padding is alone whenever it is legal
+        # Padding, which comes first, is alone whenever it is legal.
+        counts = torch.bincount(torch.tensor(self.arities[1:]))
         prior = -torch.log(counts[torch.tensor(self.arities)].float())
         with torch.no_grad():
             self.action_net.bias.copy_(prior)  # type: ignore[operator]

@@ -16,17 +16,23 @@ _DERIVED = {
 class PPOSettings(Settings):
     """Arguments of ``stable_baselines3.PPO``."""
 
-    learning_rate: float = Field(3e-3, gt=0)
-    batch_size: int = Field(1024, ge=2)
-    n_epochs: int = Field(4, ge=1)
-    gamma: float = Field(1.0, gt=0, le=1)
-    gae_lambda: float = Field(1.0, ge=0, le=1)
-    clip_range: float = Field(0.2, gt=0)
-    ent_coef: float = Field(0.05, ge=0)
-    vf_coef: float = Field(0.5, ge=0)
-    max_grad_norm: float = Field(0.5, gt=0)
-    target_kl: float | None = Field(None, gt=0)
-    net_arch: tuple[int, ...] = (64, 64)
+    learning_rate: float = Field(3e-3, gt=0, description="step size of Adam")
+    batch_size: int = Field(
+        1024, ge=2, description="tokens of one gradient step at most; the largest divisor of a rollout's is taken"
+    )
+    n_epochs: int = Field(4, ge=1, description="passes over a round in one update")
+    gamma: float = Field(1.0, gt=0, le=1, description="discount per token; 1, since the reward is the whole formula's")
+    gae_lambda: float = Field(
+        1.0, ge=0, le=1, description="lambda of generalised advantage estimation; only learn_from 'mean' uses it"
+    )
+    clip_range: float = Field(0.2, gt=0, description="how far from 1 a probability ratio still counts")
+    ent_coef: float = Field(0.05, ge=0, description="weight of the entropy bonus; higher explores longer")
+    vf_coef: float = Field(0.5, ge=0, description="weight of the critic's loss")
+    max_grad_norm: float = Field(0.5, gt=0, description="the gradient's norm is clipped to this")
+    target_kl: float | None = Field(
+        None, gt=0, description="KL divergence at 1.5 times which an update ends early; None: never"
+    )
+    net_arch: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of actor and critic")
 
     @model_validator(mode="before")
     @classmethod
@@ -47,8 +53,10 @@ class PPOSettings(Settings):
 class ControllerSettings(Settings):
     """How the policy learns, and how much evolution helps it."""
 
-    learn_from: Literal["elite", "mean"] = "elite"
-    elite_fraction: float = Field(0.05, gt=0, lt=1)
+    learn_from: Literal["elite", "mean"] = Field(
+        "elite", description="elite: only the best new formulas of a round; mean: all of them, which is plain PPO"
+    )
+    elite_fraction: float = Field(0.05, gt=0, lt=1, description="share of a round's new formulas that are the elite")
     offspring: float = Field(0.5, ge=0, lt=1, description="share of a round that are children of the best so far")
     parents: int = Field(32, ge=1, description="the best functions so far that have children")
     tournament: int = Field(2, ge=1, description="of the parents that compete for each child; more is greedier")
@@ -62,7 +70,7 @@ class ControllerSettings(Settings):
         None, ge=1, description="rounds after which policy and parents begin anew; the archive keeps everything"
     )
     overlap: bool = Field(False, description="learn and write while a round is being trained, and so one round late")
-    ppo: PPOSettings = PPOSettings()
+    ppo: PPOSettings = Field(PPOSettings(), description="arguments of stable-baselines3's PPO, by its names")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

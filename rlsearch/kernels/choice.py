@@ -4,6 +4,7 @@ import importlib.util
 import logging
 from functools import cache
 
+from rlsearch.common.device import device_type
 from rlsearch.errors import ConfigError, nearest
 from rlsearch.kernels.base import Kernel
 from rlsearch.kernels.torch_kernel import TorchKernel
@@ -43,7 +44,7 @@ def kernel_named(name: str, device: str) -> Kernel:
         raise ConfigError(
             f"the kernel {name!r} needs {name}, which is not installed: {INSTALL[name]}, or take kernel 'auto'"
         )
-    if _type(device) != DEVICES[name]:
+    if device_type(device) != DEVICES[name]:
         kind = {"cpu": "the CPU", "cuda": "CUDA devices"}[DEVICES[name]]
         raise ConfigError(f"the kernel {name!r} is for {kind}, and the device is {device!r}; take kernel 'auto'")
     return _compiled(name)
@@ -52,7 +53,7 @@ def kernel_named(name: str, device: str) -> Kernel:
 def default_kernel(device: str) -> Kernel:
     """Returns the fastest kernel for a device: numba's on a CPU and triton's on a GPU where installed, else torch's."""
     for name, kind in DEVICES.items():
-        if kind == _type(device):
+        if kind == device_type(device):
             if _has(name):
                 return _compiled(name)
             _advise(name)
@@ -68,10 +69,6 @@ def _compiled(name: str) -> Kernel:
     from rlsearch.kernels.triton_kernel import TritonKernel
 
     return TritonKernel()
-
-
-def _type(device: str) -> str:
-    return device.split(":")[0]
 
 
 def _has(name: str) -> bool:

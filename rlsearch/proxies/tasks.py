@@ -33,6 +33,7 @@ class Task(ABC):
         factor: A difference of scores times this is in ``unit``, and a score times this is in ``scale``.
         decimals: Of a number in ``unit`` or in ``scale``.
         score_decimals: Of a score as tables show it.
+        worst: The score that a training which diverged counts as, where a number is wanted.
         native: Whether the native trainer trains by this loss and counts this score; its own are those of
             classification.
     """
@@ -47,6 +48,7 @@ class Task(ABC):
     factor: float = 1.0
     decimals: int = 3
     score_decimals: int = 4
+    worst: float = 0.0
 
     @property
     def axis(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from loky import cpu_count
 
+from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.settings import Settings
@@ -18,9 +19,9 @@ from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.proxies.tasks import Task
 from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.own import PlainReward
-from rlsearch.rewards.settings import RewardSettings
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
@@ -28,7 +29,7 @@ from rlsearch.search.base import SearchMethod, Setup
 
 
 def resolve(config: Config) -> Config:
-    """Returns the config with device, kernel, workers and what a user's proxies leave open decided for this machine.
+    """The config with device, kernel, workers and what a user's proxies leave open decided for this machine.
 
     Raises:
         ConfigError: If the device, the kernel or a user's network is not there or is wrong.
@@ -36,19 +37,19 @@ def resolve(config: Config) -> Config:
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device.startswith("cuda"):
+    elif not is_cpu(device):
         index = int(device.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
             raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
-    workers = config.workers or (cpu_count() if device == "cpu" else 1)
+    workers = config.workers or (cpu_count() if is_cpu(device) else 1)
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
-    if isinstance(config.reward, RewardSettings):
+    if config.proxy_reward is not None:
         proxies = tuple(completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies)
-        changes["reward"] = config.reward.model_copy(update={"proxies": proxies})
+        changes["reward"] = config.proxy_reward.model_copy(update={"proxies": proxies})
     method, own = method_class(config), own_settings(config)
-    method.check_reward(own, proxy_reward(config))
+    method.check_reward(own, config.proxy_reward)
     changes["search"] = method.budget(config.search, own)
     return config.model_copy(update=changes)
 
@@ -59,9 +60,22 @@ def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:
     Raises:
         ConfigError: If its reward has none.
     """
-    if not config.proxies:
-        raise ConfigError(f"the reward {config.reward_name} has no proxies to train; give a config that has some")
+    if config.own_reward is not None:
+        raise ConfigError(f"the reward {config.own_reward.target} has no proxies to train; give a config that has some")
     return config.proxies
+
+
+def task_of(config: Config) -> Task:
+    """What the scores of a config's proxies mean.
+
+    Raises:
+        ConfigError: If its reward has no proxies, or they have scores of different kinds, of which there is no mean.
+    """
+    tasks = list(dict.fromkeys(proxy.task for proxy in proxies_of(config)))
+    if len(tasks) > 1:
+        names = ", ".join(task.name for task in tasks)
+        raise ConfigError(f"the proxies have scores of different kinds ({names}); expected one kind")
+    return tasks[0]
 
 
 def kernel_of(config: Config) -> Kernel:
@@ -86,17 +100,19 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         config: A resolved config.
         run: Where the costs are, if the run exists already.
     """
-    if isinstance(config.reward, TargetSettings):
-        return _own_reward(config.reward, works_ahead(config)), None
+    if config.own_reward is not None:
+        return _own_reward(config.own_reward, works_ahead(config)), None
+    settings = config.proxy_reward
+    assert settings is not None
     kernel = kernel_of(config)
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs)
-    elif config.reward.latency_costs is not None:
-        costs = LatencyCosts.load(config.reward.latency_costs)
+    elif settings.latency_costs is not None:
+        costs = LatencyCosts.load(settings.latency_costs)
     else:
         costs = cached_costs(kernel, config.device)
     reward = AccuracyReward(
-        config.reward,
+        settings,
         costs,
         kernel,
         config.device,
@@ -132,11 +148,6 @@ def own_settings(config: Config) -> Settings | None:
     """The section of a config that its search method reads, if it has one."""
     section = method_class(config).section
     return getattr(config, section) if section else None
-
-
-def proxy_reward(config: Config) -> RewardSettings | None:
-    """The settings of the default reward; None for a reward of the user's own."""
-    return config.reward if isinstance(config.reward, RewardSettings) else None
 
 
 def works_ahead(config: Config) -> bool:
@@ -180,6 +191,6 @@ def make_method(config: Config, costs: LatencyCosts | None = None) -> SearchMeth
     Raises:
         ConfigError: If the warm start or a template cannot be written in the config's language.
     """
-    grammar, reward = config.language.grammar(), proxy_reward(config)
+    grammar, reward = config.language.grammar(), config.proxy_reward
     setup = Setup(config.search, own_settings(config), grammar, config.seed, reward, costs)
     return method_class(config).build(setup)

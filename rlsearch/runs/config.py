@@ -59,19 +59,24 @@ class Config(Settings):
     logging: LoggingSettings = LoggingSettings()
 
     @property
-    def proxies(self) -> tuple[ProxySettings | OwnProxySettings, ...]:
-        """What the reward trains; nothing if the reward is a user's own."""
-        return self.reward.proxies if isinstance(self.reward, RewardSettings) else ()
+    def proxy_reward(self) -> RewardSettings | None:
+        """The reward if it trains proxies; None if it is a user's own."""
+        return self.reward if isinstance(self.reward, RewardSettings) else None
 
     @property
-    def reward_name(self) -> str:
-        """What the reward is called in messages."""
-        return "of accuracy" if isinstance(self.reward, RewardSettings) else self.reward.target
+    def own_reward(self) -> TargetSettings | None:
+        """The reward if it is a user's own; None if it trains proxies."""
+        return self.reward if isinstance(self.reward, TargetSettings) else None
+
+    @property
+    def proxies(self) -> tuple[ProxySettings | OwnProxySettings, ...]:
+        """What the reward trains; nothing if the reward is a user's own."""
+        return self.proxy_reward.proxies if self.proxy_reward else ()
 
     @property
     def seeds_per_formula(self) -> int:
         """From how many seeds a new function is judged; a user's own reward knows no seeds."""
-        return self.reward.seeds if isinstance(self.reward, RewardSettings) else 1
+        return self.proxy_reward.seeds if self.proxy_reward else 1
 
     @model_validator(mode="after")
     def _can_train_the_language(self) -> Self:

@@ -61,7 +61,8 @@ class ExhaustiveSearch(SearchMethod):
         taken: list[Formula] = []
         while self._next is not None and len(taken) < count:
             taken.append(self._next)
-            self._next = next(self._formulas, None)  # one ahead, to know whether this was the last
+            # One ahead, to know whether this was the last.
+            self._next = next(self._formulas, None)
         self._given += len(taken)
         return taken
 

@@ -27,7 +27,8 @@ def random_ids(grammar: Grammar, count: int, rng: np.random.Generator) -> NDArra
     Wherever all tokens are legal, each arity is equally likely, whatever the number of operators of that arity (the
     uniform arity prior of Petersen et al. 2021, arXiv 1912.04871). The untrained policy writes the same way.
     """
-    weights = 1 / np.bincount(grammar.arities[1:], minlength=3)[grammar.arities]  # padding is alone where it is legal
+    # Padding, which comes first, is alone where it is legal.
+    weights = 1 / np.bincount(grammar.arities[1:], minlength=3)[grammar.arities]
     builder = FormulaBuilder(grammar, count)
     for _ in range(grammar.max_length):
         limits = np.cumsum(np.where(builder.mask(), weights, 0), axis=1)

@@ -11,6 +11,7 @@ from rlsearch.formula import Formula
 
 
 def _is_formula(text: str) -> str:
+    """Spells a formula as it prints."""
     try:
         return str(Formula.parse(text))
     except FormulaError as error:
@@ -21,8 +22,8 @@ class SearchSettings(Settings):
     """How formulas are found, and for how long; a run ends with what comes first, ``rounds`` or ``candidates``."""
 
     method: str = Field("ppo", description="name of the search method: ppo, random, evolution, exhaustive, mining")
-    rounds: int = Field(40, ge=1)
-    formulas_per_round: int = Field(256, ge=2)
+    rounds: int = Field(40, ge=1, description="rounds after which the run ends")
+    formulas_per_round: int = Field(256, ge=2, description="formulas judged in one call, after which a method learns")
     candidates: int | None = Field(None, ge=1, description="trained functions after which the run ends")
     warm_start: tuple[Annotated[str, AfterValidator(_is_formula)], ...] = Field(
         (), description="formulas that open the search; none, so that rediscovery is honest"
@@ -56,7 +57,7 @@ class RungSettings(Settings):
 
     functions: int = Field(ge=1, description="that are trained: the cheapest on the first rung, then the best")
     epochs: float = Field(1.0, gt=0, le=1, description="share of the proxy's epochs")
-    seeds: int = Field(1, ge=1, le=1000)
+    seeds: int = Field(1, ge=1, le=1000, description="of each function, those of earlier rungs included")
 
 
 class MiningSettings(Settings):
@@ -77,6 +78,7 @@ class MiningSettings(Settings):
             RungSettings(functions=16, seeds=12),
         ),
         min_length=1,
+        description="the stages of successive halving, each for fewer functions and a longer training or more seeds",
     )
     memory_gib: float = Field(4.0, ge=0.1, description="of screening, which ends where it is used up")
 
@@ -97,5 +99,5 @@ class MiningSettings(Settings):
         return self
 
     def rounds(self, formulas_per_round: int) -> int:
-        """Returns how many rounds the rungs take."""
+        """How many rounds the rungs take at most."""
         return sum(-(-rung.functions // formulas_per_round) for rung in self.rungs)

@@ -8,8 +8,12 @@ from rlsearch.formula import Formula, Grammar
 from rlsearch.search.random import random_ids
 
 Ids = list[int]
-_ATTEMPTS = 10  # most children are legal at once; a parent that has no legal child in ten is rare
-_LARGEST_GRAFT = 6  # tokens of a random subtree: larger ones make the child a stranger to its parent
+
+MAX_ATTEMPTS = 10
+"""Changes tried for one child: most are legal at once, and a parent without a legal child in ten is rare."""
+
+MAX_GRAFT_TOKENS = 6
+"""Tokens of a random subtree: larger ones make the child a stranger to its parent."""
 
 
 class Variation:
@@ -27,7 +31,7 @@ class Variation:
         self._arities = grammar.arities.tolist()
         n_ids = len(self._arities)
         self._of_arity = [[i for i in range(1, n_ids) if self._arities[i] == arity] for arity in range(3)]
-        self._grafts = Grammar(grammar.vocabulary, 1, min(_LARGEST_GRAFT, grammar.max_length))
+        self._grafts = Grammar(grammar.vocabulary, 1, min(MAX_GRAFT_TOKENS, grammar.max_length))
         self._changes: tuple[Callable[[Ids, Ids, np.random.Generator], Ids], ...] = (
             self._replace_token,
             self._graft,
@@ -37,7 +41,7 @@ class Variation:
         )
 
     def children(self, parents: Sequence[Formula], mates: Sequence[Formula], rng: np.random.Generator) -> list[Formula]:
-        """Returns one child per parent, spelled otherwise than the parent; a random formula where there is none.
+        """Makes one child per parent, spelled otherwise than the parent; a random formula where there is none.
 
         Args:
             parents: What is changed.
@@ -47,8 +51,9 @@ class Variation:
         encode = self.grammar.vocabulary.encode
         pairs = [(encode(a).tolist(), encode(b).tolist()) for a, b in zip(parents, mates, strict=True)]
         children: list[Ids | None] = [None] * len(pairs)
+        # Parents whose child is not legal are tried again, all of them at once.
         missing = list(range(len(pairs)))
-        for _ in range(_ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             changes = [self._changes[i] for i in rng.integers(len(self._changes), size=len(missing))]
             grafts = [list(filter(None, row)) for row in random_ids(self._grafts, len(missing), rng).tolist()]
             tried = [
@@ -66,7 +71,7 @@ class Variation:
         return [decode(next(strangers) if child is None else child) for child in children]
 
     def _end(self, ids: Ids, start: int) -> int:
-        """Returns where the subtree that begins at ``start`` ends."""
+        """Where the subtree that begins at ``start`` ends."""
         open_slots, position = 1, start
         while open_slots:
             open_slots += self._arities[ids[position]] - 1
@@ -74,19 +79,23 @@ class Variation:
         return position
 
     def _subtree(self, ids: Ids, rng: np.random.Generator) -> tuple[int, int]:
+        """A random subtree: where it starts and where it ends."""
         start = int(rng.integers(len(ids)))
         return start, self._end(ids, start)
 
     def _replace_token(self, ids: Ids, mate: Ids, rng: np.random.Generator) -> Ids:
+        """A token becomes another of its arity."""
         position = int(rng.integers(len(ids)))
         others = self._of_arity[self._arities[ids[position]]]
         return [*ids[:position], others[rng.integers(len(others))], *ids[position + 1 :]]
 
     def _graft(self, ids: Ids, graft: Ids, rng: np.random.Generator) -> Ids:
+        """A subtree becomes a random one."""
         start, end = self._subtree(ids, rng)
         return [*ids[:start], *graft, *ids[end:]]
 
     def _insert(self, ids: Ids, mate: Ids, rng: np.random.Generator) -> Ids:
+        """An operator is put in above a subtree; a binary one gets a leaf as its other operand."""
         start, end = self._subtree(ids, rng)
         operators = [*self._of_arity[1], *self._of_arity[2]]
         if not operators:
@@ -99,18 +108,20 @@ class Variation:
         return [*ids[:start], operator, *operand, *ids[end:]]
 
     def _lift(self, ids: Ids, mate: Ids, rng: np.random.Generator) -> Ids:
+        """A subtree takes the place of one that it is part of."""
         start, end = self._subtree(ids, rng)
         inner = int(rng.integers(start, end))
         return [*ids[:start], *ids[inner : self._end(ids, inner)], *ids[end:]]
 
     def _cross(self, ids: Ids, mate: Ids, rng: np.random.Generator) -> Ids:
+        """A subtree becomes one of a mate's."""
         start, end = self._subtree(ids, rng)
         from_, to = self._subtree(mate, rng)
         return [*ids[:start], *mate[from_:to], *ids[end:]]
 
 
 def tournament(judged: Sequence[Formula], count: int, size: int, rng: np.random.Generator) -> list[Formula]:
-    """Returns ``count`` formulas, each the first of ``size`` drawn ones in the order of ``judged``.
+    """Chooses ``count`` formulas, each the first of ``size`` drawn ones in the order of ``judged``.
 
     Args:
         judged: Best first.

@@ -348,9 +348,11 @@ def _pairs(scores: dict[str, NDArray[np.float64]]) -> dict[tuple[str, str], Esti
 
 
 def _confirmed(findings: Findings, records: Records) -> Confirmed:
-    """Returns what fresh seeds say of each run's best; a best that diverges there scores 0."""
-    found = (*findings.formulas, *findings.baselines)
-    score = {Formula.parse(f.formula).fingerprint: 0.0 if f.diverged else f.mean for f in found}
+    """What fresh seeds say of each run's best; a best that diverges there counts as the worst there is."""
+    score: dict[str, float] = {}
+    for finding in (*findings.formulas, *findings.baselines):
+        fingerprint = Formula.parse(finding.formula).fingerprint
+        score[fingerprint] = findings.task.worst if finding.diverged else finding.mean
     scores = {m: np.array([score[record.best.fingerprint] for record in runs]) for m, runs in records.items()}
     return Confirmed({method: estimate(values) for method, values in scores.items()}, _pairs(scores), findings.task)
 

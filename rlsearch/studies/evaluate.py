@@ -24,8 +24,9 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
 from rlsearch.kernels.latency import Latency, label, measure
 from rlsearch.proxies.base import Training
+from rlsearch.proxies.tasks import Task
 from rlsearch.rewards.base import Status
-from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve
+from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve, task_of
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run, opened
@@ -113,6 +114,7 @@ def evaluate(
     # What the search saw on other proxies says nothing beside scores on these.
     searched = history.known if run and config.proxies == run.config.proxies else {}
     config = resolve(config)
+    task_of(config)
     proxies = proxies_of(config)
     kernel = kernel_of(config)
     for formula in chosen:
@@ -139,12 +141,17 @@ def evaluate(
     return sorted(rows, key=lambda row: -math.inf if math.isnan(row.fresh.mean) else row.fresh.mean, reverse=True)
 
 
-def latency_label(config: Config | None = None, run: Run | Path | str | None = None) -> str:
-    """Which kernel and device :func:`evaluate` measures latencies on, given this config and run."""
+def what_is_measured(config: Config | None = None, run: Run | Path | str | None = None) -> tuple[Task, str]:
+    """What the scores of :func:`evaluate` mean, and which kernel and device latencies hold for.
+
+    Args:
+        config: As for :func:`evaluate`.
+        run: As for :func:`evaluate`.
+    """
     if config is None and run is not None:
         config = opened(run).config
     config = resolve(config or Config())
-    return label(kernel_of(config), config.device)
+    return task_of(config), label(kernel_of(config), config.device)
 
 
 def _wanted(formulas: Sequence[Formula], history: History, best: int) -> dict[str, Formula]:

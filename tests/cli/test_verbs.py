@@ -345,7 +345,7 @@ def test_a_failure_to_write_is_a_message_and_the_run_goes_on_later(run, monkeypa
     for name, owner, attribute, failure in (
         ("archive", Archive, "add_round", full_archive),
         ("checkpoint", __import__("torch"), "save", full),
-        ("tensorboard", Monitor, "record", full),
+        ("tensorboard", Monitor, "on_round", full),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, attribute, failure)

@@ -11,7 +11,7 @@ from rlsearch.controller.methods import METHODS, add_method
 from rlsearch.errors import ConfigError, InputError, RunError
 from rlsearch.formula import Formula
 from rlsearch.runs.config import Config
-from rlsearch.runs.read import sample
+from rlsearch.runs.sample import sample
 from rlsearch.search.base import SearchMethod
 from rlsearch.search.random import RandomSearch
 from rlsearch.studies.compare import run_methods
@@ -76,7 +76,7 @@ def test_what_it_says_of_itself_holds_everywhere(run, tmp_path):
         sample(outcome.run)
     with pytest.raises(InputError, match="unknown search method 'nests'"):
         run_methods(make_config(), ["ppo", "nests"], tmp_path, seeds=2, candidates=4)
-    code, out, _ = run("config", "check", str(outcome.run.config))
+    code, out, _ = run("config", "check", str(outcome.run.config_path))
     assert code == 0
     assert "is a valid config: 3 nests." in out
 

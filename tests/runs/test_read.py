@@ -19,6 +19,7 @@ from rlsearch.formula.named import BASELINES
 from rlsearch.kernels import default_kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
+from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.runs import read as results
 from rlsearch.runs.events import RunEvents
 from rlsearch.runs.folder import Run
@@ -214,8 +215,9 @@ def test_a_score_is_a_mean_with_its_standard_error():
 
 
 def test_the_label_of_a_latency_is_that_of_the_runs_device(real_run):
-    label = evaluation.latency_label(run=real_run)
-    assert label == evaluation.latency_label(make_config())
+    task, label = evaluation.what_is_measured(run=real_run)
+    assert task is CLASSIFICATION
+    assert (task, label) == evaluation.what_is_measured(make_config({"proxies": [DIGITS]}))
     assert label.startswith(f"{default_kernel('cpu').name} kernel, cpu (")
 
 

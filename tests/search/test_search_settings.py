@@ -1,7 +1,15 @@
 import pytest
 
+from rlsearch.controller.settings import ControllerSettings, PPOSettings
 from rlsearch.errors import ConfigError
 from rlsearch.runs.config import Config
+from rlsearch.search.settings import (
+    EvolutionSettings,
+    ExhaustiveSettings,
+    MiningSettings,
+    RungSettings,
+    SearchSettings,
+)
 
 
 def test_the_defaults():
@@ -31,6 +39,23 @@ def test_the_defaults():
 def test_bad_settings(values, message):
     with pytest.raises(ConfigError, match=message):
         Config.check(values)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SearchSettings,
+        EvolutionSettings,
+        ExhaustiveSettings,
+        MiningSettings,
+        RungSettings,
+        ControllerSettings,
+        PPOSettings,
+    ],
+    ids=lambda settings: settings.__name__,
+)
+def test_every_setting_is_described(settings):
+    assert [name for name, field in settings.model_fields.items() if not field.description] == []
 
 
 def test_a_warm_start_is_kept_as_it_prints():

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Grammar, Vocabulary
 from rlsearch.kernels.latency import LatencyCosts
@@ -25,7 +26,7 @@ def make(template=None, memory_gib=4.0):
 
 
 def prepared(method):
-    method.prepare(lambda tested, expected: None, lambda: None)
+    method.prepare(Events())
     return method
 
 

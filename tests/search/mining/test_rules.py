@@ -17,7 +17,7 @@ from rlsearch.search.enumeration import Enumeration
 from rlsearch.search.random import random_ids
 
 pytest.importorskip("numba")
-from rlsearch.search.mining import mine
+from rlsearch.search.mining.engine import mine
 
 COSTS = LatencyCosts("a test's", 0.5, {name: 0.25 + 0.01 * i for i, name in enumerate(OPERATORS)})
 SCREENING = ScreeningSettings()
