@@ -7,35 +7,42 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from rlsearch.common.device import is_cpu
+from rlsearch.common.device import device_type, is_cpu
 from rlsearch.common.timing import Clock, in_turn
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.settings import ProxySettings
 
-_PIECE = 0.02  # seconds
-_ROUNDS = 5
-_TOGETHER = (1, 16, 1024)  # products in one call; the last on a GPU alone
-_NATIVE = "scipy's BLAS"
-_MULTIPLIED = 2**13  # float32 numbers: three arrays of them stay in a core's second-level cache
+PIECE_SECONDS = 0.02
+"""What one timed piece lasts."""
+
+ROUNDS = 5
+
+PRODUCTS_PER_CALL = {"cpu": (1, 16), "cuda": (1, 16, 1024)}
+"""Of torch's batched product, by type of device."""
+
+NATIVE = "scipy's BLAS"
+
+MULTIPLIED = 2**13
+"""float32 numbers of which three arrays stay in a core's second-level cache."""
 
 
 def copying(numbers: int, device: str, dtype: torch.dtype) -> Callable[[], object]:
-    """Returns a call that copies ``numbers``, each of which is read once and written once."""
+    """A call that copies ``numbers``, each of which is read once and written once."""
     source = torch.ones(numbers, device=device, dtype=dtype)
     target = torch.empty_like(source)
     return lambda: target.copy_(source)
 
 
 def multiplication_rate(clock: Clock) -> float:
-    """Returns products of two float32 numbers per second, of arrays that stay in cache, on one core."""
-    a, b = (np.full(_MULTIPLIED, value, dtype=np.float32) for value in (0.5, 1.5))
+    """Products of two float32 numbers per second, of arrays that stay in cache, on one core."""
+    a, b = (np.full(MULTIPLIED, value, dtype=np.float32) for value in (0.5, 1.5))
     out = np.empty_like(a)
-    times = in_turn({"": lambda: np.multiply(a, b, out=out)}, _ROUNDS, clock, piece=_PIECE)
-    return _MULTIPLIED / float(np.median(times[""]))
+    times = in_turn({"": lambda: np.multiply(a, b, out=out)}, ROUNDS, clock, piece=PIECE_SECONDS)
+    return MULTIPLIED / float(np.median(times[""]))
 
 
 def product_rate(settings: ProxySettings, device: str, clock: Clock) -> tuple[float, str]:
-    """Returns the floating-point operations per second of a training step's products, and the library that does them.
+    """Floating-point operations per second of a training step's products, and the library that does them.
 
     It is the fastest of those that trainers use, on one thread and in its best round: torch's, alone or many in a
     call, and where numba is installed the one that the native trainer calls.
@@ -46,24 +53,24 @@ def product_rate(settings: ProxySettings, device: str, clock: Clock) -> tuple[fl
         clock: For that device.
     """
     products = step_products(settings)
-    on_gpu = not is_cpu(device)
-    many = _TOGETHER if on_gpu else _TOGETHER[:-1]
+    many = PRODUCTS_PER_CALL[device_type(device)]
     ways = {f"{k}": _multiplying(products, k, device) for k in many}
-    if not on_gpu and find_spec("numba") is not None:
+    if is_cpu(device) and find_spec("numba") is not None:
         from rlsearch.bench.native_products import multiplying  # numba is optional
 
-        ways[_NATIVE] = multiplying(layer_sizes(settings), settings.batch_size)
-    with threadpool_limits(1, user_api="blas"):  # of scipy's too, which is loaded by now
-        times = in_turn(ways, _ROUNDS, clock, piece=_PIECE)
+        ways[NATIVE] = multiplying(layer_sizes(settings), settings.batch_size)
+    # scipy's BLAS is loaded by now, and is limited too.
+    with threadpool_limits(1, user_api="blas"):
+        times = in_turn(ways, ROUNDS, clock, piece=PIECE_SECONDS)
     seconds = {"torch": min(float(times[f"{k}"].min()) / k for k in many)}
-    if _NATIVE in times:
-        seconds[_NATIVE] = float(times[_NATIVE].min())
+    if NATIVE in times:
+        seconds[NATIVE] = float(times[NATIVE].min())
     fastest = min(seconds, key=seconds.__getitem__)
     return operations(products) / seconds[fastest], fastest
 
 
 def operations(products: Sequence[tuple[int, int, int]]) -> float:
-    """Returns how many additions and multiplications the products take."""
+    """Additions and multiplications that the products take."""
     return sum(2.0 * rows * inner * columns for rows, inner, columns in products)
 
 
@@ -90,7 +97,7 @@ def layer_sizes(settings: ProxySettings) -> list[tuple[int, int, int]]:
 
 
 def step_products(settings: ProxySettings) -> list[tuple[int, int, int]]:
-    """Returns the products of one training step: outputs, weights' gradients, and inputs' from the second layer on."""
+    """The products of one training step: outputs, weights' gradients, and inputs' from the second layer on."""
     products = []
     for i, (per_example, a, b) in enumerate(layer_sizes(settings)):
         rows = per_example * settings.batch_size
@@ -99,7 +106,7 @@ def step_products(settings: ProxySettings) -> list[tuple[int, int, int]]:
 
 
 def operations_per_candidate(settings: ProxySettings) -> float:
-    """Returns the floating-point operations of the products of one training and its scoring."""
+    """Floating-point operations of the products of one training and its scoring."""
     train, validation, _ = settings.sizes
     steps = settings.epochs * (train // settings.batch_size)
     scoring = operations([(rows * validation, a, b) for rows, a, b in layer_sizes(settings)])

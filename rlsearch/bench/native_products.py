@@ -11,7 +11,7 @@ from rlsearch.proxies.trainers.native_product import add_product
 
 
 def native_products(layers: Sequence[tuple[int, int, int]], batch: int) -> list[tuple[bool, bool, int, int, int]]:
-    """Returns the products of one training step as the trainer does them: one of each kind per position of a layer.
+    """The products of one training step as the trainer does them: one of each kind per position of a layer.
 
     Args:
         layers: Positions, inputs and outputs; see :func:`~rlsearch.bench.limits.layer_sizes`.
@@ -23,16 +23,18 @@ def native_products(layers: Sequence[tuple[int, int, int]], batch: int) -> list[
     """
     products = []
     for i, (positions, a, b) in enumerate(layers):
-        back = [(False, False, a, batch, b)] if i else []  # nobody asks for the gradient of the examples
+        # Nobody asks for the gradient of the examples.
+        back = [(False, False, a, batch, b)] if i else []
         products += positions * [(True, False, b, batch, a), (False, True, a, b, batch), *back]
     return products
 
 
 def multiplying(layers: Sequence[tuple[int, int, int]], batch: int) -> Callable[[], object]:
-    """Returns a call that does the products of one training step; their operands share memory and stay in cache."""
+    """A call that does the products of one training step; their operands share memory and stay in cache."""
     products = np.array(native_products(layers, batch))
     m, n, k = products[:, 2:].T
-    a, b, c = (torch.randn(int(size.max())).numpy() for size in (m * k, k * n, m * n))  # torch's memory is aligned
+    # torch's memory is aligned.
+    a, b, c = (torch.randn(int(size.max())).numpy() for size in (m * k, k * n, m * n))
     sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
     return lambda: _multiply(sgemm, products, a, b, c)
 

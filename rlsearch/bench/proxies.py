@@ -33,8 +33,11 @@ PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16),
 CANDIDATES = {"cpu": 16, "cuda": 1024}
 """Trained in one call, by device type; the plain loop trains the first sixteen of them."""
 
-_LANGUAGE = LanguageSettings(max_length=10)  # the quickstart's
-_ROWS = 2000  # scored in one call
+SCORED_ROWS = 2000
+"""Examples that the plain loop scores in one call."""
+
+# The quickstart's.
+_LANGUAGE = LanguageSettings(max_length=10)
 
 
 def bench_proxies(
@@ -73,12 +76,12 @@ def bench_proxies(
 
 
 def title(settings: ProxySettings) -> str:
-    """Returns what a proxy is called, for instance ``"mnist1d mlp 100-100, 5 epochs"``."""
+    """What a proxy is called, for instance ``"mnist1d mlp 100-100, 5 epochs"``."""
     return f"{network_name(settings)}, {settings.epochs} epochs"
 
 
 def network_name(settings: ProxySettings) -> str:
-    """Returns the proxy's data and network, for instance ``"mnist1d mlp 100-100"``."""
+    """The proxy's data and network, for instance ``"mnist1d mlp 100-100"``."""
     return f"{settings.dataset} {settings.network} {'-'.join(map(str, settings.widths))}"
 
 
@@ -149,7 +152,8 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     with torch.inference_mode():
-        predicted = torch.cat([network(part).argmax(dim=-1) for part in torch.split(data.validation.inputs, _ROWS)])
+        pieces = torch.split(data.validation.inputs, SCORED_ROWS)
+        predicted = torch.cat([network(piece).argmax(dim=-1) for piece in pieces])
         return float((predicted == data.validation.labels).float().mean())
 
 

@@ -121,14 +121,16 @@ class ProxySettings(TrainingSettings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        numbers = {"batch_size": self.batch_size, "widths": self.widths}
-        numbers |= dict(zip(("train_size", "validation_size", "test_size"), self.sizes, strict=True))
-        for name, value in numbers.items():
-            values = value if isinstance(value, tuple) else (value,)
-            if any(v < 4 or v % 4 for v in values):
-                raise ValueError(f"{name} must be a multiple of 4, got {list(values) if name == 'widths' else value}")
+        # A member's slice of memory must start on a 16-byte boundary.
+        numbers = dict(zip(("train_size", "validation_size", "test_size"), self.sizes, strict=True))
+        for name, number in {"batch_size": self.batch_size, **numbers}.items():
+            if number < 4 or number % 4:
+                raise ValueError(f"{name} must be a multiple of 4, got {number}")
+        if any(width < 4 or width % 4 for width in self.widths):
+            raise ValueError(f"widths must be a multiple of 4, got {list(self.widths)}")
         if self.population is not None and self.population > 1 and self.population % 4:
             raise ValueError(f"population must be 1 or a multiple of 4, got {self.population}")
+
         if not self.widths:
             raise ValueError("widths must name at least one layer, or the activation is never used")
         if self.batch_size > self.sizes[0]:
@@ -199,7 +201,8 @@ class OwnProxySettings(TrainingSettings):
         return self.source is not None and self.batched != "auto" and self.population is not None
 
     def __hash__(self) -> int:
-        return hash(self.model_dump_json())  # arguments are a dict
+        # Arguments are a dictionary, which has no hash.
+        return hash(self.model_dump_json())
 
 
 _SCORES_VERSION = 3

@@ -9,6 +9,9 @@ from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationNetwork
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 
+_ORDER_STREAM = 0x5EED
+"""Makes of a seed that of the order of the examples."""
+
 
 def initial_networks(
     settings: ProxySettings, seeds: Sequence[int], activation: Callable[[Tensor], Tensor]
@@ -21,6 +24,7 @@ def initial_networks(
 def batches(settings: TrainingSettings, seed: int, examples: int) -> Tensor:
     """The rows of every batch, shape ``[steps, batch]``; examples that do not fill a batch are left out."""
     batch = settings.batch_size
-    generator = torch.Generator().manual_seed(seed ^ 0x5EED)  # a stream of its own, whatever the network drew
+    # A stream of its own, whatever the network drew.
+    generator = torch.Generator().manual_seed(seed ^ _ORDER_STREAM)
     epochs = [torch.randperm(examples, generator=generator) for _ in range(settings.epochs)]
     return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])

@@ -16,6 +16,7 @@ from rlsearch.bench.latency import bench_latency
 from rlsearch.bench.proxies import _network, bench_proxies, train_eagerly
 from rlsearch.bench.report import Spread
 from rlsearch.bench.screening import bench_screening, screen_by_autograd
+from rlsearch.common.progress import Events
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import TorchKernel
@@ -30,6 +31,16 @@ from rlsearch.rewards.settings import ScreeningSettings
 RELU, SILU, SWIGLU = (Formula.parse(text) for text in ("relu(x)", "silu(x)", "swiglu(x, g)"))
 KERNELS = list(available_kernels("cpu"))  # without numba there is one less
 TINY = ProxySettings(**DIGITS)
+
+
+class Told(Events):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.progress = []
+
+    def on_progress(self, what, done, wanted):
+        self.progress.append((what, done, wanted))
 
 
 def cases(report):
@@ -75,8 +86,8 @@ def test_random_formulas_are_the_same_ones_each_time():
 
 
 def test_kernels():
-    told = []
-    report = bench_kernels("cpu", {"a": RELU, "b": SWIGLU}, [64, 128], 2, lambda *progress: told.append(progress))
+    told = Told()
+    report = bench_kernels("cpu", {"a": RELU, "b": SWIGLU}, [64, 128], 2, told)
     both = [(case, way) for case in "ab" for way in KERNELS]
     assert cases(report) == {
         "forward plus backward of 64 elements, float32": both,
@@ -89,7 +100,7 @@ def test_kernels():
     assert [limit.name for limit in report.limits] == [
         f"copy bandwidth at {n} elements, float32" for n in (64, 128)
     ]  # fmt: skip
-    assert told == [("formulas", done, 4) for done in (1, 2, 3, 4)]
+    assert told.progress == [("formulas", done, 4) for done in (1, 2, 3, 4)]
     assert_sound(report)
 
 
@@ -112,9 +123,9 @@ def test_the_eager_kernel_computes_the_same(formula):
 
 
 def test_proxies():
-    told = []
+    told = Told()
     kernel = next(iter(available_kernels("cpu").values()))
-    report = bench_proxies("cpu", kernel, [TINY], 2, (), lambda *progress: told.append(progress))
+    report = bench_proxies("cpu", kernel, [TINY], 2, (), told)
     assert cases(report) == {
         "digits mlp 8, 1 epochs, one process": [
             (f"{kind} formulas", way) for kind in ("known", "random") for way in KERNELS
@@ -124,7 +135,7 @@ def test_proxies():
     assert {row.plain for row in report.rows} == {"eager", None}
     (limit,) = report.limits
     assert limit.name in {f"matrix products of digits mlp 8 by {library}" for library in ("torch", "scipy's BLAS")}
-    assert told == [("proxies", 1, 2), ("proxies", 2, 2)]
+    assert told.progress == [("proxies", 1, 2), ("proxies", 2, 2)]
     assert_sound(report)
 
 
@@ -217,8 +228,8 @@ def test_screening_by_autograd_tells_functions_apart():
 
 
 def test_controller():
-    told = []
-    report = bench_controller((8, 16), 2, lambda *progress: told.append(progress))
+    told = Told()
+    report = bench_controller((8, 16), 2, told)
     sizes = ["8 a round", "16 a round"]
     parts = ["policy", "writing", "judging", "offspring", "PPO update", "other"]
     assert cases(report) == {
@@ -229,7 +240,7 @@ def test_controller():
         "whole search": [(size, "whole search") for size in sizes],
         "where a round's time goes": [(part, size) for part in parts for size in sizes],
     }
-    assert told == [("sizes", 1, 2), ("sizes", 2, 2)]
+    assert told.progress == [("sizes", 1, 2), ("sizes", 2, 2)]
     assert_sound(report)
 
 

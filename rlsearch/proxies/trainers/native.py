@@ -4,9 +4,7 @@ The weights, activations and optimiser state of one network stay in the second-l
 the products: no autograd, and no call from Python. ``native_step.py`` is what is compiled.
 """
 
-import inspect
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,21 +15,19 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from rlsearch.common.threads import no_denormals
-from rlsearch.kernels import numba_functions
 from rlsearch.kernels.base import checked_programs
 from rlsearch.kernels.numba_kernel import packed
-from rlsearch.kernels.numba_source import interpreter_source, load_compiled
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part
 from rlsearch.proxies.networks import NETWORKS, Layer
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches, initial_networks
-from rlsearch.proxies.trainers import native_product
 
 Reals = NDArray[np.float32]
 
-_SCORED_ROWS = 128  # examples at once, or as many as a batch has; their activations stay in cache
+SCORED_ROWS = 128
+"""Examples that are scored at once, or as many as a batch has: their activations stay in cache."""
 
 
 class NativeTrainer:
@@ -46,11 +42,12 @@ class NativeTrainer:
 
     def __init__(self, settings: ProxySettings) -> None:
         self.settings = settings
-        self._compiled = load_trainer()
+        self._compiled = compiled_step()
         self._sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
-        self._libraries = ThreadpoolController()  # finds scipy's BLAS, which the line before has loaded
+        # Finds scipy's BLAS, which the line before has loaded.
+        self._libraries = ThreadpoolController()
         self._data = load_dataset(settings)
-        self._rows = max(settings.batch_size, _SCORED_ROWS)
+        self._rows = max(settings.batch_size, SCORED_ROWS)
         layers = NETWORKS[settings.network].layers(settings)
         normalised = settings.normalisation == "layer"
         self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, layers, normalised, self._rows)
@@ -70,7 +67,7 @@ class NativeTrainer:
             ]
 
     def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> float | None:
-        """Trains one member from its initial weights, and returns its accuracy, or None."""
+        """Trains one member from its initial weights; the result is its accuracy, or None."""
         self._state[0][:] = weights
         for state in self._state[1:]:
             state.fill(0)
@@ -89,7 +86,7 @@ class NativeTrainer:
         return right / len(part.labels) if right >= 0 else None
 
     def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
-        """Returns what a seed decides: the weights in the order of the plan, and the rows of every batch."""
+        """What a seed decides: the weights in the order of the plan, and the rows of every batch."""
         # Made for its weights alone: it is never called.
         network = initial_networks(self.settings, [seed], torch.relu)
         pieces = []
@@ -103,15 +100,11 @@ class NativeTrainer:
         return start, batches(self.settings, seed, len(self._data.train.labels)).numpy()
 
 
-def load_trainer() -> ModuleType:
-    """Returns the compiled functions of ``native_step.py``: the first process on a machine compiles them."""
-    text = Path(__file__).with_name("native_step.py").read_text(encoding="utf-8")
+def compiled_step() -> ModuleType:
+    """The compiled functions of ``native_step.py``; the first process on a machine compiles them."""
+    from rlsearch.proxies.trainers import native_step
 
-    def source(cached: bool) -> str:
-        return text if cached else text.replace("cache=True", "cache=False")
-
-    called = inspect.getsource(numba_functions) + inspect.getsource(native_product)
-    return load_compiled("trainer", source, interpreter_source() + called)
+    return native_step
 
 
 def _plan(
@@ -122,6 +115,7 @@ def _plan(
     weights = kept = flowing = 0
 
     def keep(count: int) -> int:
+        """Makes room for so many numbers of each example, and says where."""
         nonlocal kept
         kept += _up(count * rows)
         return kept - _up(count * rows)
@@ -158,11 +152,12 @@ def _arrays(part: Part) -> tuple[Reals, NDArray[np.int64]]:
 
 
 def _up(count: int) -> int:
-    return -(-count // 16) * 16  # 64 bytes
+    """The next multiple of 64 bytes, in numbers."""
+    return -(-count // 16) * 16
 
 
 def _aligned(count: int) -> Reals:
-    """Returns zeros from a 64-byte boundary on: where a buffer lies must not decide how it is summed up."""
+    """Zeros from a 64-byte boundary on: where a buffer lies must not decide how it is summed up."""
     room = np.zeros(count + 16, np.float32)
     start = -room.ctypes.data % 64 // 4
     return room[start : start + count]

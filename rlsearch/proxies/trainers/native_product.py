@@ -9,7 +9,8 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_UNCOPIED = 1_000_000  # multiply-adds, of OpenBLAS's sgemm_small_kernel_permit_skylakex.c
+SMALL_PRODUCT = 1_000_000
+"""Multiply-adds up to which OpenBLAS does not copy the operands first (sgemm_small_kernel_permit_skylakex.c)."""
 
 
 @intrinsic
@@ -52,7 +53,7 @@ def add_product(sgemm, a_turned, b_turned, m, n, k, a, b, c):
     All are flat arrays of float32; ``sgemm`` is the address of BLAS's function. A product that is little larger than
     what OpenBLAS computes without copying the operands first is cut into two to four: half as fast again on AVX-512.
     """
-    pieces = (m * n * k + _UNCOPIED - 1) // _UNCOPIED
+    pieces = (m * n * k + SMALL_PRODUCT - 1) // SMALL_PRODUCT
     rows = m
     if pieces <= 4 and not b_turned:
         rows = ((m + pieces - 1) // pieces + 3) // 4 * 4

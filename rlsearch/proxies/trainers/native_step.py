@@ -5,34 +5,45 @@ in the MLP. So normalisation, softmax and argmax run over rows that become vecto
 needs no windows: those of a position are a matrix ``[taps * channels, examples]`` inside its input, a row of zeros
 per channel before and behind, and where they overlap their gradients are added up by the product itself.
 
-This file is not imported under its own name: :func:`~rlsearch.proxies.trainers.native.load_trainer` copies it into the
-machine's cache folder, where numba keeps the machine code beside it.
+The import compiles, once per machine.
 """
 
 import math
+import sys
 
-import numba
 import numpy as np
 
+from rlsearch.kernels import numba_functions
+from rlsearch.kernels.compiled import Compiler
 from rlsearch.kernels.numba_functions import F, abs, exp, maximum, sqrt
 from rlsearch.kernels.numba_source import load_interpreter
+from rlsearch.proxies.trainers import native_product
 from rlsearch.proxies.trainers.native_product import add_product
 
 _interpreter = load_interpreter()
 _value, _value_and_slope = _interpreter.value, _interpreter.value_and_slopes
 
-_compiled = numba.njit(error_model="numpy")
+# The name of the generated module contains a digest of what that depends on.
+compiled = Compiler("trainer", sys.modules[__name__], numba_functions, native_product, _interpreter.__name__)
 
-# The columns of a plan, which has a row per layer and one for the head; offsets count numbers of a buffer.
+# The columns of a plan, which has a row per layer, the head being the last; offsets count numbers of a buffer.
 TAPS, CHANNELS, OUTPUTS, POSITIONS_IN, POSITIONS, WEIGHTS, NORM, INPUT, SLOPE, HAT, RATE = range(11)
 N_FIELDS = 11
 
-_STRIDE, _PAD = 2, 1  # of a convolution, see PopulationConv1d
-_BETA1, _BETA2, _EPSILON, _MOMENTUM = 0.9, 0.999, 1e-8, 0.9  # torch's defaults, and the population trainer's momentum
-_NORM_EPSILON = 1e-5  # torch's layer_norm
+# Of a layer of several taps; see rlsearch.proxies.networks.base.Layer.
+_STRIDE, _PAD = 2, 1
+
+# torch's defaults, and the population trainer's momentum.
+_BETA1, _BETA2, _EPSILON, _MOMENTUM = 0.9, 0.999, 1e-8, 0.9
+
+# Of torch's layer_norm.
+_NORM_EPSILON = 1e-5
+
+# Lets a sum be split into vectors: its order is fixed by its length, and NaN stays NaN.
+_REASSOCIATED = {"reassoc"}
 
 
-@numba.njit(error_model="numpy", fastmath={"reassoc"})  # NaN lives; the sum's order is fixed by its length
+@compiled(fastmath=_REASSOCIATED)
 def _sum_of_products(a, b):
     total = F(0)
     for i in range(a.size):
@@ -40,7 +51,7 @@ def _sum_of_products(a, b):
     return total
 
 
-@numba.njit(error_model="numpy", fastmath={"reassoc"})
+@compiled(fastmath=_REASSOCIATED)
 def _sum(a):
     total = F(0)
     for i in range(a.size):
@@ -48,7 +59,7 @@ def _sum(a):
     return total
 
 
-@_compiled
+@compiled()
 def _gather(inputs, examples, into):
     """Writes the chosen examples as columns."""
     count, features = examples.size, inputs.shape[1]
@@ -58,7 +69,7 @@ def _gather(inputs, examples, into):
             into[j * count + i] = source[j]
 
 
-@_compiled
+@compiled()
 def _average(blocks, positions, size):
     """Writes the mean over positions into the first."""
     if positions > 1:
@@ -71,7 +82,7 @@ def _average(blocks, positions, size):
             mean[i] /= F(positions)
 
 
-@_compiled
+@compiled()
 def _spread(blocks, positions, size):
     """Hands the first position's gradient, of a mean, to all."""
     if positions > 1:
@@ -84,13 +95,13 @@ def _spread(blocks, positions, size):
                 block[i] = mean[i]
 
 
-@_compiled
+@compiled()
 def _pads(layer, count):
-    """Returns how many zeros lie before a layer's input, and behind it."""
+    """Zeros that lie before a layer's input, and as many behind it."""
     return _PAD * layer[CHANNELS] * count if layer[TAPS] > 1 else 0
 
 
-@_compiled
+@compiled()
 def _linear(sgemm, layer, count, weights, x, z):
     """``z[p] = W.T @ x[window of p] + bias`` for every position p."""
     n_in, n_out = layer[TAPS] * layer[CHANNELS], layer[OUTPUTS]
@@ -104,7 +115,7 @@ def _linear(sgemm, layer, count, weights, x, z):
         add_product(sgemm, True, False, n_out, count, n_in, matrix, window, block)
 
 
-@_compiled
+@compiled()
 def _linear_back(sgemm, layer, count, weights, x, d, gradient, d_x, wanted):
     """Adds to the gradient of a layer's weights, and where wanted writes that of its input."""
     n_in, n_out = layer[TAPS] * layer[CHANNELS], layer[OUTPUTS]
@@ -122,7 +133,7 @@ def _linear_back(sgemm, layer, count, weights, x, d, gradient, d_x, wanted):
             add_product(sgemm, False, False, n_in, count, n_out, matrix, block, d_x[at:])
 
 
-@_compiled
+@compiled()
 def _normalise(z, outputs, columns, scale, shift, hat, rate, mean):
     """Layer normalisation over the features, in place; keeps what the backward pass needs in ``hat`` and ``rate``."""
     mean[:columns] = 0
@@ -149,7 +160,7 @@ def _normalise(z, outputs, columns, scale, shift, hat, rate, mean):
             row[i] = normal[i] * factor + term
 
 
-@_compiled
+@compiled()
 def _normalise_back(d, outputs, columns, scale, hat, rate, scale_gradient, shift_gradient, sums):
     """Takes the gradient through :func:`_normalise`, in place."""
     plain, tilted = sums[:columns], sums[columns : 2 * columns]
@@ -172,7 +183,7 @@ def _normalise_back(d, outputs, columns, scale, hat, rate, scale_gradient, shift
             row[i] = rate[i] * (row[i] - (plain[i] + normal[i] * tilted[i]) / F(outputs))
 
 
-@_compiled
+@compiled()
 def _softmax_gradient(logits, labels, examples, sums):
     """Replaces logits by the gradient of the mean cross-entropy."""
     count = examples.size
@@ -198,7 +209,7 @@ def _softmax_gradient(logits, labels, examples, sums):
         logits[labels[examples[i]] * count + i] -= F(1) / F(count)
 
 
-@_compiled
+@compiled()
 def _normalised(layer, count, weights, z, work, spare):
     """Normalises every position, where the network does."""
     norm, size = layer[NORM], layer[OUTPUTS] * count
@@ -209,7 +220,7 @@ def _normalised(layer, count, weights, z, work, spare):
             _normalise(z[position * size :], layer[OUTPUTS], count, scale, shift, hat, rate, spare)
 
 
-@_compiled
+@compiled()
 def _normalised_back(layer, count, weights, d, work, gradient, spare):
     norm, size = layer[NORM], layer[OUTPUTS] * count
     if norm >= 0:
@@ -220,7 +231,7 @@ def _normalised_back(layer, count, weights, d, work, gradient, spare):
             _normalise_back(block, layer[OUTPUTS], count, scale, hat, rate, scale_gradient, shift_gradient, spare)
 
 
-@_compiled
+@compiled()
 def _forward(sgemm, program, plan, weights, inputs, examples, buffers, slopes):
     """Computes the logits of the chosen examples into ``buffers[3]``; where wanted, with all that training needs."""
     instructions, constants, starts, results, n_slots = program
@@ -248,7 +259,7 @@ def _forward(sgemm, program, plan, weights, inputs, examples, buffers, slopes):
     _linear(sgemm, head, count, weights, x, logits)
 
 
-@_compiled
+@compiled()
 def _backward(sgemm, plan, weights, gradient, count, buffers):
     """Computes the gradient of all weights from that of the logits, which is ``buffers[3]``."""
     work, d_x, d_z, d = buffers
@@ -267,7 +278,7 @@ def _backward(sgemm, plan, weights, gradient, count, buffers):
         d_x, d_z = d_z, d_x
 
 
-@_compiled
+@compiled()
 def _adam(weights, gradient, mean, square, rate, step):
     correction = F(1 / math.sqrt(1 - _BETA2**step))
     rate = F(rate / (1 - _BETA1**step))
@@ -278,16 +289,16 @@ def _adam(weights, gradient, mean, square, rate, step):
         weights[i] -= rate * mean[i] / (sqrt(square[i]) * correction + F(_EPSILON))
 
 
-@_compiled
+@compiled()
 def _sgd(weights, gradient, momentum, rate):
     for i in range(weights.size):
         momentum[i] = momentum[i] * F(_MOMENTUM) + gradient[i]
         weights[i] -= F(rate) * momentum[i]
 
 
-@_compiled
+@compiled()
 def _right(logits, labels, examples, best, chosen):
-    """Returns how many of the examples have their label as the first largest logit, or -1 if a logit is not finite."""
+    """Counts examples whose label is the first largest logit; -1 if a logit is not finite."""
     count = examples.size
     classes = logits.size // count
     finite = True
@@ -309,9 +320,9 @@ def _right(logits, labels, examples, best, chosen):
     return right
 
 
-@_compiled
+@compiled()
 def _score(sgemm, program, plan, weights, part, rows, buffers):
-    """Returns how many examples of a part are classified rightly, or -1 where a logit is not finite."""
+    """Counts examples of a part that are classified rightly; -1 where a logit is not finite."""
     inputs, labels = part
     right = 0
     classes = plan[len(plan) - 1, OUTPUTS]
@@ -342,7 +353,7 @@ _ARGUMENTS = (
 )
 
 
-@numba.njit(f"int64({', '.join(_ARGUMENTS)})", cache=True, nogil=True, error_model="numpy")
+@compiled(f"int64({', '.join(_ARGUMENTS)})")
 def train(sgemm, program, plan, state, buffers, examples, orders, optimiser, part, rows):
     """Trains one member and scores it.
 

@@ -24,9 +24,14 @@ from rlsearch.proxies.tasks import Task
 
 _T = TypeVar("_T")
 
-_SCORED_ROWS = 400  # per forward pass when scoring: what stays in cache; a multiple of 4 (see ProxySettings)
-_MOST_STEPS = 64  # in one CUDA graph, whose nodes take memory and time to make
-_MOST_MEMBERS = 2048  # on a GPU; more fill no multiprocessor that these leave idle
+SCORED_ROWS = 400
+"""Examples per forward pass in scoring: what stays in cache. A multiple of 4; see :class:`ProxySettings`."""
+
+MAX_GRAPH_STEPS = 64
+"""Training steps in one CUDA graph, whose nodes take memory, and time to make."""
+
+MAX_GPU_MEMBERS = 2048
+"""More fill no multiprocessor that these leave idle."""
 
 
 class PopulationTrainer:
@@ -57,8 +62,10 @@ class PopulationTrainer:
         self._optimiser = make_optimiser(settings, self._network.parameters(), self._device)
         steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
         self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
-        self._stretch = max(n for n in range(1, _MOST_STEPS + 1) if steps % n == 0)  # steps of one graph
-        self._at = torch.zeros(1, dtype=torch.int64, device=self._device)  # the step that comes next
+        # Steps of one graph: all graphs of a training are the same one.
+        self._stretch = max(n for n in range(1, MAX_GRAPH_STEPS + 1) if steps % n == 0)
+        # The step that comes next, where a graph can read it.
+        self._at = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._replays: dict[str, Callable[[], object]] = {}
 
     def train(self, population: Sequence[Training]) -> list[float | None]:
@@ -78,21 +85,24 @@ class PopulationTrainer:
     def _load_formulas(self, formulas: Sequence[Formula]) -> None:
         try:
             self._activation.load(formulas)
-        except FormulaError:  # longer than what this activation has room for, or wrong, which the next line says too
+        except FormulaError:
+            # A formula is longer than this activation has room for; or it is wrong, and then a new one says so too.
             self._activation = self._network.activation = self._kernel.population(formulas)
             self._replays.clear()
 
     def _load_start(self, seeds_of_members: Sequence[int]) -> None:
-        """Writes weights and orders into the buffers. Members of one seed start alike, so each seed is drawn once."""
+        """Writes what the seeds decide into the buffers: orders and initial weights, and the optimiser's zeros."""
+        # Members of one seed begin alike, so each seed is drawn once.
         seeds = {seed: i for i, seed in enumerate(dict.fromkeys(seeds_of_members))}
         of_member = torch.tensor([seeds[seed] for seed in seeds_of_members], device=self._device)
-        orders = torch.stack([batches(self.settings, seed, len(self._data.train.labels)) for seed in seeds], dim=1).to(
-            self._device
-        )
-        self._orders.copy_(orders[:, of_member])
+
+        examples = len(self._data.train.labels)
+        orders = torch.stack([batches(self.settings, seed, examples) for seed in seeds], dim=1)
+        self._orders.copy_(orders.to(self._device)[:, of_member])
+        drawn = self._initial(list(seeds))
         with torch.no_grad():
-            for weights, drawn in zip(self._network.parameters(), self._initial(list(seeds)).parameters(), strict=True):
-                weights.copy_(drawn.to(self._device)[of_member])
+            for weights, drawn_weights in zip(self._network.parameters(), drawn.parameters(), strict=True):
+                weights.copy_(drawn_weights.to(self._device)[of_member])
         for state in self._optimiser.state.values():
             for value in state.values():
                 value.zero_()
@@ -104,7 +114,8 @@ class PopulationTrainer:
     def _step(self) -> None:
         """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
         train = self._data.train
-        rows = self._orders.index_select(0, self._at)[0]  # [K, batch]
+        # Shape [K, batch].
+        rows = self._orders.index_select(0, self._at)[0]
         outputs = self._network(functional.embedding(rows, train.inputs))
         loss = self._task.loss(outputs, train.labels[rows])
         self._optimiser.zero_grad()
@@ -124,7 +135,7 @@ class PopulationTrainer:
     def _ready(
         self, name: str, work: Callable[[], _T], warm_up: Callable[[], object] | None = None
     ) -> Callable[[], _T]:
-        """Returns ``work``, on a GPU as a CUDA graph, which is captured once.
+        """The work itself, or on a GPU a CUDA graph of it, which is captured once.
 
         Args:
             name: Of the graph.
@@ -138,13 +149,15 @@ class PopulationTrainer:
         return self._replays[name]  # type: ignore[return-value]
 
     def _captured(self, work: Callable[[], _T], warm_up: Callable[[], object]) -> Callable[[], _T]:
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # capture wants a warm-up beside the default stream
+        # Capture wants a warm-up beside the default stream.
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             warm_up()
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):  # one of its own: graphs of a stream share the products' workspace
+        # On a stream of its own: graphs of one stream share the workspace of the products.
+        with torch.cuda.graph(graph, stream=stream):
             results = work()
 
         def replay() -> _T:
@@ -164,22 +177,28 @@ def padded(population: Sequence[Training], size: int) -> list[Training]:
 
 
 def most_members(settings: ProxySettings, device: str) -> int:
-    """Returns how many members a GPU's free memory holds by a rough count, a power of two from 16 on."""
+    """Members that a GPU's free memory holds by a rough count: a power of two from 16 on.
+
+    Args:
+        settings: The proxy, whose network says its layers.
+        device: ``"cuda"`` or ``"cuda:1"``.
+    """
     free = int(torch.cuda.mem_get_info(device)[0])
     hidden = NETWORKS[settings.network].layers(settings)[:-1]
-    rows = max(settings.batch_size, _SCORED_ROWS) * max(layer.positions for layer in hidden)
+    rows = max(settings.batch_size, SCORED_ROWS) * max(layer.positions for layer in hidden)
     widest = max(layer.taps * layer.outputs for layer in hidden)
-    numbers = 8 * rows * widest * len(hidden)  # windows, sums, activations, slopes and their gradients
+    # Windows, sums, activations, slopes and their gradients.
+    numbers = 8 * rows * widest * len(hidden)
     steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
     needed = 4 * numbers + 8 * steps * settings.batch_size
     fitting = max(16, free // 2 // needed)
-    return min(_MOST_MEMBERS, 1 << (fitting.bit_length() - 1))
+    return min(MAX_GPU_MEMBERS, 1 << (fitting.bit_length() - 1))
 
 
 def make_optimiser(
     settings: TrainingSettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
-    """Returns the optimiser of stacked or single parameters; it treats each number by itself."""
+    """Makes the optimiser of stacked or single parameters, which treats each number by itself."""
     if settings.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9, fused=True)
     return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True, capturable=device.type == "cuda")
@@ -201,7 +220,7 @@ def counted(
     Returns:
         Float and bool of shape ``[members]``.
     """
-    rows = rows or _SCORED_ROWS
+    rows = rows or SCORED_ROWS
     counts = torch.zeros(members, device=part.labels.device)
     finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
     for start in range(0, len(part.labels), rows):

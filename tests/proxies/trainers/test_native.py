@@ -1,6 +1,8 @@
+import inspect
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +24,7 @@ from rlsearch.proxies.trainers.population import PopulationTrainer
 
 native = pytest.importorskip("rlsearch.proxies.trainers.native", reason="numba is not installed", exc_type=ImportError)
 from rlsearch.kernels.numba_kernel import NumbaKernel  # noqa: E402 (needs numba)
+from rlsearch.proxies.trainers import native_product  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -128,7 +131,7 @@ def test_more_points_than_are_scored_at_once(network, monkeypatch):
     """80 points in three pieces, the last of another size."""
     s = settings(network=network)
     whole = native.NativeTrainer(s).train(MEMBERS)
-    monkeypatch.setattr(native, "_SCORED_ROWS", 32)
+    monkeypatch.setattr(native, "SCORED_ROWS", 32)
     trainer = native.NativeTrainer(s)
     assert trainer._rows == 32
     assert trainer.train(MEMBERS) == whole
@@ -138,7 +141,7 @@ def test_the_first_of_equal_logits_is_chosen():
     """As torch's argmax; logits are [classes, examples]."""
     logits = np.array([[0, 1, 2, 0], [5, 1, 2, 0], [5, 1, 3, -1]], np.float32)
     labels = np.array([1, 0, 2, 1])
-    right = native.load_trainer()._right
+    right = native.compiled_step()._right
     arguments = labels, np.arange(4), np.zeros(4, np.float32), np.zeros(4, np.int64)
     assert right(logits.ravel(), *arguments) == 3
     logits[2, 3] = -np.inf
@@ -277,28 +280,24 @@ def test_products(a_turned, b_turned, m, n, k):
     stored = [(x.T if turned else x).ravel() for x, turned in ((a, a_turned), (b, b_turned))]
     found = c.ravel().copy()
     sgemm = native.get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
-    native.native_product.add_product(sgemm, a_turned, b_turned, m, n, k, *stored, found)
+    native_product.add_product(sgemm, a_turned, b_turned, m, n, k, *stored, found)
     np.testing.assert_allclose(found.reshape(m, n), c + a.astype(float) @ b, rtol=1e-5, atol=1e-4)
 
 
 def test_another_process_loads_what_one_compiled():
     """The second of two, since this process may have another cache, from before the tests moved it."""
     code = (
-        "from rlsearch.proxies.trainers.native import load_trainer; trainer = load_trainer();"
-        "print(trainer.__name__, sum(trainer.train.stats.cache_hits.values()))"
+        "from rlsearch.proxies.trainers.native_step import compiled, train;"
+        "print(compiled.digest, sum(train.stats.cache_hits.values()))"
     )
     command = [sys.executable, "-c", code]
     for _ in range(2):
         result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
-    assert result.stdout.strip() == f"{native.load_trainer().__name__} 1"
+    assert result.stdout.strip() == f"{native.compiled_step().compiled.digest} 1"
 
 
-def test_whatever_decides_the_machine_code_is_named(monkeypatch):
-    """numba looks at the module's own file alone."""
-    monkeypatch.setattr(native, "load_compiled", lambda *arguments: arguments)
-    stem, source, depends_on = native.load_trainer()
-    assert stem == "trainer"
-    assert source(True).count("cache=True") == 1
-    assert source(False) == source(True).replace("cache=True", "cache=False")
-    for function in ("def add_product(", "def exp(", "def value_and_slopes("):
-        assert function in depends_on
+def test_it_is_an_ordinary_module():
+    """What is compiled can be imported and stepped through, and is the file as it stands."""
+    step = native.compiled_step()
+    assert Path(step.__file__).name == "native_step.py"
+    assert inspect.getsource(step.train.py_func).startswith("@compiled(")

@@ -161,7 +161,7 @@ def test_scores_are_shares_of_the_part():
 def test_more_points_than_are_scored_at_once(monkeypatch):
     members = [Training(f, "p", 0) for f in FORMULAS[:4]]
     whole = scores(proxy(), members)
-    monkeypatch.setattr(population, "_SCORED_ROWS", 32)  # 80 points in three pieces
+    monkeypatch.setattr(population, "SCORED_ROWS", 32)  # 80 points in three pieces
     assert scores(proxy(), members) == whole
 
 
