@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rlsearch.kernels.base import Activation
+from rlsearch.kernels.base import BatchActivation
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks.choice import NETWORKS
 from rlsearch.proxies.networks.conv1d import PopulationConv1d
@@ -14,7 +14,7 @@ from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 
 
 def initial_networks(
-    settings: ProxySettings, seeds: Sequence[int], activation: Activation
+    settings: ProxySettings, seeds: Sequence[int], activation: BatchActivation
 ) -> PopulationMLP | PopulationConv1d:
     """Returns one network per seed, as a population on the CPU; equal seeds get equal weights."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]

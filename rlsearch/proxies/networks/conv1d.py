@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlsearch.kernels.base import Activation
+from rlsearch.kernels.base import BatchActivation
 from rlsearch.proxies.data.base import N_CLASSES
 from rlsearch.proxies.networks.layers import PADDED_CLASSES, PopulationLinear, norms
 from rlsearch.proxies.settings import ProxySettings
@@ -23,7 +23,11 @@ class PopulationConv1d(nn.Module):
     kernel_size = 4  # with stride 2 and one step of padding on both sides, each layer halves the length
 
     def __init__(
-        self, settings: ProxySettings, n_features: int, generators: Sequence[torch.Generator], activation: Activation
+        self,
+        settings: ProxySettings,
+        n_features: int,
+        generators: Sequence[torch.Generator],
+        activation: BatchActivation,
     ) -> None:
         super().__init__()
         self.activation = activation

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from rlsearch.kernels.base import Activation
+from rlsearch.kernels.base import BatchActivation
 from rlsearch.proxies.data.base import N_CLASSES
 from rlsearch.proxies.networks.layers import PADDED_CLASSES, PopulationLinear, norms
 from rlsearch.proxies.settings import ProxySettings
@@ -16,7 +16,11 @@ class PopulationMLP(nn.Module):
     """Linear, normalisation, activation; once per width; then a linear layer to the classes."""
 
     def __init__(
-        self, settings: ProxySettings, n_features: int, generators: Sequence[torch.Generator], activation: Activation
+        self,
+        settings: ProxySettings,
+        n_features: int,
+        generators: Sequence[torch.Generator],
+        activation: BatchActivation,
     ) -> None:
         super().__init__()
         self.activation = activation
