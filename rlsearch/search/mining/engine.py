@@ -162,7 +162,7 @@ class _Expansion:
         self._told = time.monotonic()
 
     def operators(self, place: str, commutative: bool | None = None) -> IntArray:
-        """Returns the numbers of the operators that may stand in a place of a form, or of one kind of these."""
+        """The numbers of the operators that may stand in a place of a form, or of one kind of these."""
         chosen = [
             i
             for i, name in enumerate(self.names)
@@ -172,7 +172,7 @@ class _Expansion:
         return np.array(chosen, np.int32)
 
     def grow(self) -> bool:
-        """Tests everything up to the grammar's longest; returns whether there was memory for all."""
+        """Tests everything up to the grammar's longest; tells whether there was memory for all."""
         longest = self.grammar.max_length
         self._know(self.leaves, counting=self.grammar.min_length <= 1)
         of_size = [np.empty(0, np.int32), self.leaves]
@@ -197,7 +197,7 @@ class _Expansion:
         return True
 
     def fill(self, template: Sequence[str]) -> bool:
-        """Tests everything of a form; returns whether there was memory for all."""
+        """Tests everything of a form; tells whether there was memory for all."""
         rows: dict[tuple[str, ...], IntArray] = {}
         for part, operands in parts_of(template, self.grammar.vocabulary).items():
             self.known = _empty(_FIRST_PLACES)  # what was found in another part is new in this one
@@ -228,7 +228,7 @@ class _Expansion:
                 yield self.operators(place, commutative=True), *sides, np.array_equal(*sides)
 
     def cheapest(self, keep: int) -> list[Formula]:
-        """Returns the ``keep`` cheapest fit functions, each once by its fingerprint."""
+        """The ``keep`` cheapest fit functions, each once by its fingerprint."""
         found: dict[str, tuple[float, int, int, Formula]] = {}
         for row in self._cheapest_rows(keep):
             formula = Formula(tuple(self._tokens(row)))
@@ -258,7 +258,7 @@ class _Expansion:
                 yield from self._tokens(int(operand))
 
     def _expand(self, pairs: Pairs, **options: Any) -> bool:
-        """Tests these; returns whether there was memory for all."""
+        """Tests these; tells whether there was memory for all."""
         operators, lefts, rights, _ = pairs
         done, wanted = 0, len(lefts) * len(rights) if len(operators) else 0
         while done < wanted:
@@ -282,7 +282,7 @@ class _Expansion:
         return True
 
     def _make_room(self, rows: int, storing: bool) -> bool:
-        """Makes room for so many new rows; returns False, and changes nothing, where the memory is not granted."""
+        """Makes room for so many new rows; tells False, and changes nothing, where the memory is not granted."""
         counts = self.counts
         wanted = int(counts[ROWS]) + rows
         stored = int(counts[STORED]) + (rows if storing else 0) + 1
@@ -394,7 +394,7 @@ def _language(grammar: Grammar, costs: LatencyCosts) -> dict[str, Any]:
 
 
 def _empty(places: int) -> NDArray[np.int64]:
-    """Returns a hash table without entries; see ``native.place_of``."""
+    """A hash table without entries; see ``native.place_of``."""
     return np.zeros((places, 2), np.int64)
 
 
@@ -403,13 +403,13 @@ def _row_bytes(arrays: Sequence[NDArray[Any]]) -> int:
 
 
 def _tests(pairs: Pairs) -> int:
-    """Returns how many formulas that is."""
+    """How many formulas that is."""
     operators, lefts, rights, triangle = pairs
     return len(operators) * len(lefts) * (len(lefts) + 1 if triangle else 2 * len(rights)) // 2
 
 
 def _expected(sizes: Sequence[int], longest: int, operators: Callable[..., IntArray]) -> int:
-    """Returns about how many formulas there are to test, given how many functions there are of each size done."""
+    """About how many formulas there are to test, given how many functions there are of each size done."""
     counts = [float(count) for count in sizes]
     growth = counts[-1] / counts[-2] if len(counts) > 3 else 14.0
     while len(counts) < longest:

@@ -128,15 +128,15 @@ class MiningSearch(SearchMethod):
         self._texts = [str(formula) for formula in formulas]  # once a rung, since every checkpoint has them
 
     def scalars(self) -> dict[str, float]:
-        """Returns the counts of screening, and the rung."""
+        """The counts of screening, and the rung."""
         return {"mining/rung": self._rung, **{f"mining/{name}": count for name, count in self.counts.items()}}
 
     def state(self) -> dict[str, Any]:
-        """Returns counts, rung and the functions that entered it: what screening found is not looked for again."""
+        """Counts, rung and the functions that entered it: what screening found is not looked for again."""
         return {"counts": self._counts, "entered": self._texts, "rung": self._rung, "done": self._done}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what :meth:`state` returned."""
+        """Puts back what :meth:`state` gave."""
         self._counts = dict(state["counts"])
         self._enter(int(state["rung"]), [Formula.parse(text) for text in state["entered"]])
         self._done = int(state["done"])
