@@ -150,7 +150,7 @@ class _Expansion:
         self.memory_bytes = memory_bytes
         self.loops = _load()
         self.names = list(grammar.vocabulary.operators)
-        self.language = Language(**_language(grammar, costs))
+        self.language = Language.of(grammar, costs)
         self.limits = Limits(np.float64(screening.max_slope), np.float64(screening.min_spread))
         self.factors = np.random.default_rng(0).integers(-(2**62), 2**62, KEY_POINTS) | 1
         self.counts = np.zeros(N_COUNTS, np.int64)
@@ -371,26 +371,6 @@ def _load() -> ModuleType:
     except ImportError as error:
         raise ConfigError(f"mining needs numba, which is not installed: {INSTALL['numba']}") from error
     return native
-
-
-def _language(grammar: Grammar, costs: LatencyCosts) -> dict[str, Any]:
-    """The operators and rules as ``table.Language`` has them."""
-    from rlsearch.kernels.numba_source import FORMS, OPCODES
-
-    names, marks = grammar.vocabulary.operators, grammar.marks
-    # An operator of one operand has one form, which stands for all three.
-    opcodes = []
-    for name in names:
-        codes = [OPCODES[name, form] for form in FORMS[OPERATORS[name].arity]]
-        opcodes.append(codes if len(codes) == 3 else codes * 3)
-    return {
-        "opcode": np.array(opcodes, np.int32).reshape(-1, 3),
-        "cost": np.array([costs.costs[name] for name in names], np.float32),
-        "own": np.array(marks.own[1:], np.int64),  # without padding
-        "refused": np.array(marks.refused[1:], np.int64),
-        "needed": np.array(marks.needed[1:], np.int64),
-        "inherited": np.int64(marks.inherited),
-    }
 
 
 def _empty(places: int) -> NDArray[np.int64]:

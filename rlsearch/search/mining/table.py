@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlsearch.formula import OPERATORS, Grammar
+from rlsearch.kernels.latency import LatencyCosts
+
 # Of the fingerprint's 128 points; fewer, and in float32, since the archive's own fingerprint is asked last.
 KEY_POINTS = 64
 
@@ -48,6 +51,26 @@ class Language(NamedTuple):
     refused: Any  # int64 [tokens]
     needed: Any  # int64 [tokens]
     inherited: Any  # int64
+
+    @classmethod
+    def of(cls, grammar: Grammar, costs: LatencyCosts) -> "Language":
+        """Reads them from a grammar."""
+        from rlsearch.kernels.numba_source import FORMS, OPCODES
+
+        names, marks = grammar.vocabulary.operators, grammar.marks
+        # An operator of one operand has one form, which stands for all three.
+        opcodes = []
+        for name in names:
+            codes = [OPCODES[name, form] for form in FORMS[OPERATORS[name].arity]]
+            opcodes.append(codes if len(codes) == 3 else codes * 3)
+        return cls(
+            opcode=np.array(opcodes, np.int32).reshape(-1, 3),
+            cost=np.array([costs.costs[name] for name in names], np.float32),
+            own=np.array(marks.own[1:], np.int64),  # without padding
+            refused=np.array(marks.refused[1:], np.int64),
+            needed=np.array(marks.needed[1:], np.int64),
+            inherited=np.int64(marks.inherited),
+        )
 
 
 TABLE_TYPES = (np.int16, np.int32, np.int32, np.float32, np.uint8, np.int32, np.int32)

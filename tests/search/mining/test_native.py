@@ -15,7 +15,7 @@ from rlsearch.rewards.settings import ScreeningSettings
 pytest.importorskip("numba")
 from rlsearch.search.mining import engine, native
 from rlsearch.search.mining.source import operators_source
-from rlsearch.search.mining.table import KEY_POINTS
+from rlsearch.search.mining.table import KEY_POINTS, Language
 
 COSTS = LatencyCosts("a test's", 0.5, dict.fromkeys(OPERATORS, 1.0))
 
@@ -39,7 +39,7 @@ def test_the_operators_take_a_screening_grid_of_any_size(points):
     x = np.linspace(-2, 2, points).astype(np.float32)
     operand = np.concatenate([x, np.ones_like(x)])
     into = np.empty_like(operand)
-    opcode = engine._language(Grammar(Vocabulary(("tanh",))), COSTS)["opcode"][0, 0]
+    opcode = Language.of(Grammar(Vocabulary(("tanh",))), COSTS).opcode[0, 0]
     native.apply_slopes(opcode, operand, operand, np.float32(0), into)
     np.testing.assert_allclose(into[:points], np.tanh(x), rtol=1e-6)
     np.testing.assert_allclose(into[points:], 1 - np.tanh(x) ** 2, rtol=1e-5)
