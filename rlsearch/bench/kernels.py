@@ -15,7 +15,7 @@ from rlsearch.common.threads import one_thread
 from rlsearch.common.timing import clock_of, in_turn
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel, TorchKernel, default_kernel
-from rlsearch.kernels.base import Activation
+from rlsearch.kernels.base import BatchActivation
 from rlsearch.kernels.latency import machine
 
 FORMULAS: Mapping[str, Formula] = {
@@ -40,7 +40,7 @@ class EagerKernel:
     name = "eager"
     programs_are_data = False
 
-    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> Activation:
+    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> BatchActivation:
         """The activation of the one formula."""
         return _Eager(formulas, inputs)
 

@@ -68,6 +68,7 @@ class Formula:
 
         Understands ``+ - * /``, ``**`` with a small whole number, unary minus, parentheses, numbers, ``pi``, the
         operators' names, and the named functions of ``rlsearch.formula.named``, which expand into operators.
+        Text is plain ASCII, and a number has no leading zeros.
 
         Raises:
             FormulaError: With the position and what was expected there.

@@ -105,17 +105,17 @@ def _binary(
 
 
 def _away_from_zero(f: Any, b: Any) -> Any:
-    """Returns ``b`` with values nearer to 0 than ``EPSILON`` moved out to it, keeping the sign."""
+    """``b`` with values nearer to 0 than ``EPSILON`` moved out to it, keeping the sign."""
     return f.where(b < 0, f.clamp(b, None, -EPSILON), f.clamp(b, EPSILON, None))
 
 
 def _unless_huge(f: Any, a: Any) -> Any:
-    """Returns ``a``, but 1 (where sinc is 0) for values so far out that ``pi a`` may overflow and sinc is 0 anyway."""
+    """``a``, but 1 (where sinc is 0) for values so far out that ``pi a`` may overflow and sinc is 0 anyway."""
     return f.where(f.abs(a) > 1e18, 1.0, a)  # rather than clamp, whose limits must fit into a float16
 
 
 def _larger(f: Any, a: Any, b: Any) -> Any:
-    """Returns 1 where ``a > b``, 0 where ``a < b`` and a half at a tie, as torch.maximum's gradient does."""
+    """1 where ``a > b``, 0 where ``a < b`` and a half at a tie, as torch.maximum's gradient does."""
     return 0.5 + 0.5 * f.sign(a - b)
 
 

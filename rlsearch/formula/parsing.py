@@ -1,18 +1,19 @@
-"""Infix text to prefix tokens: a recursive-descent parser with bounded nesting and length.
+"""Infix text to prefix tokens.
 
-Grammar, loosest first::
+Python's own parser reads the text, and of its syntax tree only what is listed here is taken; nothing is evaluated. What
+is more than Python's rules for ``+ - * / **``, calls and parentheses:
 
-    sum     = product (("+" | "-") product)*
-    product = unary (("*" | "/") unary)*
-    unary   = "-" unary | power            a minus before a number that is not raised is part of the number
-    power   = atom ["**" whole number]
-    atom    = number | "pi" | input | name "(" sum ("," sum)* ")" | "(" sum ")"
+* a minus before a number is part of the number (``-2``), unless the number is raised or in parentheses (``-(2)``);
+* a power is written with a whole number, and becomes squares and cubes;
+* named functions are replaced by their bodies.
 """
 
+import ast
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
+from typing import NoReturn
 
 from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula.named import NAMED
@@ -23,205 +24,175 @@ MAX_TEXT = 10_000
 MAX_NESTING = 64  # as many as a formula of 64 tokens, the most that a search may write, can need
 MAX_EXPONENT = 16
 
-_LEXEME = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/(),]))"
-)
+# The longest beginning that consists of names, decimal numbers and signs. So Python's parser never sees a string, an
+# attribute, a comment, or a number such as 0x10, 1_0, 1j, 007.
+_NUMBER = r"(?:(?:0|[1-9]\d*+)(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?(?![\w.])"
+_PLAIN = re.compile(rf"(?:[\s+\-*/(),]|[A-Za-z_]\w*+|{_NUMBER})*+", re.ASCII)
+_WORD = re.compile(r"[\w.]+", re.ASCII)
+_SPACES = str.maketrans(dict.fromkeys("\t\n\r\f\v", " "))
+
+_BINARY: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 
 Tokens = tuple[Token, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Lexeme:
-    kind: str  # number, name, sign or end
-    text: str
-    position: int
+Part = ast.expr | Token
 
 
 def parse_tokens(text: str) -> Tokens:
-    """Returns the prefix tokens of infix ``text``.
+    """Reads infix ``text`` into prefix tokens.
 
     Raises:
         FormulaError: With the position and what was expected there.
     """
-    return _Parser(text, ()).parse()
+    return _Parser(text).parse()
 
 
 @cache
 def _named_body(name: str) -> Tokens:
-    function = NAMED[name]
-    return _Parser(function.body, function.parameters).parse()
+    return parse_tokens(NAMED[name].body)
 
 
 class _Parser:
-    def __init__(self, text: str, parameters: tuple[str, ...]) -> None:
+    def __init__(self, text: str) -> None:
         if len(text) > MAX_TEXT:
             raise FormulaError(f"a formula of {len(text)} characters; at most {MAX_TEXT} are allowed")
         self.text = text
-        self.parameters = parameters
-        self.lexemes = self._scan()
-        self.next = 0
-        self.nesting = 0
-
-    def _scan(self) -> list[_Lexeme]:
-        lexemes, position, end = [], 0, len(self.text.rstrip())
-        while position < end:
-            match = _LEXEME.match(self.text, position)
-            if match is None:
-                position += len(self.text[position:]) - len(self.text[position:].lstrip())
-                raise self._error(position, f"unexpected character {self.text[position]!r}")
-            kind = str(match.lastgroup)
-            lexemes.append(_Lexeme(kind, match.group(kind), match.start(kind)))
-            position = match.end()
-        return [*lexemes, _Lexeme("end", "", end)]
-
-    def _error(self, position: int, message: str) -> FormulaError:
-        shown = self.text if len(self.text) <= 120 else self.text[: max(0, position) + 40][-120:]
-        offset = position if len(self.text) <= 120 else min(position, len(shown) - min(40, len(self.text) - position))
-        return FormulaError(f"{message} at position {position + 1}:\n  {shown}\n  {' ' * offset}^")
-
-    def _peek(self) -> _Lexeme:
-        return self.lexemes[self.next]
-
-    def _take(self) -> _Lexeme:
-        lexeme = self.lexemes[self.next]
-        self.next += 1
-        return lexeme
-
-    def _expect(self, sign: str) -> None:
-        lexeme = self._peek()
-        if lexeme.text != sign:
-            raise self._error(lexeme.position, f"expected {sign!r}, got {self._describe(lexeme)}")
-        self.next += 1
-
-    @staticmethod
-    def _describe(lexeme: _Lexeme) -> str:
-        return "the end" if lexeme.kind == "end" else repr(lexeme.text)
-
-    def _checked(self, tokens: Tokens) -> Tokens:
-        if len(tokens) > MAX_SIZE:
-            raise self._error(self._peek().position, f"the formula has grown beyond {MAX_SIZE} tokens")
-        return tokens
+        self.indent = len(text) - len(text.lstrip())  # which Python's parser would take for a block's
 
     def parse(self) -> Tokens:
-        tokens = self._sum()
-        lexeme = self._peek()
-        if lexeme.kind != "end":
-            raise self._error(lexeme.position, f"expected an operator or the end, got {self._describe(lexeme)}")
-        return tokens
+        self._check_characters()
+        self._check_nesting()
+        tokens: list[Token] = []
+        # The next part on top. A part is replaced by what it consists of until only tokens come.
+        stack: list[Part] = [self._tree()]
+        while stack:
+            part = stack.pop()
+            if not isinstance(part, ast.expr):
+                tokens.append(part)
+            elif len(tokens) + len(stack) >= MAX_SIZE:  # each open part is one token at least
+                self._fail(part, f"the formula has grown beyond {MAX_SIZE} tokens")
+            else:
+                stack.extend(reversed(self._parts(part)))
+        return tuple(tokens)
 
-    def _sum(self) -> Tokens:
-        left = self._product()
-        while self._peek().text in ("+", "-"):
-            operator = "add" if self._take().text == "+" else "sub"
-            left = self._checked((operator, *left, *self._product()))
-        return left
+    def _tree(self) -> ast.expr:
+        text = self.text if self.text.isprintable() else self.text.translate(_SPACES)
+        try:
+            return ast.parse(text.strip(), mode="eval").body
+        except SyntaxError as error:
+            at, end = self.indent + (error.offset or 0) - 1, len(self.text.rstrip())
+            if not error.offset or at >= end:
+                raise self._error(end, "expected a number, an input, a function or ')', got the end") from None
+            if "digits" in error.msg:
+                raise self._error(at, "a number has too many digits") from None
+            raise self._error(at, f"{error.msg}, at {self.text[at]!r}") from None
+        except (RecursionError, MemoryError, ValueError):
+            raise self._error(0, "the formula is nested too deeply") from None
 
-    def _product(self) -> Tokens:
-        left = self._unary()
-        while self._peek().text in ("*", "/"):
-            operator = "mul" if self._take().text == "*" else "div"
-            left = self._checked((operator, *left, *self._unary()))
-        return left
+    def _parts(self, node: ast.expr) -> Sequence[Part]:
+        """What a node consists of, in prefix order."""
+        if isinstance(node, ast.Name):
+            return (self._leaf(node, node.id),)
+        if isinstance(node, ast.BinOp):
+            if isinstance(node.op, ast.Pow):
+                return self._power(node.left, node.right)
+            if type(node.op) in _BINARY:
+                return _BINARY[type(node.op)], node.left, node.right
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+            return self._call(node, node.func.id, node.args)
+        elif isinstance(node, ast.Constant):
+            return (self._number(node),)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            operand = node.operand
+            between = self.text[self.indent + node.col_offset : self.indent + operand.col_offset]
+            if isinstance(operand, ast.Constant) and "(" not in between:
+                return (-self._number(operand),)
+            return "neg", operand
+        self._fail(node, f"expected numbers, inputs, functions and + - * / ** alone, got {self._written(node)!r}")
 
-    def _unary(self) -> Tokens:
-        lexeme = self._peek()
-        if lexeme.text != "-":
-            return self._power()
-        self._nest(lexeme)
-        self.next += 1
-        number, after = self._peek(), self.lexemes[min(self.next + 1, len(self.lexemes) - 1)]
-        tokens: Tokens
-        if number.kind == "number" and after.text != "**":
-            tokens = (-self._number(self._take()),)
-        else:
-            tokens = self._checked(("neg", *self._unary()))
-        self.nesting -= 1
-        return tokens
+    def _power(self, base: ast.expr, exponent: ast.expr) -> Sequence[Part]:
+        if isinstance(exponent, ast.BinOp) and isinstance(exponent.op, ast.Pow):
+            position = self.indent + (exponent.left.end_col_offset or 0)
+            raise self._error(position, "a power of a power needs parentheses, as in (x**2)**3")
+        written = self._written(exponent)
+        if not written.isdigit() or not 1 <= float(written) <= MAX_EXPONENT:
+            self._fail(exponent, f"expected a whole exponent from 1 to {MAX_EXPONENT}, got {written!r}")
+        parts: list[Part] = []
+        left = int(written)
+        while left > 1:
+            if left == 3:
+                parts.append("cube")
+                left = 1
+            elif left % 2 == 0:
+                parts.append("square")
+                left //= 2
+            else:
+                parts += ["mul", base]
+                left -= 1
+        return [*parts, base]
 
-    def _power(self) -> Tokens:
-        base = self._atom()
-        if self._peek().text != "**":
-            return base
-        sign = self._take()
-        exponent = self._take()
-        if exponent.kind != "number" or not exponent.text.isdigit() or not 1 <= float(exponent.text) <= MAX_EXPONENT:
-            raise self._error(
-                exponent.position, f"expected a whole exponent from 1 to {MAX_EXPONENT}, got {self._describe(exponent)}"
-            )
-        if self._peek().text == "**":
-            raise self._error(self._peek().position, "a power of a power needs parentheses, as in (x**2)**3")
-        return self._raised(base, int(exponent.text), sign)
-
-    def _raised(self, base: Tokens, exponent: int, sign: _Lexeme) -> Tokens:
-        if exponent == 1:
-            return base
-        if exponent == 3:
-            return self._checked(("cube", *base))
-        if exponent % 2 == 0:
-            return self._checked(("square", *self._raised(base, exponent // 2, sign)))
-        return self._checked(("mul", *base, *self._raised(base, exponent - 1, sign)))
-
-    def _nest(self, lexeme: _Lexeme) -> None:
-        self.nesting += 1
-        if self.nesting > MAX_NESTING:
-            raise self._error(lexeme.position, f"more than {MAX_NESTING} levels of nesting")
-
-    def _number(self, lexeme: _Lexeme) -> float:
-        value = float(lexeme.text)
-        if not math.isfinite(value):
-            raise self._error(lexeme.position, f"the number {lexeme.text} is too large")
-        return value
-
-    def _atom(self) -> Tokens:
-        lexeme = self._take()
-        if lexeme.kind == "number":
-            return (self._number(lexeme),)
-        if lexeme.text == "(":
-            self._nest(lexeme)
-            tokens = self._sum()
-            self._expect(")")
-            self.nesting -= 1
-            return tokens
-        if lexeme.kind == "name":
-            return self._name(lexeme)
-        self.next -= 1
-        raise self._error(
-            lexeme.position, f"expected a number, an input, a function or '(', got {self._describe(lexeme)}"
-        )
-
-    def _name(self, lexeme: _Lexeme) -> Tokens:
-        name = lexeme.text
-        if self._peek().text == "(" and (name in OPERATORS or name in NAMED):
-            return self._call(name, lexeme)
-        if name == "pi":
-            return (math.pi,)
-        if is_input(name) and self._peek().text != "(":
-            return (name,)
-        if name in OPERATORS or name in NAMED:
-            raise self._error(self._peek().position, f"expected '(' after the function {name!r}")
-        kind = "function" if self._peek().text == "(" else "name"
-        raise self._error(
-            lexeme.position,
-            f"unknown {kind} {name!r} (inputs are single lower-case letters){nearest(name, [*OPERATORS, *NAMED])}",
-        )
-
-    def _call(self, name: str, lexeme: _Lexeme) -> Tokens:
-        self._nest(lexeme)
-        self._expect("(")
-        arguments = [self._sum()]
-        while self._peek().text == ",":
-            self.next += 1
-            arguments.append(self._sum())
-        self._expect(")")
-        self.nesting -= 1
+    def _call(self, node: ast.expr, name: str, arguments: Sequence[ast.expr]) -> Sequence[Part]:
+        if name not in OPERATORS and name not in NAMED:
+            self._fail_unknown(node, "function", name)
         expected = OPERATORS[name].arity if name in OPERATORS else len(NAMED[name].parameters)
         if len(arguments) != expected:
-            raise self._error(lexeme.position, f"{name} takes {expected} argument(s), got {len(arguments)}")
+            self._fail(node, f"{name} takes {expected} argument(s), got {len(arguments)}")
         if name in OPERATORS:
-            return self._checked((name, *(t for argument in arguments for t in argument)))
-        by_name = dict(zip(NAMED[name].parameters, arguments, strict=True))
-        tokens: list[Token] = []
-        for token in _named_body(name):
-            tokens.extend(by_name[token] if isinstance(token, str) and token in by_name else (token,))
-            self._checked(tuple(tokens) if len(tokens) > MAX_SIZE else ())
-        return tuple(tokens)
+            return name, *arguments
+        by_name: dict[Token, ast.expr] = dict(zip(NAMED[name].parameters, arguments, strict=True))
+        return [by_name.get(token, token) for token in _named_body(name)]
+
+    def _leaf(self, node: ast.expr, name: str) -> Token:
+        if is_input(name):
+            return name
+        if name == "pi":
+            return math.pi
+        if name in OPERATORS or name in NAMED:
+            raise self._error(self.indent + (node.end_col_offset or 0), f"expected '(' after the function {name!r}")
+        self._fail_unknown(node, "name", name)
+
+    def _number(self, node: ast.expr) -> float:
+        written = self._written(node)
+        try:
+            value = float(written)
+        except ValueError:
+            self._fail_unknown(node, "name", written)
+        if not math.isfinite(value):
+            self._fail(node, f"the number {written} is too large")
+        return value
+
+    def _check_characters(self) -> None:
+        match = _PLAIN.match(self.text)
+        end = match.end() if match else 0
+        if end < len(self.text):
+            word = _WORD.match(self.text, end)
+            if word and word.group()[0].isdigit():
+                raise self._error(end, f"{word.group()!r} is not a number")
+            raise self._error(end, f"unexpected character {self.text[end]!r}")
+        if not self.text.strip():
+            raise self._error(0, "expected a number, an input, a function or '(', got the end")
+
+    def _check_nesting(self) -> None:
+        """Before Python's parser, whose own limit is not far away."""
+        if self.text.count("(") <= MAX_NESTING:
+            return
+        depth = 0
+        for position, character in enumerate(self.text):
+            depth += (character == "(") - (character == ")")
+            if depth > MAX_NESTING:
+                raise self._error(position, f"more than {MAX_NESTING} levels of nesting")
+
+    def _written(self, node: ast.expr) -> str:
+        return self.text[self.indent + node.col_offset : self.indent + (node.end_col_offset or 0)]
+
+    def _fail_unknown(self, node: ast.expr, kind: str, name: str) -> NoReturn:
+        known = nearest(name, [*OPERATORS, *NAMED])
+        self._fail(node, f"unknown {kind} {name!r} (inputs are single lower-case letters){known}")
+
+    def _fail(self, node: ast.expr, message: str) -> NoReturn:
+        raise self._error(self.indent + node.col_offset, message)
+
+    def _error(self, position: int, message: str) -> FormulaError:
+        text = self.text
+        shown = text if len(text) <= 120 else text[: max(0, position) + 40][-120:]
+        offset = position if len(text) <= 120 else min(position, len(shown) - min(40, len(text) - position))
+        return FormulaError(f"{message} at position {position + 1}:\n  {shown}\n  {' ' * offset}^")

@@ -6,17 +6,17 @@ from rlsearch.formula.operators import ATOM, OPERATORS, POWER, UNARY, Notation, 
 
 
 def number_text(value: float) -> str:
-    """Returns the shortest decimal that reads back as ``value``, without a trailing ``.0``."""
+    """The shortest decimal that reads back as ``value``, without a trailing ``.0``."""
     return repr(value).removesuffix(".0")
 
 
 def to_infix(tokens: Sequence[str | float]) -> str:
-    """Returns infix text; :func:`rlsearch.formula.parsing.parse_tokens` reads it back to the same tokens."""
+    """Writes infix text; :func:`rlsearch.formula.parsing.parse_tokens` reads it back to the same tokens."""
     return _write(tokens, latex=False)
 
 
 def to_latex(tokens: Sequence[str | float]) -> str:
-    """Returns LaTeX for math mode."""
+    """Writes LaTeX for math mode."""
     return _write(tokens, latex=True)
 
 
@@ -26,7 +26,11 @@ def _write(tokens: Sequence[str | float], latex: bool) -> str:
     for token in reversed(tokens):
         if not isinstance(token, str):
             text = _latex_number(token) if latex else number_text(token)
-            precedence = UNARY if token < 0 else POWER if "^" in text else ATOM
+            precedence = ATOM
+            if token < 0:
+                precedence = UNARY
+            elif "^" in text:
+                precedence = POWER
             stack.append((text, precedence, True))
         elif token in OPERATORS:
             operator = OPERATORS[token]

@@ -42,7 +42,7 @@ class Program:
 
 
 def compile_program(tokens: Sequence[str | float], inputs: Sequence[str]) -> Program:
-    """Returns the program of a complete prefix sequence that contains at least one of ``inputs``."""
+    """Compiles a complete prefix sequence that contains at least one of ``inputs``."""
     instructions: list[Instruction] = []
     known: dict[str, int] = {}
     stack: list[Operand] = []
@@ -70,7 +70,7 @@ def compile_program(tokens: Sequence[str | float], inputs: Sequence[str]) -> Pro
 
 
 def run(program: Program, backend: Backend, inputs: Sequence[Any]) -> Any:
-    """Returns the value of ``program`` on ``inputs``, arrays of one shape."""
+    """Computes the value of ``program`` on ``inputs``, arrays of one shape."""
     values = list(inputs)
     for instruction in program.instructions:
         operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
@@ -79,15 +79,16 @@ def run(program: Program, backend: Backend, inputs: Sequence[Any]) -> Any:
 
 
 def run_with_slopes(program: Program, backend: Backend, inputs: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
-    """Returns the value of ``program`` and its partial derivative by each input.
+    """Computes the value of ``program`` and its partial derivative by each input.
 
     A derivative that is the same everywhere is returned as a float, 0.0 for an input that does not occur.
     """
     values = list(inputs)
-    # None means identically 0, so that nothing is multiplied by it.
-    slopes: list[list[Any]] = [
-        [1.0 if i == j else None for j in range(program.n_inputs)] for i in range(program.n_inputs)
-    ]
+    # An input's slope is 1 by itself. None means identically 0, so that nothing is multiplied by it.
+    slopes: list[list[Any]] = []
+    for i in range(program.n_inputs):
+        slopes.append([None] * program.n_inputs)
+        slopes[i][i] = 1.0
     for instruction in program.instructions:
         operator = instruction.operator
         operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
@@ -99,11 +100,18 @@ def run_with_slopes(program: Program, backend: Backend, inputs: Sequence[Any]) -
             outer = partial(backend, value, *operands)
             for i, inner in enumerate(slopes[index]):
                 if inner is not None:
-                    term = outer if _is_one(inner) else inner if _is_one(outer) else outer * inner
+                    term = _product(outer, inner)
                     slope[i] = term if slope[i] is None else slope[i] + term
         values.append(value)
         slopes.append(slope)
     return values[program.result], tuple(0.0 if s is None else s for s in slopes[program.result])
+
+
+def _product(outer: Any, inner: Any) -> Any:
+    """The product; nothing is multiplied by a slope that is 1 everywhere."""
+    if _is_one(inner):
+        return outer
+    return inner if _is_one(outer) else outer * inner
 
 
 def _is_one(a: Any) -> bool:

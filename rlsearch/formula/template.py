@@ -12,13 +12,17 @@ WILDCARDS = {"leaf": 0, "unary": 1, "binary": 2}
 
 
 def form_arities(vocabulary: Vocabulary) -> dict[str, int]:
-    """Returns the arity of everything that a form over ``vocabulary`` may name."""
+    """The arity of everything that a form over ``vocabulary`` may name."""
     operators = {name: OPERATORS[name].arity for name in vocabulary.operators}
     return WILDCARDS | dict.fromkeys(vocabulary.inputs, 0) | operators
 
 
 def check_form(form: Sequence[str], vocabulary: Vocabulary) -> None:
-    """Raises a ConfigError unless ``form`` is a complete prefix sequence of places, operators and inputs."""
+    """Checks that ``form`` is a complete prefix sequence of places, operators and inputs.
+
+    Raises:
+        ConfigError: If not.
+    """
     arities, open_slots = form_arities(vocabulary), 1
     for position, entry in enumerate(form, start=1):
         if entry not in arities:
@@ -33,9 +37,9 @@ def check_form(form: Sequence[str], vocabulary: Vocabulary) -> None:
 
 
 def parts_of(form: Sequence[str], vocabulary: Vocabulary) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
-    """Returns the parts of a form, each once: its operands' parts by part, these before it, and the form itself last.
+    """The sub-forms in post-order, mapped to their operands.
 
-    A part that occurs in several places is filled in the same ways in each.
+    Each stands once, since one that occurs in several places is filled in the same ways in each. The last is the form.
     """
     arities = form_arities(vocabulary)
     parts: dict[tuple[str, ...], list[tuple[str, ...]]] = {}

@@ -10,7 +10,7 @@ Token = str | float
 """An operator's name, an input's name (one lower-case letter), or a finite constant."""
 
 MAX_SIZE = 512
-"""Most tokens a formula may have; named functions that repeat their argument grow fast when nested."""
+"""The most tokens that a formula may have; named functions that repeat their argument grow fast when nested."""
 
 
 def is_input(token: Token) -> bool:
@@ -19,12 +19,12 @@ def is_input(token: Token) -> bool:
 
 
 def inputs_of(tokens: Iterable[Token]) -> tuple[str, ...]:
-    """Returns the names of the inputs among ``tokens``, ``x`` first and then by the alphabet."""
+    """The names of the inputs among ``tokens``, ``x`` first and then by the alphabet."""
     return tuple(sorted({str(t) for t in tokens if is_input(t)}, key=lambda name: (name != "x", name)))
 
 
 def arity(token: Token) -> int:
-    """Returns the number of operands of ``token``.
+    """Number of operands of ``token``.
 
     Raises:
         FormulaError: If there is no such token.
@@ -44,7 +44,7 @@ def arity(token: Token) -> int:
 
 
 def depth_of(tokens: Sequence[Token]) -> int:
-    """Returns the number of tokens on the longest way from the first of a prefix sequence to a leaf."""
+    """Number of tokens on the longest way from the first of a prefix sequence to a leaf."""
     stack: list[int] = []
     for token in reversed(tokens):
         operands = [stack.pop() for _ in range(arity(token))]

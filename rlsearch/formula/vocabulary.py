@@ -70,19 +70,19 @@ class Vocabulary:
         return len(self.operators) + len(self.inputs) + len(self.constants)
 
     def name(self, token_id: int) -> str:
-        """Returns the text of a token id, for tables and plots; ``"pad"`` for 0."""
+        """The text of a token id, for tables and plots; ``"pad"`` for 0."""
         if token_id == PAD:
             return "pad"
         token = self.tokens[token_id - 1]
         return token if isinstance(token, str) else number_text(token)
 
     def arities(self) -> NDArray[np.int64]:
-        """Returns the arity of every id, shape ``[len + 1]``; 0 for padding, inputs and constants."""
+        """The arity of every id, shape ``[len + 1]``; 0 for padding, inputs and constants."""
         operands = [OPERATORS[name].arity for name in self.operators]
         return np.array([0, *operands, *[0] * (len(self) - len(operands))], dtype=np.int64)
 
     def encode(self, formula: Formula) -> NDArray[np.int64]:
-        """Returns the ids of the formula's tokens, shape ``[formula.size]``.
+        """Looks up the ids of the formula's tokens, shape ``[formula.size]``.
 
         Raises:
             FormulaError: If the formula has a token that the vocabulary lacks.
@@ -94,7 +94,7 @@ class Vocabulary:
         return np.array([ids[t] for t in formula.tokens], dtype=np.int64)
 
     def decode(self, ids: Sequence[int] | NDArray[np.int64] | Iterable[int]) -> Formula:
-        """Returns the formula of a sequence of ids; trailing padding is dropped.
+        """Reads a formula from a sequence of ids; trailing padding is dropped.
 
         Raises:
             FormulaError: If an id is out of range or the sequence is not a formula.

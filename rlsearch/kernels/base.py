@@ -13,7 +13,7 @@ from rlsearch.formula import Formula
 from rlsearch.formula.program import Program, compile_program
 
 
-class Activation(Protocol):
+class BatchActivation(Protocol):
     """A differentiable function of tensors ``[K, ...]`` to ``[K, ...]`` that applies formula k to slice k."""
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Kernel(Protocol):
     name: str
     programs_are_data: bool
 
-    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> Activation:
+    def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> BatchActivation:
         """Returns the activation of ``len(formulas)`` members, a function of ``inputs`` in this order.
 
         Args:

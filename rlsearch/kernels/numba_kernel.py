@@ -47,7 +47,7 @@ class NumbaKernel:
 
 
 class NumbaActivation(TorchActivation):
-    """The activation of the numba kernel; see :class:`~rlsearch.kernels.base.Activation`."""
+    """The activation of the numba kernel; see :class:`~rlsearch.kernels.base.BatchActivation`."""
 
     def __init__(self, interpreter: Any, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
         super().__init__(formulas, inputs)

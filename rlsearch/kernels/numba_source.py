@@ -14,6 +14,7 @@ from rlsearch.common.cache import cache_folder
 from rlsearch.formula.backends import SourceText
 from rlsearch.formula.operators import OPERATORS, Operator
 from rlsearch.kernels import numba_functions
+from rlsearch.kernels.compiled import load_generated
 from rlsearch.kernels.generated import FUNCTIONS, checked_digest, load_module, text_backend, write_module
 
 _LOGGER = logging.getLogger(__name__)
@@ -40,8 +41,10 @@ class _Text(SourceText):
 _BACKEND = text_backend(_Text)
 
 
-def branch(operator: Operator, form: str, slopes: int, block: int = BLOCK) -> list[str]:
-    """Returns the loop of one instruction: ``left`` and ``right`` are operands, ``into`` the result.
+def branch(operator: Operator, form: str, slopes: int, block: int | str = BLOCK) -> list[str]:
+    """Writes the loop of one instruction: ``left`` and ``right`` are operands, ``into`` the result.
+
+    The loop runs over so many numbers, or over as many as a variable of that name says.
 
     With one slope the chain rule is in the loop. With more, the partial derivatives go to ``outer_left`` and
     ``outer_right``, since which inputs an operand depends on differs from one instruction to the next.
@@ -65,7 +68,7 @@ def branch(operator: Operator, form: str, slopes: int, block: int = BLOCK) -> li
 
 
 _INTERPRETER = """
-@numba.njit({signature!r}, cache={cached}, nogil=True, error_model="numpy")
+@compiled({signature!r})
 def {name}(instructions, constants, starts, results, n_slots, {arguments}):
     scratch = np.empty(n_slots * {record}, np.float32)
 {ready}
@@ -119,7 +122,7 @@ def _ready(inputs: int, record: int, slopes: int) -> list[str]:
     return lines
 
 
-def _interpreter(name: str, inputs: int, slopes: int, cached: bool) -> str:
+def _interpreter(name: str, inputs: int, slopes: int) -> str:
     record = (1 + inputs) * BLOCK
     branches = []
     for (operator, form), code in OPCODES.items():
@@ -142,7 +145,6 @@ def _interpreter(name: str, inputs: int, slopes: int, cached: bool) -> str:
     kinds = ["int32[:, ::1]"] * len(chains) + ["float32[:, ::1]"] * (len(arguments) - len(chains))
     return _INTERPRETER.format(
         signature=f"void(int32[:, ::1], float32[::1], int32[::1], int32[::1], int64, {', '.join(kinds)})",
-        cached=cached,
         name=name,
         arguments=", ".join(arguments),
         first=xs[0],
@@ -159,19 +161,25 @@ def _indented(spaces: int, lines: Sequence[str]) -> str:
     return "\n".join(" " * spaces + line for line in lines)
 
 
-def interpreter_source(inputs: int = 1, cached: bool = True) -> str:
-    """Returns the source of a module with the functions ``value`` and ``value_and_slopes`` of some inputs."""
+def header(stem: str) -> str:
+    """The first lines of a generated module: its functions are declared by ``compiled``."""
     return (
-        '"""Written by rlsearch.kernels.numba_source from the operator table; made anew when that changes."""\n\n'
-        "import numba\nimport numpy as np\n\n"
-        f"from {numba_functions.__name__} import {', '.join(['F', *FUNCTIONS])}\n"
-        + _interpreter("value", inputs, 0, cached)
-        + _interpreter("value_and_slopes", inputs, inputs, cached)
+        '"""Written by rlsearch from the operator table; made anew when that changes."""\n\n'
+        "import numpy as np\n\n"
+        "from rlsearch.kernels.compiled import Compiler\n"
+        f"from {numba_functions.__name__} import {', '.join(['F', *FUNCTIONS])}\n\n"
+        f'compiled = Compiler("{stem}", __name__)  # the name contains a digest of all that this depends on\n'
     )
 
 
+def interpreter_source(inputs: int = 1) -> str:
+    """Writes a module with the functions ``value`` and ``value_and_slopes`` of some inputs."""
+    functions = _interpreter("value", inputs, 0) + _interpreter("value_and_slopes", inputs, inputs)
+    return header("interpreter") + functions
+
+
 def load_interpreter(inputs: int = 1) -> ModuleType:
-    """Returns the compiled interpreter of formulas of so many inputs.
+    """The compiled interpreter of formulas of so many inputs.
 
     The first process on a machine compiles it, which takes about a quarter of a minute; later ones load it from the
     cache folder in less than a second. Where that folder cannot be written, every process compiles.
@@ -179,11 +187,8 @@ def load_interpreter(inputs: int = 1) -> ModuleType:
     Raises:
         RlsearchError: If an operator calls a function that ``numba_functions.py`` lacks.
     """
-
-    def source(cached: bool) -> str:
-        return interpreter_source(inputs, cached)
-
-    return load_compiled("interpreter", source, checked_digest(source(True), numba_functions))
+    source = interpreter_source(inputs)
+    return load_generated("interpreter", source, checked_digest(source, numba_functions))
 
 
 def load_compiled(stem: str, source: Callable[[bool], str], depends_on: str) -> ModuleType:

@@ -24,7 +24,7 @@ class TorchKernel:
 
 
 class TorchActivation:
-    """The activation of the torch kernel; see :class:`~rlsearch.kernels.base.Activation`."""
+    """The activation of the torch kernel; see :class:`~rlsearch.kernels.base.BatchActivation`."""
 
     def __init__(self, formulas: Sequence[Formula], inputs: Sequence[str]) -> None:
         self.inputs = tuple(inputs)

@@ -76,7 +76,7 @@ class TritonKernel:
 
 
 class TritonActivation(TorchActivation):
-    """The activation of the triton kernel; see :class:`~rlsearch.kernels.base.Activation`.
+    """The activation of the triton kernel; see :class:`~rlsearch.kernels.base.BatchActivation`.
 
     The first pass forward and backward on a device makes the buffer there and compiles, for a dtype and sizes that are
     or are not multiples of 16: it must come before a CUDA graph is captured.

@@ -36,7 +36,7 @@ from rlsearch.proxies.settings import ProxySettings
 numba_kernel = pytest.importorskip(
     "rlsearch.kernels.numba_kernel", reason="numba is not installed", exc_type=ImportError
 )
-from rlsearch.kernels import numba_functions, numba_source  # noqa: E402 (need numba)
+from rlsearch.kernels import compiled, numba_functions, numba_source  # noqa: E402 (need numba)
 
 torch.set_num_threads(1)
 
@@ -379,16 +379,17 @@ def test_another_process_imports_numba_late_and_loads_what_this_one_compiled():
     assert float(result.stdout) < 4  # 0.8 s on a free core; compiling takes 15
 
 
-FAKE = "\ndef {name}():\n    return {cached}, {block}\n"  # an interpreter that compiles at once
+FAKE = "\ndef {name}():\n    return {block}\n"  # an interpreter that compiles at once
 
 
 def test_a_cache_folder_that_cannot_be_written(monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(numba_source, "_INTERPRETER", FAKE)
+    monkeypatch.setattr(compiled, "_warned", [])
     with caplog.at_level(logging.WARNING, logger="rlsearch"):
         module = numba_source.load_interpreter()
-    assert module.value() == (False, BLOCK)
+    assert module.value() == BLOCK
     assert "cannot be kept" in caplog.text
 
 
@@ -396,7 +397,7 @@ def test_the_machine_code_is_made_anew_when_a_function_changes(monkeypatch, tmp_
     monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path))
     monkeypatch.setattr(numba_source, "BLOCK", 7)
     monkeypatch.setattr(numba_source, "_INTERPRETER", FAKE)
-    assert numba_source.load_interpreter().value() == (True, 7)
+    assert numba_source.load_interpreter().value() == 7
     assert numba_source.load_interpreter() is numba_source.load_interpreter()
     monkeypatch.setattr(generated.inspect, "getsource", lambda module: "changed")
     numba_source.load_interpreter()

@@ -18,9 +18,22 @@ from rlsearch.formula.template import WILDCARDS, check_form, parts_of
 from rlsearch.kernels.choice import INSTALL
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.settings import ScreeningSettings
-
-# Of the fingerprint's 128 points; fewer, and in float32, since the archive's own fingerprint is asked last.
-_KEY_POINTS = 64
+from rlsearch.search.mining.table import (
+    FIT,
+    KEY_POINTS,
+    MAX_INHERITED,
+    N_COUNTS,
+    ROWS,
+    STORED,
+    TABLE_TYPES,
+    TESTED,
+    UNFIT,
+    UNIQUE,
+    Language,
+    Limits,
+    Store,
+    Table,
+)
 
 # Pairs tested between two looks at the clock, with at most 26 operators each. Fewer where the values of what is found
 # are kept, so that room for them is a few megabytes.
@@ -37,10 +50,6 @@ _WATCH_SECONDS = 1.0
 
 SCREENING = "screening"
 """What listeners are told is going on."""
-
-_MAX_INHERITED = 127  # native.MAX_INHERITED, which cannot be read without numba
-
-_TABLE = (np.int16, np.int32, np.int32, np.float32, np.uint8, np.int32, np.int32)  # of native.Table
 
 IntArray = NDArray[np.int32]
 Pairs = tuple[
@@ -103,8 +112,7 @@ def mine(
     check_minable(grammar, template)
     expansion = _Expansion(grammar, screening, costs, memory_bytes, events)
     complete = expansion.grow() if template is None else expansion.fill(template)
-    loops = expansion.loops
-    tested, unique, unfit = expansion.counts[[loops.TESTED, loops.UNIQUE, loops.UNFIT]].tolist()
+    tested, unique, unfit = expansion.counts[[TESTED, UNIQUE, UNFIT]].tolist()
     return Mined(tested, unique, unique - unfit, expansion.cheapest(keep), complete)
 
 
@@ -118,15 +126,15 @@ def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
         check_form(template, grammar.vocabulary)
     if len(grammar.vocabulary.inputs) > 1:
         raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
-    if grammar.marks.inherited > _MAX_INHERITED:
+    if grammar.marks.inherited > MAX_INHERITED:
         raise ConfigError(
-            f"mining has room for {_MAX_INHERITED.bit_length()} inherited marks; the grammar's rules look at "
+            f"mining has room for {MAX_INHERITED.bit_length()} inherited marks; the grammar's rules look at "
             f"{grammar.marks.inherited.bit_length()}"
         )
 
 
 class _Expansion:
-    """The functions found so far, and how to find more; see ``native.py`` for what the arrays mean."""
+    """The functions found so far, and how to find more; see ``table.py`` for what the arrays mean."""
 
     def __init__(
         self,
@@ -140,23 +148,21 @@ class _Expansion:
         self.costs = costs
         self.events = events
         self.memory_bytes = memory_bytes
-        self.loops = loops = _load(screening.points)
+        self.loops = _load()
         self.names = list(grammar.vocabulary.operators)
-        self.language = loops.Language(**_language(grammar, costs))
-        self.limits = loops.Limits(np.float64(screening.max_slope), np.float64(screening.min_spread))
-        self.factors = np.random.default_rng(0).integers(-(2**62), 2**62, _KEY_POINTS) | 1
-        self.counts = np.zeros(6, np.int64)
-        self.store = loops.Store(
-            np.empty((1, _KEY_POINTS), np.float32), np.empty((1, 2 * screening.points), np.float32)
-        )
-        self.table = loops.Table(*(np.zeros(1, kind) for kind in _TABLE))
+        self.language = Language.of(grammar, costs)
+        self.limits = Limits(np.float64(screening.max_slope), np.float64(screening.min_spread))
+        self.factors = np.random.default_rng(0).integers(-(2**62), 2**62, KEY_POINTS) | 1
+        self.counts = np.zeros(N_COUNTS, np.int64)
+        self.store = Store(np.empty((1, KEY_POINTS), np.float32), np.empty((1, 2 * screening.points), np.float32))
+        self.table = Table(*(np.zeros(1, kind) for kind in TABLE_TYPES))
         self.known = _empty(_FIRST_PLACES)
         self.leaves = self._add_leaves(screening)
         self.expected = 0
         self._told = time.monotonic()
 
     def operators(self, place: str, commutative: bool | None = None) -> IntArray:
-        """Returns the numbers of the operators that may stand in a place of a form, or of one kind of these."""
+        """The numbers of the operators that may stand in a place of a form, or of one kind of these."""
         chosen = [
             i
             for i, name in enumerate(self.names)
@@ -166,12 +172,12 @@ class _Expansion:
         return np.array(chosen, np.int32)
 
     def grow(self) -> bool:
-        """Tests everything up to the grammar's longest; returns whether there was memory for all."""
+        """Tests everything up to the grammar's longest; tells whether there was memory for all."""
         longest = self.grammar.max_length
         self._know(self.leaves, counting=self.grammar.min_length <= 1)
         of_size = [np.empty(0, np.int32), self.leaves]
         for size in range(2, longest + 1):
-            level = int(self.counts[self.loops.ROWS])
+            level = int(self.counts[ROWS])
             self.expected = _expected([len(rows) for rows in of_size], longest, self.operators)
             storing = size <= longest - 2
             options = {"level": level, "storing": storing, "counting": size >= self.grammar.min_length}
@@ -186,16 +192,16 @@ class _Expansion:
             for pairs in todo:
                 if not self._expand(pairs, **options):
                     return False
-            of_size.append(np.arange(level, self.counts[self.loops.ROWS], dtype=np.int32))
+            of_size.append(np.arange(level, self.counts[ROWS], dtype=np.int32))
         self._tell(end=True)
         return True
 
     def fill(self, template: Sequence[str]) -> bool:
-        """Tests everything of a form; returns whether there was memory for all."""
+        """Tests everything of a form; tells whether there was memory for all."""
         rows: dict[tuple[str, ...], IntArray] = {}
         for part, operands in parts_of(template, self.grammar.vocabulary).items():
             self.known = _empty(_FIRST_PLACES)  # what was found in another part is new in this one
-            level, whole = int(self.counts[self.loops.ROWS]), len(part) == len(template)
+            level, whole = int(self.counts[ROWS]), len(part) == len(template)
             sides = [rows[operand] for operand in operands]
             if sides:
                 taken = sides[0] if part[0] == "unary" else self.leaves[:0]
@@ -203,11 +209,11 @@ class _Expansion:
                 taken = self.leaves if part[0] == "leaf" else self.leaves[:1]
             self._know(taken, counting=whole)
             todo = list(self._pairs(part[0], *sides))
-            self.expected = int(self.counts[self.loops.TESTED]) + sum(map(_tests, todo))
+            self.expected = int(self.counts[TESTED]) + sum(map(_tests, todo))
             for pairs in todo:
                 if not self._expand(pairs, level=level, storing=not whole, counting=whole):
                     return False
-            grown = np.arange(level, self.counts[self.loops.ROWS], dtype=np.int32)
+            grown = np.arange(level, self.counts[ROWS], dtype=np.int32)
             rows[part] = np.concatenate([taken, grown])
         self._tell(end=True)
         return True
@@ -222,7 +228,7 @@ class _Expansion:
                 yield self.operators(place, commutative=True), *sides, np.array_equal(*sides)
 
     def cheapest(self, keep: int) -> list[Formula]:
-        """Returns the ``keep`` cheapest fit functions, each once by its fingerprint."""
+        """The ``keep`` cheapest fit functions, each once by its fingerprint."""
         found: dict[str, tuple[float, int, int, Formula]] = {}
         for row in self._cheapest_rows(keep):
             formula = Formula(tuple(self._tokens(row)))
@@ -235,8 +241,8 @@ class _Expansion:
 
     def _cheapest_rows(self, count: int) -> Iterator[int]:
         """Yields the rows of fit functions, the cheapest first; only about as many as are wanted are sorted."""
-        rows = int(self.counts[self.loops.ROWS])
-        costs = np.where(self.table.flags[:rows] & self.loops.FIT, self.table.cost[:rows], np.float32(np.inf))
+        rows = int(self.counts[ROWS])
+        costs = np.where(self.table.flags[:rows] & FIT, self.table.cost[:rows], np.float32(np.inf))
         fit, done = int(np.isfinite(costs).sum()), -np.inf
         while done < np.inf:
             most = np.partition(costs, count - 1)[count - 1] if count < fit else np.inf
@@ -252,7 +258,7 @@ class _Expansion:
                 yield from self._tokens(int(operand))
 
     def _expand(self, pairs: Pairs, **options: Any) -> bool:
-        """Tests these; returns whether there was memory for all."""
+        """Tests these; tells whether there was memory for all."""
         operators, lefts, rights, _ = pairs
         done, wanted = 0, len(lefts) * len(rights) if len(operators) else 0
         while done < wanted:
@@ -276,10 +282,10 @@ class _Expansion:
         return True
 
     def _make_room(self, rows: int, storing: bool) -> bool:
-        """Makes room for so many new rows; returns False, and changes nothing, where the memory is not granted."""
-        counts, loops = self.counts, self.loops
-        wanted = int(counts[loops.ROWS]) + rows
-        stored = int(counts[loops.STORED]) + (rows if storing else 0) + 1
+        """Makes room for so many new rows; tells False, and changes nothing, where the memory is not granted."""
+        counts = self.counts
+        wanted = int(counts[ROWS]) + rows
+        stored = int(counts[STORED]) + (rows if storing else 0) + 1
         table, store, places = len(self.table.cost), len(self.store.keyed), len(self.known)
         table = table if wanted <= table else max(wanted, table * 5 // 4)
         store = store if stored <= store else max(stored, store * 5 // 4)
@@ -301,14 +307,14 @@ class _Expansion:
                     array.resize((length, *array.shape[1:]), refcheck=False)
         if moved:
             known = _empty(places)
-            loops.move(self.known, known)
+            self.loops.move(self.known, known)
             self.known = known
         return True
 
     def _add_leaves(self, screening: ScreeningSettings) -> IntArray:
         """Adds the input and the constants, and returns their rows."""
-        vocabulary, loops = self.grammar.vocabulary, self.loops
-        key_grid = fingerprint_grid(vocabulary.inputs[0])[:_KEY_POINTS]
+        vocabulary = self.grammar.vocabulary
+        key_grid = fingerprint_grid(vocabulary.inputs[0])[:KEY_POINTS]
         grid = np.linspace(-screening.reach, screening.reach, screening.points)
         leaves = len(vocabulary.inputs) + len(vocabulary.constants)
         self._make_room(leaves, storing=True)
@@ -323,7 +329,7 @@ class _Expansion:
             self.table.left[row] = self.table.right[row] = -1
             self.table.flags[row] = self.language.own[token] & self.language.inherited
             self.table.place[row] = row
-        self.counts[[loops.ROWS, loops.STORED]] = leaves
+        self.counts[[ROWS, STORED]] = leaves
         return np.arange(leaves, dtype=np.int32)
 
     def _know(self, rows: IntArray, counting: bool) -> None:
@@ -342,11 +348,11 @@ class _Expansion:
             if not counting or not self.table.flags[row] & HAS_INPUT:
                 continue
             if before >= 0:
-                self.table.flags[row] |= self.table.flags[before] & loops.FIT  # perhaps a cheaper spelling
+                self.table.flags[row] |= self.table.flags[before] & FIT  # perhaps a cheaper spelling
                 continue
             is_fit = loops.is_fit(self.store.screened[place], self.limits)
-            self.table.flags[row] |= loops.FIT if is_fit else 0
-            self.counts[[loops.TESTED, loops.UNIQUE, loops.UNFIT]] += self._is_leaf(row), 1, not is_fit
+            self.table.flags[row] |= FIT if is_fit else 0
+            self.counts[[TESTED, UNIQUE, UNFIT]] += self._is_leaf(row), 1, not is_fit
 
     def _is_leaf(self, row: int) -> bool:
         return bool(self.table.operator[row] >= len(self.names))
@@ -354,40 +360,20 @@ class _Expansion:
     def _tell(self, end: bool = False) -> None:
         if end or time.monotonic() - self._told > _WATCH_SECONDS:
             self._told = time.monotonic()
-            tested = int(self.counts[self.loops.TESTED])
+            tested = int(self.counts[TESTED])
             self.events.on_progress(SCREENING, tested, tested if end else max(tested + 1, self.expected))
 
 
-def _load(screening_points: int) -> ModuleType:
+def _load() -> ModuleType:
     try:
-        from rlsearch.search.mining.source import load_loops
+        from rlsearch.search.mining import native
     except ImportError as error:
         raise ConfigError(f"mining needs numba, which is not installed: {INSTALL['numba']}") from error
-    return load_loops(_KEY_POINTS, screening_points)
-
-
-def _language(grammar: Grammar, costs: LatencyCosts) -> dict[str, Any]:
-    """The operators and rules as ``native.Language`` has them."""
-    from rlsearch.kernels.numba_source import FORMS, OPCODES
-
-    names, marks = grammar.vocabulary.operators, grammar.marks
-    # An operator of one operand has one form, which stands for all three.
-    opcodes = []
-    for name in names:
-        codes = [OPCODES[name, form] for form in FORMS[OPERATORS[name].arity]]
-        opcodes.append(codes if len(codes) == 3 else codes * 3)
-    return {
-        "opcode": np.array(opcodes, np.int32).reshape(-1, 3),
-        "cost": np.array([costs.costs[name] for name in names], np.float32),
-        "own": np.array(marks.own[1:], np.int64),  # without padding
-        "refused": np.array(marks.refused[1:], np.int64),
-        "needed": np.array(marks.needed[1:], np.int64),
-        "inherited": np.int64(marks.inherited),
-    }
+    return native
 
 
 def _empty(places: int) -> NDArray[np.int64]:
-    """Returns a hash table without entries; see ``native.place_of``."""
+    """A hash table without entries; see ``native.place_of``."""
     return np.zeros((places, 2), np.int64)
 
 
@@ -396,13 +382,13 @@ def _row_bytes(arrays: Sequence[NDArray[Any]]) -> int:
 
 
 def _tests(pairs: Pairs) -> int:
-    """Returns how many formulas that is."""
+    """How many formulas that is."""
     operators, lefts, rights, triangle = pairs
     return len(operators) * len(lefts) * (len(lefts) + 1 if triangle else 2 * len(rights)) // 2
 
 
 def _expected(sizes: Sequence[int], longest: int, operators: Callable[..., IntArray]) -> int:
-    """Returns about how many formulas there are to test, given how many functions there are of each size done."""
+    """About how many formulas there are to test, given how many functions there are of each size done."""
     counts = [float(count) for count in sizes]
     growth = counts[-1] / counts[-2] if len(counts) > 3 else 14.0
     while len(counts) < longest:

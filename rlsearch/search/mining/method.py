@@ -217,7 +217,7 @@ class MiningSearch(SearchMethod):
         return {"counts": self._counts, "entered": self._texts, "rung": self._rung, "done": self._done}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what :meth:`state` returned."""
+        """Puts back what :meth:`state` gave."""
         self._counts = dict(state["counts"])
         self._enter(int(state["rung"]), [Formula.parse(text) for text in state["entered"]])
         self._done = int(state["done"])

@@ -1,35 +1,30 @@
-"""The inner loops of mining, compiled by numba; ``source.py`` copies this file into the module that it writes.
+"""The inner loops of mining, compiled by numba; ``table.py`` says what they work on.
 
-A function is a row of a table: operator, operands and cost. Its values on two grids are stored beside it as long as it
-is an operand of others, so that a formula costs one operator on numbers that are there already:
+Functions have values on two grids:
 
 * the grid of the keys, by which functions are told apart;
 * the grid of screening, with slopes, which only a new function is worth.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import sys
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from rlsearch.formula import rules
 from rlsearch.formula.rules import HAS_INPUT
+from rlsearch.kernels import numba_functions
+from rlsearch.kernels.compiled import Compiler
 from rlsearch.kernels.numba_functions import _bits, _from_bits, where
+from rlsearch.search.mining import table as shared
+from rlsearch.search.mining.source import load_operators
+from rlsearch.search.mining.table import FETCHED, FIT, ROWS, STORED, TESTED, UNFIT, UNIQUE
 
-if TYPE_CHECKING:  # written by source.py
+_operators = load_operators()
+apply_values, apply_slopes = _operators.apply_values, _operators.apply_slopes
 
-    def apply_values(opcode: Any, left: Any, right: Any, constant: Any, into: Any) -> None:
-        """Computes an operator on a grid."""
-
-    def apply_slopes(opcode: Any, left: Any, right: Any, constant: Any, into: Any) -> None:
-        """Computes an operator on a grid, and behind the values the slopes."""
-
-
-# The flags of a row: its inherited marks (see rlsearch.formula.rules), and whether it is fit and as long as is wanted.
-FIT = 128
-MAX_INHERITED = FIT - 1
-
-# The counts. FETCHED is a sink: it stops the compiler from removing the loop that prefetches.
-TESTED, UNIQUE, UNFIT, ROWS, STORED, FETCHED = range(6)
+# The name of the generated module contains a digest of what that depends on.
+compiled = Compiler("mining", sys.modules[__name__], numba_functions, rules, shared, _operators.__name__)
 
 BATCH = 256  # formulas looked up together
 
@@ -40,36 +35,6 @@ _SHIFT = np.int32(11)  # a step is 2^-12: of the value, or of the offset near 0
 _HALF = np.int32(1 << 10)
 _MAGNITUDE = np.int32(0x7FFFFFFF)  # all bits but the sign
 _INFINITE = np.int32(0x7F800000)
-
-
-class Table(NamedTuple):
-    """The rows; all arrays have the same length."""
-
-    operator: Any  # int16: number of the token; those of leaves come after the operators'
-    left: Any  # int32
-    right: Any  # int32; -1 for none
-    cost: Any  # float32
-    flags: Any  # uint8
-    place: Any  # int32, in Store; -1 if its values are not stored
-    next: Any  # int32: another row of the same function, which the grammar's rules tell apart; -1 for none
-
-
-class Store(NamedTuple):
-    """Values of the rows that are operands of others."""
-
-    keyed: Any  # float32 [rows, points]
-    screened: Any  # float32 [rows, 2 * points]: values and then slopes
-
-
-class Language(NamedTuple):
-    """The tokens by number, operators first, and the marks by which the grammar's rules judge."""
-
-    opcode: Any  # int32 [operators, 3]: of two arrays (or one), an array and a constant, a constant and an array
-    cost: Any  # float32 [operators]
-    own: Any  # int64 [tokens]: marks, as rlsearch.formula.rules.MarkTable has them
-    refused: Any  # int64 [tokens]
-    needed: Any  # int64 [tokens]
-    inherited: Any  # int64
 
 
 class Batch(NamedTuple):
@@ -83,14 +48,7 @@ class Batch(NamedTuple):
     key: Any  # int64
 
 
-class Limits(NamedTuple):
-    """What is fit."""
-
-    max_slope: Any
-    min_spread: Any
-
-
-@numba.njit(nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def place_of(known: Any, key: Any) -> Any:
     """Where a key is, or the empty place where it would be.
 
@@ -106,7 +64,7 @@ def place_of(known: Any, key: Any) -> Any:
     return at
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled()
 def move(old: Any, new: Any) -> None:
     """Puts the keys of a table into a larger one."""
     for i in range(old.shape[0]):
@@ -114,7 +72,7 @@ def move(old: Any, new: Any) -> None:
             new[place_of(new, old[i, 0])] = old[i]
 
 
-@numba.njit(nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def _mixed(number: Any) -> Any:
     """A number different from 0 all of whose bits depend on all of the argument's (SplitMix64's last step)."""
     x: Any = np.uint64(number)
@@ -124,7 +82,7 @@ def _mixed(number: Any) -> Any:
     return x if x != 0 else np.int64(1)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled()
 def key_of(values: Any, factors: Any) -> Any:
     """Hashes a function's rounded values.
 
@@ -143,7 +101,7 @@ def key_of(values: Any, factors: Any) -> Any:
     return _mixed(total)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled()
 def is_fit(values_and_slopes: Any, limits: Any) -> Any:
     """Whether a function is finite, not constant and not too steep; as ``rewards.screening.why_unfit``."""
     points = values_and_slopes.size // 2
@@ -167,7 +125,7 @@ def is_fit(values_and_slopes: Any, limits: Any) -> Any:
     return spread > limits.min_spread and np.float64(_from_bits(steepest)) <= limits.max_slope
 
 
-@numba.njit(nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def _form(table: Any, left: Any, right: Any) -> Any:
     """Which operand is a constant everywhere: 0 none, 1 the right, 2 the left."""
     if right < 0:
@@ -177,7 +135,7 @@ def _form(table: Any, left: Any, right: Any) -> Any:
     return 2 if not table.flags[left] & HAS_INPUT and table.flags[right] & HAS_INPUT else 0
 
 
-@numba.njit(nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def _apply(
     operator: Any, table: Any, store: Any, language: Any, left: Any, right: Any, keyed: Any, screened: Any
 ) -> None:
@@ -193,13 +151,13 @@ def _apply(
         apply_slopes(opcode, store.screened[a], store.screened[b], constant, screened)
 
 
-@numba.njit(nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def marks_of(table: Any, language: Any, row: Any) -> Any:
     """The marks of a row: the inherited ones are among its flags, the root's belong to its token."""
     return (np.int64(table.flags[row]) & language.inherited) | language.own[table.operator[row]]
 
 
-@numba.njit(nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def _union(table: Any, language: Any, left: Any, right: Any) -> Any:
     """The marks of both operands together."""
     union = marks_of(table, language, left)
@@ -208,14 +166,14 @@ def _union(table: Any, language: Any, left: Any, right: Any) -> Any:
     return union
 
 
-@numba.njit(nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def _is_legal(operator: Any, language: Any, union: Any) -> Any:
     """Whether an operator may stand on operands with these marks; as ``MarkTable.allows``."""
     needed = language.needed[operator]
     return union & language.refused[operator] == 0 and union & needed == needed
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled()
 def _enter(
     batch: Any,
     size: Any,
@@ -291,7 +249,7 @@ def _enter(
             store.screened[stored] = screened
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled()
 def expand(
     operators: Any,
     lefts: Any,

@@ -283,6 +283,7 @@ def test_several_inputs_are_refused():
 
 
 def test_without_numba(monkeypatch):
-    monkeypatch.setitem(sys.modules, "rlsearch.search.mining.source", None)
+    monkeypatch.delattr("rlsearch.search.mining.native", raising=False)
+    monkeypatch.setitem(sys.modules, "rlsearch.search.mining.native", None)
     with pytest.raises(ConfigError, match="mining needs numba, which is not installed: pip install"):
         mined(grammar("sin add"))
