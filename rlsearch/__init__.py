@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from rlsearch.formula import Formula as Formula
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
+    from rlsearch.formula.exports import export as export
     from rlsearch.formula.module import replace_activations as replace_activations
     from rlsearch.runs.config import Config as Config
     from rlsearch.runs.config import load_config as load_config
     from rlsearch.runs.events import RunEvents as RunEvents
-    from rlsearch.runs.read import export as export
     from rlsearch.runs.read import top as top
     from rlsearch.runs.sample import sample as sample
     from rlsearch.runs.train import resume as resume
@@ -35,7 +35,7 @@ _HOMES = {
     "replace_activations": "rlsearch.formula.module",
     "evaluate": "rlsearch.studies.evaluate",
     "RunEvents": "rlsearch.runs.events",
-    "export": "rlsearch.runs.read",
+    "export": "rlsearch.formula.exports",
     "sample": "rlsearch.runs.sample",
     "top": "rlsearch.runs.read",
     "RewardResult": "rlsearch.rewards.base",

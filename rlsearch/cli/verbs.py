@@ -8,7 +8,6 @@ import csv
 import os
 import signal
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -41,13 +40,6 @@ app = typer.Typer(
 config_app = typer.Typer(help="Check or show a config.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(bench_app, name="bench")
-
-
-class ExportFormat(StrEnum):
-    """What a formula can be exported as."""
-
-    TORCH = "torch"
-    LATEX = "latex"
 
 
 @app.command()
@@ -233,11 +225,12 @@ app.command()(transfer)
 @app.command()
 def export(
     what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
-    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.TORCH,
+    form: Annotated[str, typer.Option("--format", help="Such as torch or latex.")] = "torch",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; by default the screen.")] = None,
 ) -> None:
     """Write a formula as standalone torch source, or as LaTeX."""
     from rlsearch.formula import Formula
+    from rlsearch.formula.exports import export as export_formula
 
     if _is_run(what):
         from rlsearch.runs.read import best_formula
@@ -245,7 +238,7 @@ def export(
         formula = best_formula(what)
     else:
         formula = Formula.parse(what)
-    text = formula.source() if form is ExportFormat.TORCH else formula.latex() + "\n"
+    text = export_formula(formula, form)
     if output is None:
         sys.stdout.write(text)
         return

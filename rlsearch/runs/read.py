@@ -5,7 +5,6 @@ read anywhere: on a machine without its device or kernel, and if it comes from s
 """
 
 from pathlib import Path
-from typing import Literal
 
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import Formula
@@ -53,8 +52,3 @@ def best_formula(run: Run | Path | str) -> Formula:
     if not board:
         raise RunError(f"the run {opened(run).folder} has no formula with a score yet")
     return board[0].formula
-
-
-def export(formula: Formula, form: Literal["torch", "latex"] = "torch") -> str:
-    """A formula as standalone source of a torch module, or as LaTeX."""
-    return formula.source() if form == "torch" else formula.latex() + "\n"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import CURVE, DIGITS, archive_rows, make_config, proxies, rlsearch
 
-from rlsearch import Formula, Status, resume, train
+from rlsearch import Formula, Status, export, resume, train
 from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import ConfigError, InputError, RunError
 from rlsearch.formula.named import BASELINES
@@ -224,10 +224,10 @@ def test_the_label_of_a_latency_is_that_of_the_runs_device(real_run):
 def test_an_export_can_be_imported_and_is_the_same_function(curve_run, tmp_path):
     formula = results.best_formula(curve_run)
     namespace = {}
-    exec(compile(results.export(formula), "exported", "exec"), namespace)
+    exec(compile(export(formula), "exported", "exec"), namespace)
     x = torch.linspace(-4, 4, 33, dtype=torch.float64)
     assert torch.equal(namespace["Activation"]()(x), formula.to_module()(x))
-    assert results.export(formula, "latex") == formula.latex() + "\n"
+    assert export(formula, "latex") == formula.latex() + "\n"
 
 
 class Hack:
@@ -317,7 +317,8 @@ import sys
 for name in ("torch", "numba", "triton", "stable_baselines3", "gymnasium", "sklearn", "matplotlib"):
     sys.modules[name] = None  # as if it were not installed
 from rlsearch import top
-from rlsearch.runs.read import best_formula, export
+from rlsearch import export
+from rlsearch.runs.read import best_formula
 print(len(top(sys.argv[1], 3)), best_formula(sys.argv[1]))
 assert "def forward" in export(best_formula(sys.argv[1]))
 """
