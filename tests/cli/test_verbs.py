@@ -77,7 +77,7 @@ def write_config(path="c.yaml", **more):
         (["evaluate", "runs/no"], "there is no run runs/no"),
         (["export", "foo(x)"], "unknown function 'foo'"),
         (["export", "__import__(x).system(x)"], "unexpected character '.' at position 14"),
-        (["export", "x", "--format", "ltex"], "unknown export format 'ltex'; expected one of torch, latex; did you mean 'lat"),
+        (["export", "x", "--format", "ltex"], "unknown export format 'ltex'; expected one of torch, latex"),
         (["export", "x", "-o", "c.yaml"], "c.yaml exists already; it is not overwritten"),
         (["export", "x", "-o", "no/where.py"], "no/where.py cannot be written: No such file or directory"),
         (["config", "check", "no.yaml"], "no.yaml cannot be read"),
