@@ -150,7 +150,8 @@ def command(*arguments):
 
 
 def environment(**more):
-    return {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parent), **more}
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "COLUMNS": "80", "PYTHONPATH": path, **more}
 
 
 def rlsearch(*arguments, cwd=None, timeout=120, **variables):

@@ -49,7 +49,7 @@ class LightJudge:
             if result.status is Status.OK and (self.best is None or judged.rank > self.best.rank):
                 self.best = judged
         self.proposals += len(formulas)
-        self.report = RoundReport(self.round, tuple(formulas), tuple(results), tuple(fresh), 0, 0.0)
+        self.report = RoundReport(self.round, tuple(formulas), tuple(results), tuple(fresh), sum(fresh), 0, 0.0)
         self.round += 1
         return results
 

@@ -8,7 +8,7 @@ import pytest
 from rlsearch import Formula, train
 from rlsearch.rewards.base import Status
 from rlsearch.runs.config import load_config
-from rlsearch.runs.read import read_judge
+from rlsearch.runs.read import read_history
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SEEDS = range(5)
@@ -54,11 +54,9 @@ def test_the_family_is_found(tmp_path):
     found = 0
     for seed in SEEDS:
         overrides = [f"seed={seed}", f"search.candidates={CANDIDATES}", "search.rounds=1000", "workers=1"]
-        judge = read_judge(train(load_config(QUICKSTART, overrides), f"{seed}", runs=tmp_path).run)
-        references = {request.formula.fingerprint for request in judge.reward.references}
-        trained = [
-            j for key, j in judge.known.items() if key not in references and j.result.status is not Status.UNFIT
-        ][:CANDIDATES]
+        history = read_history(train(load_config(QUICKSTART, overrides), f"{seed}", runs=tmp_path).run)
+        found_by_search = [judged for judged in history.known.values() if not judged.is_reference]
+        trained = [j for j in found_by_search if j.result.status is not Status.UNFIT][:CANDIDATES]
         members = {i + 1: j for i, j in enumerate(trained) if likeness(j.formula) >= 0.95}
         first = next(iter(members), None)
         entry = next((i for i, j in members.items() if is_among_ten_best(j, trained[:i])), "never")
