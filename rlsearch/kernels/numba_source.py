@@ -4,18 +4,15 @@ An operator's row becomes a branch of the interpreter, in one form for every mix
 ``generated.py`` for what is common to all generated interpreters.
 """
 
-import hashlib
 import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 
-from rlsearch.common.cache import cache_folder
 from rlsearch.formula.backends import SourceText
 from rlsearch.formula.operators import OPERATORS, Operator
 from rlsearch.kernels import numba_functions
 from rlsearch.kernels.compiled import load_generated
-from rlsearch.kernels.generated import FUNCTIONS, checked_digest, load_module, text_backend, write_module
+from rlsearch.kernels.generated import FUNCTIONS, checked_digest, text_backend
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -189,28 +186,3 @@ def load_interpreter(inputs: int = 1) -> ModuleType:
     """
     source = interpreter_source(inputs)
     return load_generated("interpreter", source, checked_digest(source, numba_functions))
-
-
-def load_compiled(stem: str, source: Callable[[bool], str], depends_on: str) -> ModuleType:
-    """Returns a module of functions that numba compiles, as it is kept in the machine's cache folder.
-
-    Args:
-        stem: Of the module's name.
-        source: The module's text, given whether its functions' machine code is to be kept.
-        depends_on: What else decides the machine code: numba looks whether the module's own file has changed, not
-            whether the functions that it calls have.
-    """
-    text = source(True)
-    digest = hashlib.blake2b((text + depends_on).encode(), digest_size=8).hexdigest()
-    name = f"rlsearch_{stem}_{digest}"
-    if name not in sys.modules:
-        path = cache_folder() / "kernels" / f"{name}.py"
-        try:
-            if write_module(path, text):
-                _LOGGER.info("compiling the %s of numba, once on this machine", stem)
-            load_module(name, path)
-        except (OSError, RuntimeError) as error:  # RuntimeError: numba found no folder for the machine code
-            _LOGGER.warning("compiling the %s of numba in every process: it cannot be kept (%s)", stem, error)
-            module = sys.modules[name] = ModuleType(name)
-            exec(source(False), module.__dict__)
-    return sys.modules[name]
