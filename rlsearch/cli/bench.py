@@ -62,6 +62,9 @@ def proxies(
     if overrides and config is None:
         raise InputError("--set goes with a config")
     chosen: Sequence[ProxySettings] = PROXIES
+    kernel_name = "auto"
+    if device is not None:
+        _device(device)  # a wrong one is said first
     if config is not None:
         loaded = load_config(config, overrides or [])
         if not loaded.proxies:
@@ -70,9 +73,9 @@ def proxies(
         chosen = [proxy for proxy in loaded.proxies if isinstance(proxy, ProxySettings)]
         if not chosen:
             raise InputError(f"{config} has networks of its own alone; expected one that rlsearch brings")
-        device = device or loaded.device
+        device, kernel_name = device or loaded.device, loaded.kernel
     on = _device(device)
-    kernel = kernel_named(loaded.kernel if config else "auto", on)
+    kernel = kernel_named(kernel_name, on)
     with counting() as events:
         report = bench_proxies(on, kernel, chosen, rounds, processes, events)
     _give(report, output, as_json)

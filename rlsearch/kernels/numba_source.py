@@ -4,7 +4,6 @@ An operator's row becomes a branch of the interpreter, in one form for every mix
 ``generated.py`` for what is common to all generated interpreters.
 """
 
-import logging
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -13,8 +12,6 @@ from rlsearch.formula.operators import OPERATORS, Operator
 from rlsearch.kernels import numba_functions
 from rlsearch.kernels.compiled import load_generated
 from rlsearch.kernels.generated import FUNCTIONS, checked_digest, text_backend
-
-_LOGGER = logging.getLogger(__name__)
 
 BLOCK = 512
 """Numbers per pass of an instruction: few enough for the first-level cache, many enough to forget the dispatch."""

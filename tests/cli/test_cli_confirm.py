@@ -46,7 +46,7 @@ def write_config(path="c.yaml", **more):
         (["confirm", "a", "b"], "expected one run, or --formulas; got a, b"),
         (["confirm", "runs/no", "--config", "c.yaml"], "--config, --set and -o go with --formulas; for other proxies"),
         (["confirm", "runs", "--formulas", "x"], "expected a run or --formulas, not both; got the run runs"),
-        (["confirm", "--formulas", "sin(x"], "expected ')', got the end at position 6:\n  sin(x\n       ^"),
+        (["confirm", "--formulas", "sin(x"], "'(' was never closed, at '(' at position 4:\n  sin(x\n     ^"),
         (["confirm", "--formulas", "x", "foo(x)", "--config", "c.yaml"], "unknown function 'foo'"),
         (["confirm", "--formulas", "x", "--set", "seed=1"], "--set goes with --config"),
         (["confirm", "--formulas", "x", "--config", "no.yaml"], "no.yaml cannot be read"),

@@ -70,7 +70,7 @@ def write_config(path="c.yaml", **more):
         (["sample", "runs/no"], "there is no run runs/no"),
         (["top", "."], ". is not a run of rlsearch: it has no config.yaml"),
         (["evaluate"], "Missing argument "),
-        (["evaluate", "sin(x"], "expected ')', got the end at position 6:\n  sin(x\n       ^"),
+        (["evaluate", "sin(x"], "'(' was never closed, at '(' at position 4:\n  sin(x\n     ^"),
         (["evaluate", "x", "--set", "seed=1"], "--set goes with --config"),
         (["evaluate", "x", "--config", "no.yaml"], "no.yaml cannot be read"),
         (["evaluate", "x", "--seeds", "0"], "expected 1 to 1000 seeds, got 0"),

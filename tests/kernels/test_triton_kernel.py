@@ -35,6 +35,7 @@ triton_kernel = pytest.importorskip("rlsearch.kernels.triton_kernel", reason="tr
 import triton  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
+from triton.runtime import interpreter  # noqa: E402
 
 from rlsearch.kernels import triton_functions, triton_source  # noqa: E402
 
@@ -65,10 +66,20 @@ class Device:
         return call
 
 
+def fused(builder, x, y, z):
+    """An fma rounds once, as on a GPU; the interpreter of Triton before 3.9 multiplies and then adds, rounding twice.
+
+    A product of two float32 numbers is exact in float64.
+    """
+    exact = x.data.astype(np.float64) * y.data.astype(np.float64) + z.data.astype(np.float64)
+    return interpreter.TensorHandle(exact.astype(z.data.dtype), z.dtype.scalar)
+
+
 @pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=GPU)])
 def device(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1" if request.param == "cpu" else "0")
+        patch.setattr(interpreter.InterpreterBuilder, "create_fma", fused)
         yield Device(request.param)
 
 

@@ -166,7 +166,7 @@ def test_a_wrong_config_leaves_no_run_behind(tmp_path):
         ({"target": "helpers:CONFIGS"}, "is a list, not a class or function"),
         ({"target": "helpers_rewards:nothing"}, "made a NoneType, which is not callable"),
         (CURVE | {"curved": "x"}, "CurveReward does not take .*'curved'"),
-        (CURVE | {"curve": "sin("}, "expected a number"),
+        (CURVE | {"curve": "sin("}, "'\\(' was never closed"),
         (proxies(tmp_path, latency_costs="no/where.json"), "no/where.json is not a table of latency costs"),
     ):
         with pytest.raises(rlsearch.RlsearchError, match=message) as caught:

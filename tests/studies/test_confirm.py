@@ -91,7 +91,7 @@ def test_scores_are_those_of_fresh_seeds_and_data_on_the_test_part_at_the_chosen
             seed = fresh_seed(3, 1000 + j)
             fresh = {"data_seed": 2**31 + seed, "validation_size": 4, "learning_rate": found.learning_rates[i]}
             proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
-            ((expected[i, j],),) = proxy.train([Training(parse(found.formula), "p", seed)], "test")
+            (expected[i, j],) = proxy.train([Training(parse(found.formula), "", seed, "test")])
     assert found.scores == pytest.approx(expected.mean(axis=0), abs=1e-12)
 
 
@@ -106,7 +106,7 @@ def test_the_learning_rate_is_the_best_of_three_on_a_validation_part_of_its_own(
                 fresh["learning_rate"] = settings.learning_rate * factor
                 proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
                 members = [Training(parse(found.formula), "p", fresh_seed(3, 4000 + j)) for j in range(2)]
-                means[factor] = sum(next(iter(proxy.train(members))))
+                means[factor] = sum(proxy.train(members))
             best = max(means, key=means.__getitem__)
             assert found.learning_rates[i] == settings.learning_rate * best
             chosen.add(best)
@@ -165,7 +165,7 @@ def test_a_second_time_trains_nothing_and_says_the_same(run, confirmed, monkeypa
     def forbidden(*arguments, **options):
         raise AssertionError("trained or measured again")
 
-    monkeypatch.setattr(Proxy, "train_population", forbidden)
+    monkeypatch.setattr(Proxy, "train", forbidden)
     monkeypatch.setattr(confirming, "measure", forbidden)
     before = contents(confirmed.folder)
     again = confirm(str(run.folder), best=3, options=FEW)
@@ -288,7 +288,7 @@ def test_transfer_stops_where_it_is_interrupted(run):
 
 def test_files_in_a_run_folder_leave_the_run_as_it_was(tmp_path):
     run = train(make_config(proxies(tmp_path), 1, 4), "a", runs=tmp_path).run
-    before = {path: path.read_bytes() for path in (run.latency_costs, run.config, run.meta)}
+    before = {path: path.read_bytes() for path in (run.latency_costs, run.config_path, run.meta)}
     board = [judged.formula for judged in results.top(run)]
     confirm_formulas([parse("x * x")], make_config({"proxies": [DIGITS]}), output=run.folder, options=FEW)
     assert {path: path.read_bytes() for path in before} == before

@@ -65,7 +65,7 @@ def test_another_process_loads_what_this_one_compiled():
         "from rlsearch.formula import OPERATORS, Grammar, Vocabulary\n"
         "from rlsearch.kernels.latency import LatencyCosts\n"
         "from rlsearch.rewards.settings import ScreeningSettings\n"
-        "from rlsearch.search.mining import mine\n"
+        "from rlsearch.search.mining.engine import mine\n"
         "grammar = Grammar(Vocabulary(('neg', 'add')), 1, 4)\n"
         "mine(grammar, None, ScreeningSettings(), LatencyCosts('', 0.5, dict.fromkeys(OPERATORS, 1.0)), 10)\n"
         "from rlsearch.search.mining import native\n"
