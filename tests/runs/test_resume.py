@@ -128,7 +128,7 @@ def test_any_method_dies_and_ends_as_if_it_had_not(monkeypatch, tmp_path, method
     )  # fmt: skip
     whole = train(config, "whole").run.folder
     deaths = 0
-    for moment in range(9, 1000, 9):
+    for moment in range(11, 1000, 14):
         try:
             with death(monkeypatch, moment):
                 train(config, f"dies-{moment}")
@@ -142,7 +142,7 @@ def test_any_method_dies_and_ends_as_if_it_had_not(monkeypatch, tmp_path, method
         steps = {tuple(sorted(steps)) for steps in steps_by_tag(outcome.run.folder).values()}
         late = {(12, 18, 24)} if overlap else set()  # what is said of learning, which begins a round late
         assert steps == {(6, 12, 18, 24), *late}, moment
-    assert deaths > 3
+    assert deaths >= 3
 
 
 def trained(folder):
@@ -192,9 +192,9 @@ def kill_at(moments, config, dice):
     return folder, last
 
 
-def test_a_run_that_is_killed_thrice_equals_one_that_never_was(tmp_path):
+def test_a_run_that_is_killed_twice_equals_one_that_never_was(tmp_path):
     config = real_config(tmp_path)
-    folder, last = kill_at([0.001, 0.3, 0.7], config, random.Random(0))
+    folder, last = kill_at([0.001, 0.6], config, random.Random(0))
     assert "72 proposals" in last.stdout
     for tag, steps in steps_by_tag(folder).items():
         assert steps == proposals_after(6, 12), tag

@@ -166,7 +166,7 @@ def test_what_a_kill_left_of_a_folder_is_no_obstacle(left, tmp_path):
     assert len(run_methods(make_config(), ["random"], tmp_path / "c", seeds=2, candidates=4)["random"]) == 2
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, run, monkeypatch):
     """As a user calls it: the table, the same again at once, another method added, and wrong calls."""
     (tmp_path / "c.yaml").write_text(dump_config(make_config()))
     few = ["compare", "c.yaml", "--seeds", 2, "--candidates", 12]
@@ -177,10 +177,13 @@ def test_the_command(tmp_path):
     assert "never (0/2)" in first.stdout  # a reward of 5
     assert "ppo > random" in first.stdout
     assert (tmp_path / "runs/compare-c/compare.png").exists()
-    again = rlsearch(*few, "--methods", "ppo,random", "--rewards", "-0.2,5", cwd=tmp_path)
-    assert again.stdout.splitlines()[-12:] == first.stdout.splitlines()[-12:]
-    more = rlsearch(*few, "--methods", "random,evolution", cwd=tmp_path)
-    assert "evolution-1 (4/4)" in more.stdout
+    # The rest in this process, which takes a fraction of the time.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    _, again, _ = run(*few, "--methods", "ppo,random", "--rewards=-0.2,5")
+    assert again.splitlines()[-12:] == first.stdout.splitlines()[-12:]
+    _, more, _ = run(*few, "--methods", "random,evolution")
+    assert "evolution-1 (4/4)" in more
     for arguments, message in (
         (["--methods", "ppo,evolutoin"], "did you mean 'evolution'"),
         (["--rewards", "a"], "'a' is not a list of numbers"),
@@ -191,14 +194,13 @@ def test_the_command(tmp_path):
         (["--seeds", 1, "--methods", "ppo"], "expected at least 2 seeds, got 1"),
         (["--set", "language.max_length=9"], "choose another --name"),
     ):
-        wrong = rlsearch(*few, *arguments, cwd=tmp_path)
-        assert wrong.returncode == 2
-        assert message in " ".join(wrong.stderr.split())
-        assert "Traceback" not in wrong.stderr
+        code, _, errors = run(*few, *arguments)
+        assert code == 2
+        assert message in " ".join(errors.split())
     assert not (tmp_path / "runs/new").exists()
-    one = rlsearch(*few, "--methods", "random", cwd=tmp_path)
-    assert "Probability" not in one.stdout
-    assert "Confirmed" not in one.stdout
+    _, out, _ = run(*few, "--methods", "random")
+    assert "Probability" not in out
+    assert "Confirmed" not in out
 
 
 @pytest.mark.parametrize(
