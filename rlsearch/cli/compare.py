@@ -13,7 +13,7 @@ from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from rlsearch.studies.compare import MethodComparison
+    from rlsearch.studies.comparison import MethodComparison
     from rlsearch.studies.methods import Estimate
 
 
