@@ -76,9 +76,11 @@ def bench_controller(
         section = f"search beside a device that trains {3600e-6 * DEVICE_RATE:g} M an hour (wall time)"
         speeds += rate_rows(section, case, "M candidates/h", beside, _IN_TURN, 3600e-6 * DEVICE_RATE)
         events.on_progress("sizes", done, len(sizes))
-    speeds.sort(key=lambda row: row.section)  # the searches come after the environment
-    rows = [row for part in _PARTS for row in value_rows("where a round's time goes", part, "%", parts[part])]
-    return Report("controller", machine("cpu"), None, PROCESS.name, rounds, (), (*speeds, *rows))
+    # By the sections' names the searches come after the environment.
+    rows = sorted(speeds, key=lambda row: row.section)
+    for part in _PARTS:
+        rows += value_rows("where a round's time goes", part, "%", parts[part])
+    return Report("controller", machine("cpu"), None, PROCESS.name, rounds, (), tuple(rows))
 
 
 class _TimedJudge(Judge):

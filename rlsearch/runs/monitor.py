@@ -125,7 +125,9 @@ def curves_figure(board: Sequence[Judged]) -> Figure:
 
 def operators_figure(report: RoundReport) -> Figure:
     """How often the round's formulas use each operator."""
-    counts = Counter(t for formula in report.formulas for t in formula.tokens if t in OPERATORS)
+    counts: Counter[str | float] = Counter()
+    for formula in report.formulas:
+        counts.update(token for token in formula.tokens if token in OPERATORS)
     names = [str(name) for name, _ in counts.most_common()]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()

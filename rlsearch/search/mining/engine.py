@@ -395,5 +395,7 @@ def _expected(sizes: Sequence[int], longest: int, operators: Callable[..., IntAr
         counts.append(counts[-1] * growth)
     unary, ordered = len(operators("unary")), len(operators("binary", commutative=False))
     free = len(operators("binary", commutative=True))
-    pairs = [counts[left] * counts[size - 1 - left] for size in range(3, longest + 1) for left in range(1, size - 1)]
+    pairs = []
+    for size in range(3, longest + 1):
+        pairs += [counts[left] * counts[size - 1 - left] for left in range(1, size - 1)]
     return int(unary * sum(counts[1:longest]) + (ordered + free / 2) * sum(pairs))
