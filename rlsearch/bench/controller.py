@@ -41,7 +41,9 @@ _MIN_PIECE_SECONDS = 0.05
 _PLAIN = "one by one"
 _SEARCH = "whole search"
 _OVERLAPPED, _IN_TURN = "overlapped", "in turn"
-_WARM_UP_ROUNDS = 2  # the first ones have less to learn from
+_WARM_UP_ROUNDS = 2
+"""Not timed: the first rounds have less to learn from."""
+
 _PARTS = ("policy", "writing", "judging", "offspring", "PPO update", "other")
 
 

@@ -21,7 +21,7 @@ from rlsearch.rewards.staged import StagedReward
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A stage of successive halving: what a function is trained with that has come so far.
+    """A stage of successive halving: what functions that reach it are trained with.
 
     Attributes:
         proxy_names: The proxies, of one fidelity.
@@ -173,7 +173,7 @@ class Judge:
         """
         started, candidates_before, trained_before = time.perf_counter(), self.candidates, self.ledger.trained
 
-        # What there is to train: of each function that is new, or climbs, what it has not been trained with yet.
+        # What there is to train: for each function that is new, or climbs a rung, the trainings that it lacks.
         first_of: dict[str, int] = {}
         for slot, formula in enumerate(formulas):
             if rung or formula.fingerprint not in self.known:
@@ -181,12 +181,13 @@ class Judge:
         unknown = first_of.keys() - self.known.keys()
         wanted = self._missing([formulas[slot] for slot in first_of.values()], self.rungs[rung])
 
+        # Trained and stored. From here on the functions are known.
         self.ledger.evaluate(self.round, wanted, meanwhile, self.events)
         for fingerprint, slot in first_of.items():
             self._learn(formulas[slot], fingerprint)
         rescored = self._rescore() if self._rescores_now() else []
 
-        # Known now: spread back over the round, and stored.
+        # Spread back over the round: each slot gets the result of its own spelling.
         results = [self._result(formula) for formula in formulas]
         for formula in formulas:
             self.known[formula.fingerprint].last_round = self.round

@@ -17,7 +17,7 @@ class BatchActivation(Protocol):
     """A differentiable function of tensors ``[K, ...]`` to ``[K, ...]`` that applies formula k to slice k."""
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Returns the values, of the shape of the inputs: one tensor per input of the population, all of one shape.
+        """The values, of the shape of the inputs: one tensor per input of the population, all of one shape.
 
         Raises:
             ValueError: If their number, the number of slices, or a shape is wrong.

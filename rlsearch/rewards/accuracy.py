@@ -109,7 +109,8 @@ class AccuracyReward:
                 fit.append(training)
         populations = train_populations(self.proxies, fit, self.pool)
         try:
-            yield unfit  # what workers train is under way
+            # By now the workers have begun.
+            yield unfit
             for done in populations:
                 seconds = done.seconds / len(done.scores)
                 yield [
@@ -117,7 +118,8 @@ class AccuracyReward:
                     for training, score in zip(done.trainings, done.scores, strict=True)
                 ]
         finally:
-            populations.close()  # whoever stops early ends what workers do
+            # Ends what workers do for a caller that stops early.
+            populations.close()
 
     def counted(self, evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
         """The names of the proxies whose scores count: those of the highest fidelity that is complete."""

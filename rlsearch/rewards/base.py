@@ -71,5 +71,5 @@ class Reward(Protocol):
     """
 
     def __call__(self, formulas: Sequence[Formula], /) -> Sequence[RewardResult]:
-        """Returns one result per formula."""
+        """Judges the formulas; one result each, in order."""
         ...

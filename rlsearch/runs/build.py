@@ -29,7 +29,7 @@ from rlsearch.search.base import SearchMethod, Setup
 
 
 def resolve(config: Config) -> Config:
-    """The config with device, kernel, workers and what a user's proxies leave open decided for this machine.
+    """Decides what a config leaves open for this machine: device, kernel, workers, and parts of a user's proxies.
 
     Raises:
         ConfigError: If the device, the kernel or a user's network is not there or is wrong.

@@ -85,7 +85,8 @@ def train(
     with random_numbers_kept(), one_thread():
         config = resolve(config)
         reward, costs = make_reward(config)
-        make_method(config, costs)  # a wrong warm start or template is said before anything is written
+        # Made once before anything is written: this refuses a wrong warm start or template.
+        make_method(config, costs)
         stem = stem or "run"
         folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
         run = Run.create(folder, overwrite=overwrite)
@@ -149,6 +150,8 @@ def _changed_budget(
     length = method_class(config).fixed_length
     if changed and length:
         raise ConfigError(f"{run.folder} cannot be made longer: its length is that of {length}")
+
+    # One of the two may be raised alone only if the other one is not used up.
     rounds_done = int(state["round"]) if state else 0
     if rounds is not None and rounds < rounds_done:
         raise ConfigError(f"{run.folder} has done {rounds_done} rounds already; expected at least that, got {rounds}")

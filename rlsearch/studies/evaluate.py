@@ -129,10 +129,12 @@ def _measured(
     formulas: Sequence[Formula], config: Config, run: Run | None, seeds: int, events: Events
 ) -> tuple[NDArray[np.float64], list[Latency]]:
     """Each formula's mean test score over proxies for every fresh seed, ``[formulas, seeds]``, and its latency."""
-    task_of(config)  # refuses scores of different kinds, of which there is no mean
+    # Before anything is trained: refuses scores of different kinds, and other inputs than x.
+    task_of(config)
     proxies, kernel = proxies_of(config), kernel_of(config)
     for formula in formulas:
-        kernel.population([formula])  # refuses other inputs than x before anything is trained
+        kernel.population([formula])
+
     with stop_requests() as check_stop, one_thread(), _store(run) as archive:
         told = AllOf([events, StopRequests(check_stop)])
         retraining = Retraining(archive, kernel, config.device, pool_of(config), told)

@@ -121,8 +121,9 @@ class Retraining:
 
     def _make_data_sets(self, proxies: Sequence[Proxy]) -> None:
         """Generates our own data sets side by side, each once, so that no worker waits for or repeats another's."""
+        # A single worker makes each with its first population.
         if self.pool.workers == 1:
-            return  # the first population of a data set makes it
+            return
         by_data: dict[tuple[object, ...], ProxySettings] = {}
         for proxy in proxies:
             settings = proxy.settings
