@@ -67,7 +67,7 @@ def bench_controller(
     speeds: list[Row] = []
     parts: dict[str, dict[str, Spread]] = {part: {} for part in _PARTS}
     for done, n in enumerate(sizes, start=1):
-        rates, shares = _measure(n, rounds)
+        rates, shares = measure_round(n, rounds)
         case = f"{n:,} a round"
         search = rates.pop(_SEARCH)
         speeds += rate_rows("environment", case, "formulas/s", rates, _PLAIN)
@@ -96,7 +96,7 @@ class _TimedJudge(Judge):
         return self.watch.around("judging", super().__call__)(formulas, rung, meanwhile)
 
 
-def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
+def measure_round(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
     """Formulas per second by way, and percentages of a search's round by part; one number per round."""
     shares: dict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory() as folder, Archive(Path(folder) / "archive.sqlite", create=True) as archive, one_thread():

@@ -33,7 +33,7 @@ PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16),
 CANDIDATES = {"cpu": 16, "cuda": 1024}
 """Trained in one call, by device type; the plain loop trains the first sixteen of them."""
 
-SCORED_ROWS = 2000
+ROWS_SCORED_AT_A_TIME = 2000
 """Examples that the plain loop scores in one call."""
 
 # The quickstart's.
@@ -137,7 +137,7 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(settings, formula).to(data.train.inputs.device)
+        network = plain_network(settings, formula).to(data.train.inputs.device)
     optimiser: torch.optim.Optimizer
     if settings.optimiser == "sgd":
         optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9)
@@ -152,12 +152,12 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     with torch.inference_mode():
-        pieces = torch.split(data.validation.inputs, SCORED_ROWS)
+        pieces = torch.split(data.validation.inputs, ROWS_SCORED_AT_A_TIME)
         predicted = torch.cat([network(piece).argmax(dim=-1) for piece in pieces])
         return float((predicted == data.validation.labels).float().mean())
 
 
-def _network(settings: ProxySettings, formula: Formula) -> nn.Module:
+def plain_network(settings: ProxySettings, formula: Formula) -> nn.Module:
     """The network of a proxy by torch's own layers; where it is no plain chain of them, its own with one member."""
     kind = NETWORKS[settings.network]
     if not kind.native:

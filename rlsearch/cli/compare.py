@@ -100,7 +100,7 @@ def _print_comparison(comparison: "MethodComparison") -> None:
     )
     reached = make_table("reward", *(m.method for m in comparison.methods))
     for reward in comparison.methods[0].reached:
-        reached.add_row(f"{reward:+.4f}", *(_median(m.reached[reward]) for m in comparison.methods))
+        reached.add_row(f"{reward:+.4f}", *(median_text(m.reached[reward]) for m in comparison.methods))
     reached.add_section()
     reached.add_row("trained", *(f"{m.trained:.0f}" for m in comparison.methods))
     reached.add_row("proposed", *(f"{m.proposals:.0f}" for m in comparison.methods))
@@ -131,7 +131,7 @@ def _interval(e: "Estimate", form: str) -> str:
     return f"{e.value:{form}} ({e.low:{form}}…{e.high:{form}})"
 
 
-def _median(counts: list[int | None]) -> str:
+def median_text(counts: list[int | None]) -> str:
     """The median over runs, and how many got there; one that did not get there counts as infinite."""
     median = statistics.median(math.inf if count is None else count for count in counts)
     there = sum(count is not None for count in counts)

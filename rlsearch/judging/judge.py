@@ -259,7 +259,7 @@ class Judge:
         result = self._combined(judged.formula if judged else formula)
         if judged is None:
             judged = Judged(formula, result, is_reference=fingerprint in self._references)
-            self.candidates += result.status in (Status.OK, Status.DIVERGED)
+            self.candidates += result.status.is_trained
         judged.result = result
         judged.seeds = self.ledger.seeds(fingerprint)
         # References have every training, but have climbed nothing.

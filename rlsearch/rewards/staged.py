@@ -38,7 +38,7 @@ class Evaluation:
     @property
     def is_trained(self) -> bool:
         """Whether something was trained, to its end or until it diverged."""
-        return self.status in (Status.OK, Status.DIVERGED)
+        return self.status.is_trained
 
     @classmethod
     def of_score(

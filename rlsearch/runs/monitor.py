@@ -15,8 +15,8 @@ from rlsearch.rewards.base import Status
 from rlsearch.runs.config import LoggingSettings
 from rlsearch.runs.events import RunEvents
 
-CURVES = 6
-"""Functions of the leaderboard whose curves are drawn."""
+MAX_CURVES = 6
+"""How many functions of the leaderboard have their curves drawn."""
 
 
 class Monitor(RunEvents):
@@ -60,7 +60,7 @@ class Monitor(RunEvents):
         self._recorded = report
         step, board = judge.proposals, judge.leaderboard(self.settings.best)
         self._writer.add_text("search/leaderboard", leaderboard_markdown(board), step)
-        self._writer.add_figure("search/curves", curves_figure(board[:CURVES]), step, close=False)
+        self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
         self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
 

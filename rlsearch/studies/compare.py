@@ -24,8 +24,6 @@ from rlsearch.studies.retrain import Options
 _MAX_PROPOSALS_PER_CANDIDATE = 50
 """A method that finds so little new is stopped, though its budget is not used up."""
 
-_TRAINED = (Status.OK, Status.DIVERGED)
-
 
 def run_methods(
     config: Config,
@@ -202,7 +200,7 @@ def _record(run: Run, seed: int) -> SearchRecord:
     """
     history = read_history(run)
     found = [judged for judged in history.known.values() if not judged.is_reference]
-    trained = [judged for judged in found if judged.result.status in _TRAINED][: run.config.search.candidates]
+    trained = [judged for judged in found if judged.result.status.is_trained][: run.config.search.candidates]
     scored = [judged for judged in trained if judged.result.status is Status.OK]
     best = max(scored, key=lambda judged: judged.rank, default=None)
     if best is None:

@@ -33,8 +33,8 @@ from rlsearch.rewards.staged import Evaluation
 MIN_PART_SIZE = 4
 """Examples of a part that is not scored; the fewest there can be."""
 
-FRESH_MEMBERS = 8
-"""Members of a population on a CPU. They share data set and rate, and of 16 half would be padding."""
+MAX_MEMBERS_ON_CPU = 8
+"""Of a population, whose members share data set and learning rate: of 16, half would be padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,5 +201,5 @@ def _fresh(proxy: TrainingSettings, rate: float, seed: int, device: str, **sizes
     if isinstance(proxy, ProxySettings):
         changes |= sizes
         if is_cpu(device):
-            changes["population"] = min(proxy.population or FRESH_MEMBERS, FRESH_MEMBERS)
+            changes["population"] = min(proxy.population or MAX_MEMBERS_ON_CPU, MAX_MEMBERS_ON_CPU)
     return proxy.check(proxy.model_dump() | changes)
