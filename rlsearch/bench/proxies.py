@@ -97,13 +97,16 @@ def _single(
 ) -> list[Row]:
     data = load_dataset(settings).to(device)
     count = CANDIDATES[device_type(device)]
+    ways: dict[str, Callable[[], object]] = {}
+    trained: dict[str, int] = {}
+    for each in (kernel, TorchKernel()):
+        ways[each.name] = _training(Proxy(settings, each, device), formulas, count, InProcess())
+        trained[each.name] = count
     plain = "eager"
-    ways = {
-        k.name: _training(Proxy(settings, k, device), formulas, count, InProcess()) for k in (kernel, TorchKernel())
-    }
     ways[plain] = lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]
+    trained[plain] = len(formulas)
     times = in_turn(ways, rounds, clock)
-    rates = {name: (len(formulas) if name == plain else count) / seconds for name, seconds in times.items()}
+    rates = {name: trained[name] / seconds for name, seconds in times.items()}
     section = f"{title(settings)}, one process"
     return rate_rows(section, f"{kind} formulas", "candidates/s", rates, plain, limit)
 

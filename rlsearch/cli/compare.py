@@ -22,7 +22,7 @@ def compare(
     methods: Annotated[str, typer.Option(help="Search methods, with commas.")] = "ppo,random,evolution",
     seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 10,
     candidates: Annotated[int, typer.Option(help="Functions that each run trains; repeats and unfit are free.")] = 2000,
-    rewards: Annotated[str, typer.Option(help="Rewards whose reaching is counted; default: the methods' ends.")] = "",
+    rewards: Annotated[str, typer.Option(help="Count candidates until these rewards; default: the final ones.")] = "",
     confirm_seeds: Annotated[int, typer.Option(help="Fresh seeds for the best of every run; 0 for none.")] = 20,
     name: Annotated[str | None, typer.Option(help="Name of the folder under --runs; default: compare-CONFIG.")] = None,
     runs: Annotated[Path, typer.Option(help="Where the folder lies.")] = Path("runs"),

@@ -107,8 +107,10 @@ class Archive:
 
     def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
         self.path = path
-        if create == path.exists():
-            raise RunError(f"{path} exists already" if create else f"{path} does not exist; is this a run folder?")
+        if create and path.exists():
+            raise RunError(f"{path} exists already")
+        if not create and not path.exists():
+            raise RunError(f"{path} does not exist; is this a run folder?")
         try:
             if create:
                 _make(path)

@@ -46,8 +46,9 @@ def resolve(config: Config) -> Config:
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
     if config.proxy_reward is not None:
-        proxies = tuple(completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies)
-        changes["reward"] = config.proxy_reward.model_copy(update={"proxies": proxies})
+        # A user's own network says only on this machine what it can do.
+        proxies = [completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies]
+        changes["reward"] = config.proxy_reward.model_copy(update={"proxies": tuple(proxies)})
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
     changes["search"] = method.budget(config.search, own)

@@ -22,7 +22,7 @@ from rlsearch.studies.confirm import confirm_formulas
 from rlsearch.studies.retrain import Options
 
 _MAX_PROPOSALS_PER_CANDIDATE = 50
-"""A method that finds so little new is stopped, though its budget is not used up."""
+"""Where so few proposals are new, the method is stopped before its budget is used up."""
 
 
 def run_methods(
@@ -88,7 +88,7 @@ def conclude(
         records: What :func:`run_methods` returned.
         folder: For what is written.
         candidates: The budget of the runs.
-        rewards: Rewards whose reaching is counted; by default the final ones of the methods.
+        rewards: For each it is counted how many candidates a run takes to reach it; by default the methods' final ones.
         options: How the best function of every run is confirmed; None, or a reward without proxies, for not at all.
         events: Told how the confirmation goes on.
 

@@ -137,7 +137,8 @@ class MethodComparison:
             records: The runs.
             folder: Where they lie.
             candidates: The budget of each.
-            rewards: Rewards whose reaching is counted; if empty, the final ones of the methods.
+            rewards: For each it is counted how many candidates a run takes to reach it; if empty, the methods' final
+                ones.
             confirmed: What fresh seeds say of the runs' best functions, if they were confirmed.
         """
         curves = {

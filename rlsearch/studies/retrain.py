@@ -99,11 +99,14 @@ class Retraining:
                 names are those of :meth:`proxy_name`.
             what: Told to the listener.
         """
+        # What is missing, each once, and the proxies that it takes.
         missing = {training.key: training for training in wanted if training.key not in self._known}
         by_name = {proxy.name: proxy for proxy in self._proxies.values()}
         needed = dict.fromkeys(training.proxy for training in missing.values())
         proxies = {name: by_name[name] for name in needed}
         self._make_data_sets(list(proxies.values()))
+
+        # Each population is stored as soon as it is done, so that a stop loses none.
         done = 0
         with closing(train_populations(proxies, list(missing.values()), self.pool, in_order=False)) as populations:
             for population in populations:
