@@ -146,6 +146,8 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
         optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9)
     else:
         optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+
+    # Every epoch in a new order; what does not fill a batch is left out, as the project's trainers do.
     count, batch = len(data.train.labels), settings.batch_size
     for _ in range(settings.epochs):
         order = torch.randperm(count, generator=generator).to(data.train.labels.device)

@@ -194,6 +194,7 @@ def _give(report: "Report", output: Path | None, as_json: bool) -> None:
 def print_report(report: "Report") -> None:
     """Prints a table per section, the limits, and what was measured with."""
     for section, rows in groupby(report.rows, key=lambda row: row.section):
+        # A section of one case is a table of ways; one of many cases has its ways side by side.
         of_section = list(rows)
         cases = list(dict.fromkeys(row.case for row in of_section))
         if len(cases) == 1:

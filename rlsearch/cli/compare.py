@@ -49,6 +49,7 @@ def compare(
     def announce(run: str, number: int, total: int) -> None:
         print_out(f"{run} ({number}/{total})")
 
+    # All runs first, each with its own bar; then the best of every run is confirmed.
     with watching() as events:
         records = comparing.run_methods(
             loaded, names, folder, seeds=seeds, candidates=candidates, on_run=announce, events=events

@@ -83,6 +83,7 @@ def train(
         from rlsearch.runs.config import load_config
         from rlsearch.runs.train import train as train_run
 
+        # An option is an override like any other, and stands after those of --set.
         more = [f"seed={seed}"] if seed is not None else []
         more += [f"device={device}"] if device is not None else []
         loaded = load_config(config, [*(overrides or []), *more])
@@ -186,6 +187,7 @@ def evaluate(
     from rlsearch.formula import Formula
 
     find_own_code_here()
+    # Formulas and a run may stand in any order.
     runs = [text for text in what if _is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")

@@ -125,7 +125,7 @@ class Archive:
                 if report != "ok":
                     raise RunError(f"{path} is damaged: {report}")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            # NORMAL survives the death of the process; a power cut may cost the last commits, which are then redone.
+            # NORMAL survives the death of the process. A power cut may cost the last commits, which are then redone.
             self._connection.execute("PRAGMA synchronous = NORMAL")
         except (sqlite3.DatabaseError, OSError) as error:
             if create:

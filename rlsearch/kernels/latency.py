@@ -174,6 +174,7 @@ def measure(
     rounds. A formula that is given twice is measured once.
     """
     with one_thread():
+        # Standard normal numbers: about what a network's pre-activations are.
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, elements or _elements(device), generator=generator).to(device).requires_grad_()
         gradient = torch.ones_like(x)

@@ -100,6 +100,7 @@ def _rows(x: Tensor) -> NDArray[np.float32]:
 
 def packed(programs: Sequence[Program]) -> tuple[Any, ...]:
     """The interpreter's first arguments: rows, constants, where each program starts, results, slots."""
+    # The programs lie one behind the other, and share the scratch of the one that needs most slots.
     rows: list[tuple[int, ...]] = []
     constants: list[float] = []
     results, slots = [], []

@@ -60,6 +60,8 @@ class AccuracyReward:
         self.costs = costs
         self.pool = pool
         self.status_values = status_values
+
+        # The same proxies once per fidelity, trained for that share of their epochs.
         self.proxies: dict[str, Proxy] = {}
         names_by_fidelity = []
         for share in fidelities:

@@ -106,6 +106,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     settings = config.proxy_reward
     assert settings is not None
     kernel = kernel_of(config)
+    # A run keeps the costs that it began with, whatever machine resumes it.
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs)
     elif settings.latency_costs is not None:
@@ -164,6 +165,7 @@ def fidelities(config: Config) -> list[float]:
 def make_judge(config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any) -> Judge:
     """The judge of a run."""
     method = method_class(config)
+    # The rungs of a method are shares of epochs; the judge knows proxies by their names.
     rungs = None
     if climbed := method.rungs(own_settings(config)):
         assert isinstance(reward, AccuracyReward)

@@ -80,6 +80,7 @@ def leader_scalars(judge: Judge) -> dict[str, float]:
 
 def round_scalars(report: RoundReport) -> dict[str, float]:
     """The scalars of one round, by tag."""
+    # Statuses without a score have a configured reward: the mean of the others says more.
     values = [result.value for result in report.results]
     ok = [result.value for result in report.results if result.status is Status.OK]
     shares = {f"shares/{status.value}": report.share(status) for status in Status}

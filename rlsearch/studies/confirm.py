@@ -153,6 +153,7 @@ def confirm_formulas(
     functions = _beside_baselines({f.fingerprint: f for f in reversed(formulas)}, {})
     if not formulas:
         raise InputError("nothing to confirm: expected a formula, or a run with results")
+    # Trainings go to the folder that was asked for, held against other processes, or to one that is not kept.
     with ExitStack() as stack:
         if output is None:
             folder = Path(stack.enter_context(TemporaryDirectory()))
