@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from rlsearch import Formula
@@ -48,3 +49,40 @@ def assert_same_bits(a, b):
     assert a.dtype == b.dtype
     assert a.shape == b.shape
     assert torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+
+
+def assert_near_float64(name, formula, x, found, exact, ulps, absolute):
+    """Value and slope of an operator beside those in float64; ``ulps`` and ``absolute`` are allowed to values."""
+    (y, slope), (exact_y, exact_slope) = found, exact
+    rounding = np.spacing(np.abs(exact_y).astype(np.float32)).astype(np.float64)
+    # Denormal numbers may be flushed; a sum that cancels keeps the rounding of its terms.
+    allowed = 2e-38 + absolute.get(name, 0.0)
+    if name in ("add", "sub"):
+        allowed += 6e-8 * x * x
+    worst = np.max((np.abs(y - exact_y) - allowed) / rounding)
+    assert worst <= ulps.get(name, 2.0), f"{formula}: {worst} units in the last place"
+    atol = 3e-7 * np.ones_like(x)
+    if name == "sinc":  # a difference of two numbers near 1, divided by x
+        atol += 3e-7 / np.maximum(np.abs(x), 1e-6)
+    if name == "div":  # float32 puts some numbers on the other side of the guard's edge
+        atol += np.where(np.abs(x * x - 1e-6) < 1e-12, np.inf, 0.0)
+    excess = np.abs(slope - exact_slope) - atol - 3e-6 * np.abs(exact_slope)
+    assert (excess <= 0).all(), f"{formula} at {x[np.argmax(excess)]}: slope off by {excess.max()}"
+
+
+def assert_members_are_alone(kernel, slot, n):
+    """One member, or its numbers, become non-finite: no bit of the others' ``[16, n]`` numbers changes."""
+    x, outer = numbers(len(FORMULAS), 16, n), numbers(len(FORMULAS), 16, n, seed=1)
+    others = [k for k in range(len(FORMULAS)) if k != slot]
+    y, gradient = value_and_gradient(kernel.population(FORMULAS), x, outer)
+    exploding = [*FORMULAS[:slot], EXPLODING, *FORMULAS[slot + 1 :]]
+    y_exploding, gradient_exploding = value_and_gradient(kernel.population(exploding), x, outer)
+    assert not y_exploding[slot].isfinite().all()
+    assert not gradient_exploding[slot].isfinite().all()
+    assert_same_bits(y[others], y_exploding[others])
+    assert_same_bits(gradient[others], gradient_exploding[others])
+    x[slot], outer[slot] = math.nan, math.inf  # numbers that are not finite on their way in
+    y_nan, gradient_nan = value_and_gradient(kernel.population(FORMULAS), x, outer)
+    assert y_nan[slot].isnan().all()
+    assert_same_bits(y[others], y_nan[others])
+    assert_same_bits(gradient[others], gradient_nan[others])

@@ -106,7 +106,7 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
         self._is_over = True
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which actions are legal now, bool of shape ``[n_actions]``."""
+        """Which actions are legal now, bool of shape ``[n_actions]``."""
         mask: NDArray[np.bool_] = self._mask[0].copy()
         return mask
 
@@ -147,7 +147,7 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
         return observation, float(result.value), True, False, info
 
     def render(self) -> str | NDArray[np.uint8] | None:
-        """Returns the formula as text or its curve as an array of shape ``[height, width, 3]``."""
+        """The formula as text, or its curve as an array of shape ``[height, width, 3]``."""
         if self.render_mode == "ansi":
             return self._builder.text(0)
         if self.render_mode == "rgb_array":
@@ -166,7 +166,7 @@ class ActivationEnv(gymnasium.Env[Observation, np.int64]):
 
 
 def illegal_action_message(builder: FormulaBuilder, mask: NDArray[np.bool_], row: int, action: int) -> str:
-    """Returns what was done and what would have been legal."""
+    """Says what was done and what would have been legal."""
     vocabulary = builder.grammar.vocabulary
     legal = ", ".join(f"{vocabulary.name(int(i))} ({i})" for i in np.flatnonzero(mask[row]))
     name = vocabulary.name(action) if PAD <= action <= len(vocabulary) else "no token"

@@ -37,7 +37,7 @@ class CurveReward:
             raise ConfigError(f"the curve '{curve}' is constant or not finite on [-{reach}, {reach}]")
 
     def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:
-        """Returns one result per formula."""
+        """Judges the formulas; one result each, in order."""
         return [self._result(formula) for formula in formulas]
 
     def _result(self, formula: Formula) -> RewardResult:

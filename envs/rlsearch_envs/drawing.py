@@ -10,7 +10,7 @@ from rlsearch.formula.drawing import plot_curve
 
 
 def draw_curve(builder: FormulaBuilder) -> NDArray[np.uint8]:
-    """Returns the first row of ``builder`` as a picture, uint8 of shape ``[300, 400, 3]``."""
+    """Draws the first row of ``builder``, uint8 of shape ``[300, 400, 3]``."""
     figure = Figure(figsize=(4, 3), dpi=100)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -76,6 +76,7 @@ class LockstepVecEnv(VecEnv):
             none_done = np.zeros(self.num_envs, dtype=np.bool_)
             infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
             return self._observe(), np.zeros(self.num_envs, dtype=np.float32), none_done, infos
+        # All rows are complete: one call judges them.
         formulas = [self._builder.formula(row) for row in range(self.num_envs)]
         results = self.reward(formulas)
         if len(results) != self.num_envs:
@@ -106,14 +107,14 @@ class LockstepVecEnv(VecEnv):
         return self.layout.observe(self._builder, self._mask)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which actions are legal now, bool of shape ``[num_envs, n_actions]``."""
+        """Which actions are legal now, bool of shape ``[num_envs, n_actions]``."""
         return self._mask.copy()
 
     def close(self) -> None:
         """Does nothing: the rows are arrays."""
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Returns the attribute, which all rows share, once per row."""
+        """The attribute, which all rows share, once per row."""
         return [getattr(self, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
@@ -129,14 +130,14 @@ class LockstepVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Returns a method's result per row; the method returns one row each, as :meth:`action_masks` does."""
+        """A method's result per row; the method returns one row each, as :meth:`action_masks` does."""
         results: Sequence[Any] = getattr(self, method_name)(*method_args, **method_kwargs)
         return [results[i] for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Returns False for each row: there are no single environments to wrap."""
+        """False for each row: there are no single environments to wrap."""
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """Returns no pictures; ActivationEnv renders."""
+        """No pictures; ActivationEnv renders."""
         return [None] * self.num_envs

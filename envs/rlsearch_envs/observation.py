@@ -26,7 +26,7 @@ class ObservationLayout:
 
     @classmethod
     def of(cls, grammar: Grammar) -> "ObservationLayout":
-        """Returns the layout for ``grammar``."""
+        """The layout for ``grammar``."""
         return cls(grammar.max_length, len(grammar.vocabulary) + 1)
 
     @property
@@ -60,14 +60,14 @@ class ObservationLayout:
         return self.max_length + 4 + self.n_actions
 
     def space(self) -> spaces.Box:
-        """Returns the observation space, int64 of shape ``[size]``."""
+        """The observation space, int64 of shape ``[size]``."""
         high = np.full(self.size, self.n_actions - 1, dtype=np.int64)
         high[self.open_slots] = high[self.length] = self.max_length
         high[self.mask] = 1
         return spaces.Box(np.zeros(self.size, dtype=np.int64), high, dtype=np.int64)
 
     def observe(self, builder: FormulaBuilder, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Returns a fresh array of shape ``[builder.count, size]``."""
+        """What an agent sees of every row: a new array of shape ``[builder.count, size]``."""
         observation = np.empty((builder.count, self.size), dtype=np.int64)
         observation[:, : self.max_length] = builder.tokens
         observation[:, self.parent] = builder.parent

@@ -41,7 +41,9 @@ _MIN_PIECE_SECONDS = 0.05
 _PLAIN = "one by one"
 _SEARCH = "whole search"
 _OVERLAPPED, _IN_TURN = "overlapped", "in turn"
-_WARM_UP_ROUNDS = 2  # the first ones have less to learn from
+_WARM_UP_ROUNDS = 2
+"""Not timed: the first rounds have less to learn from."""
+
 _PARTS = ("policy", "writing", "judging", "offspring", "PPO update", "other")
 
 
@@ -65,7 +67,7 @@ def bench_controller(
     speeds: list[Row] = []
     parts: dict[str, dict[str, Spread]] = {part: {} for part in _PARTS}
     for done, n in enumerate(sizes, start=1):
-        rates, shares = _measure(n, rounds)
+        rates, shares = measure_round(n, rounds)
         case = f"{n:,} a round"
         search = rates.pop(_SEARCH)
         speeds += rate_rows("environment", case, "formulas/s", rates, _PLAIN)
@@ -76,9 +78,11 @@ def bench_controller(
         section = f"search beside a device that trains {3600e-6 * DEVICE_RATE:g} M an hour (wall time)"
         speeds += rate_rows(section, case, "M candidates/h", beside, _IN_TURN, 3600e-6 * DEVICE_RATE)
         events.on_progress("sizes", done, len(sizes))
-    speeds.sort(key=lambda row: row.section)  # the searches come after the environment
-    rows = [row for part in _PARTS for row in value_rows("where a round's time goes", part, "%", parts[part])]
-    return Report("controller", machine("cpu"), None, PROCESS.name, rounds, (), (*speeds, *rows))
+    # By the sections' names the searches come after the environment.
+    rows = sorted(speeds, key=lambda row: row.section)
+    for part in _PARTS:
+        rows += value_rows("where a round's time goes", part, "%", parts[part])
+    return Report("controller", machine("cpu"), None, PROCESS.name, rounds, (), tuple(rows))
 
 
 class _TimedJudge(Judge):
@@ -92,7 +96,7 @@ class _TimedJudge(Judge):
         return self.watch.around("judging", super().__call__)(formulas, rung, meanwhile)
 
 
-def _measure(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
+def measure_round(n: int, rounds: int) -> tuple[dict[str, Times], dict[str, Times]]:
     """Formulas per second by way, and percentages of a search's round by part; one number per round."""
     shares: dict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory() as folder, Archive(Path(folder) / "archive.sqlite", create=True) as archive, one_thread():

@@ -93,10 +93,11 @@ def bench_kernels(
             bandwidths: list[float] = []
             for text, formula in formulas.items():
                 ways = {name: _call(kernel, formula, n, device, dtype) for name, kernel in kernels.items()}
-                # Inputs are read and the output written; all of them and the output's gradient are read, and the
-                # inputs' gradients written. The copy is of as many bytes as all of these have: it sees the same cache.
+                # Numbers per element that must be moved. Forward reads the inputs and writes the output; backward
+                # reads the inputs and the output's gradient and writes the inputs' gradients. The copy's two arrays
+                # take as many bytes as all of these, so that both see the same cache.
                 n_inputs = len(formula.inputs)
-                moved, copied = 3 * n_inputs + 2, 2 * (1 + n_inputs)  # numbers per element
+                moved, copied = 3 * n_inputs + 2, 2 * (1 + n_inputs)
                 ways_and_copy = {**ways, COPY: copying(copied // 2 * n, device, dtype)}
                 times = in_turn(ways_and_copy, rounds, clock, piece=PIECE_SECONDS)
                 copy = times.pop(COPY)

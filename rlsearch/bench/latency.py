@@ -43,9 +43,13 @@ def bench_latency(
             latencies[text][name] = Spread(latency.ratio, latency.low, latency.high)
         for text, formula in formulas.items():
             estimates[text][name] = _exactly(costs.ratio(formula))
-        measured[name], again = (_ratios(measure(drawn, kernel, device, rounds=rounds)) for _ in range(2))
+
+        # How well the cost model, and a second measurement, keep the order of random formulas.
+        measured[name] = _ratios(measure(drawn, kernel, device, rounds=rounds))
+        again = _ratios(measure(drawn, kernel, device, rounds=rounds))
+        estimated = [costs.ratio(formula) for formula in drawn]
         correlations[name] = {
-            "estimate and measurement": rank_correlation([costs.ratio(formula) for formula in drawn], measured[name]),
+            "estimate and measurement": rank_correlation(estimated, measured[name]),
             "two measurements": rank_correlation(measured[name], again),
         }
         events.on_progress("kernels", done, len(kernels))

@@ -22,8 +22,8 @@ PRODUCTS_PER_CALL = {"cpu": (1, 16), "cuda": (1, 16, 1024)}
 
 NATIVE = "scipy's BLAS"
 
-MULTIPLIED = 2**13
-"""float32 numbers of which three arrays stay in a core's second-level cache."""
+NUMBERS_IN_CACHE = 2**13
+"""Three arrays of so many float32 numbers stay in a core's second-level cache."""
 
 
 def copying(numbers: int, device: str, dtype: torch.dtype) -> Callable[[], object]:
@@ -35,10 +35,10 @@ def copying(numbers: int, device: str, dtype: torch.dtype) -> Callable[[], objec
 
 def multiplication_rate(clock: Clock) -> float:
     """Products of two float32 numbers per second, of arrays that stay in cache, on one core."""
-    a, b = (np.full(MULTIPLIED, value, dtype=np.float32) for value in (0.5, 1.5))
+    a, b = (np.full(NUMBERS_IN_CACHE, value, dtype=np.float32) for value in (0.5, 1.5))
     out = np.empty_like(a)
     times = in_turn({"": lambda: np.multiply(a, b, out=out)}, ROUNDS, clock, piece=PIECE_SECONDS)
-    return MULTIPLIED / float(np.median(times[""]))
+    return NUMBERS_IN_CACHE / float(np.median(times[""]))
 
 
 def product_rate(settings: ProxySettings, device: str, clock: Clock) -> tuple[float, str]:

@@ -33,7 +33,7 @@ PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16),
 CANDIDATES = {"cpu": 16, "cuda": 1024}
 """Trained in one call, by device type; the plain loop trains the first sixteen of them."""
 
-SCORED_ROWS = 2000
+ROWS_SCORED_AT_A_TIME = 2000
 """Examples that the plain loop scores in one call."""
 
 # The quickstart's.
@@ -97,13 +97,16 @@ def _single(
 ) -> list[Row]:
     data = load_dataset(settings).to(device)
     count = CANDIDATES[device_type(device)]
+    ways: dict[str, Callable[[], object]] = {}
+    trained: dict[str, int] = {}
+    for each in (kernel, TorchKernel()):
+        ways[each.name] = _training(Proxy(settings, each, device), formulas, count, InProcess())
+        trained[each.name] = count
     plain = "eager"
-    ways = {
-        k.name: _training(Proxy(settings, k, device), formulas, count, InProcess()) for k in (kernel, TorchKernel())
-    }
     ways[plain] = lambda: [train_eagerly(settings, formula, 0, data) for formula in formulas]
+    trained[plain] = len(formulas)
     times = in_turn(ways, rounds, clock)
-    rates = {name: (len(formulas) if name == plain else count) / seconds for name, seconds in times.items()}
+    rates = {name: trained[name] / seconds for name, seconds in times.items()}
     section = f"{title(settings)}, one process"
     return rate_rows(section, f"{kind} formulas", "candidates/s", rates, plain, limit)
 
@@ -137,12 +140,14 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(settings, formula).to(data.train.inputs.device)
+        network = plain_network(settings, formula).to(data.train.inputs.device)
     optimiser: torch.optim.Optimizer
     if settings.optimiser == "sgd":
         optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9)
     else:
         optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+
+    # Every epoch in a new order; what does not fill a batch is left out, as the project's trainers do.
     count, batch = len(data.train.labels), settings.batch_size
     for _ in range(settings.epochs):
         order = torch.randperm(count, generator=generator).to(data.train.labels.device)
@@ -152,12 +157,12 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     with torch.inference_mode():
-        pieces = torch.split(data.validation.inputs, SCORED_ROWS)
+        pieces = torch.split(data.validation.inputs, ROWS_SCORED_AT_A_TIME)
         predicted = torch.cat([network(piece).argmax(dim=-1) for piece in pieces])
         return float((predicted == data.validation.labels).float().mean())
 
 
-def _network(settings: ProxySettings, formula: Formula) -> nn.Module:
+def plain_network(settings: ProxySettings, formula: Formula) -> nn.Module:
     """The network of a proxy by torch's own layers; where it is no plain chain of them, its own with one member."""
     kind = NETWORKS[settings.network]
     if not kind.native:

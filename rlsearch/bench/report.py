@@ -12,7 +12,7 @@ import numpy as np
 
 from rlsearch.common.timing import Times
 
-FORMAT = 1
+FORMAT_VERSION = 1
 """Of the JSON; raised with every change that a reader would stumble over."""
 
 
@@ -105,10 +105,19 @@ class Report:
         "limits": [{"name", "value", "unit"}], "rows": [{"section", "case", "way", "unit", "median", "low", "high",
         "ratio", "ratio_low", "ratio_high", "plain", "share"}]}``
         """
-        head = {"format": FORMAT, "bench": self.bench, "machine": self.machine, "kernel": self.kernel, "threads": 1}
-        more = {"clock": self.clock, "rounds": self.rounds, "versions": self.versions}
-        figures = {"limits": [asdict(limit) for limit in self.limits], "rows": [_flat(row) for row in self.rows]}
-        return json.dumps(head | more | figures, indent=1, allow_nan=False)
+        tree = {
+            "format": FORMAT_VERSION,
+            "bench": self.bench,
+            "machine": self.machine,
+            "kernel": self.kernel,
+            "threads": 1,
+            "clock": self.clock,
+            "rounds": self.rounds,
+            "versions": self.versions,
+            "limits": [asdict(limit) for limit in self.limits],
+            "rows": [_flat(row) for row in self.rows],
+        }
+        return json.dumps(tree, indent=1, allow_nan=False)
 
 
 def _flat(row: Row) -> dict[str, Any]:

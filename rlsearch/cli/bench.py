@@ -29,7 +29,7 @@ DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 FormulasArgument = Annotated[
     list[str] | None, typer.Argument(help="Such as 'x * sigmoid(x)'; default: known ones.", metavar="FORMULA")
 ]
-OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write JSON to this file, too.")]
+OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Also write JSON to this file.")]
 
 MIN_FORMULA_CHARACTERS = 12
 """Of a formula in a line, on a screen that is too narrow for the numbers."""
@@ -42,7 +42,7 @@ def proxies(
     config: Annotated[Path | None, typer.Argument(help="Whose proxies to train.", metavar="CONFIG")] = None,
     overrides: SetOption = None,
     device: DeviceOption = None,
-    workers: Annotated[str, typer.Option(help="Numbers of processes to compare too: 1,2.")] = "",
+    workers: Annotated[str, typer.Option(help="Also compare these numbers of processes: 1,2.")] = "",
     rounds: RoundsOption = 3,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -72,7 +72,7 @@ def proxies(
         # A network of the user's own is not imported for a benchmark that cannot train it in the plain way.
         chosen = [proxy for proxy in loaded.proxies if isinstance(proxy, ProxySettings)]
         if not chosen:
-            raise InputError(f"{config} has networks of its own alone; expected one that rlsearch brings")
+            raise InputError(f"{config} has only networks of its own; expected one that comes with rlsearch")
         device, kernel_name = device or loaded.device, loaded.kernel
     on = _device(device)
     kernel = kernel_named(kernel_name, on)
@@ -112,7 +112,7 @@ def screening(rounds: RoundsOption = 15, output: OutputOption = None, as_json: J
 
 @bench_app.command()
 def controller(rounds: RoundsOption = 7, output: OutputOption = None, as_json: JsonOption = False) -> None:
-    """Formulas written per second, if training cost nothing."""
+    """Formulas written per second where training costs nothing."""
     from rlsearch.bench.controller import bench_controller
     from rlsearch.cli.progress import counting
 
@@ -197,6 +197,7 @@ def _give(report: "Report", output: Path | None, as_json: bool) -> None:
 def print_report(report: "Report") -> None:
     """Prints a table per section, the limits, and what was measured with."""
     for section, rows in groupby(report.rows, key=lambda row: row.section):
+        # A section of one case is a table of ways; one of many cases has its ways side by side.
         of_section = list(rows)
         cases = list(dict.fromkeys(row.case for row in of_section))
         if len(cases) == 1:

@@ -13,7 +13,7 @@ from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from rlsearch.studies.compare import MethodComparison
+    from rlsearch.studies.comparison import MethodComparison
     from rlsearch.studies.methods import Estimate
 
 
@@ -22,7 +22,7 @@ def compare(
     methods: Annotated[str, typer.Option(help="Search methods, with commas.")] = "ppo,random,evolution",
     seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 10,
     candidates: Annotated[int, typer.Option(help="Functions that each run trains; repeats and unfit are free.")] = 2000,
-    rewards: Annotated[str, typer.Option(help="Rewards whose reaching is counted; default: the methods' ends.")] = "",
+    rewards: Annotated[str, typer.Option(help="Count candidates until these rewards; default: the final ones.")] = "",
     confirm_seeds: Annotated[int, typer.Option(help="Fresh seeds for the best of every run; 0 for none.")] = 20,
     name: Annotated[str | None, typer.Option(help="Name of the folder under --runs; default: compare-CONFIG.")] = None,
     runs: Annotated[Path, typer.Option(help="Where the folder lies.")] = Path("runs"),
@@ -49,6 +49,7 @@ def compare(
     def announce(run: str, number: int, total: int) -> None:
         print_out(f"{run} ({number}/{total})")
 
+    # All runs first, each with its own bar; then the best of every run is confirmed.
     with watching() as events:
         records = comparing.run_methods(
             loaded, names, folder, seeds=seeds, candidates=candidates, on_run=announce, events=events
@@ -100,7 +101,7 @@ def _print_comparison(comparison: "MethodComparison") -> None:
     )
     reached = make_table("reward", *(m.method for m in comparison.methods))
     for reward in comparison.methods[0].reached:
-        reached.add_row(f"{reward:+.4f}", *(_median(m.reached[reward]) for m in comparison.methods))
+        reached.add_row(f"{reward:+.4f}", *(median_text(m.reached[reward]) for m in comparison.methods))
     reached.add_section()
     reached.add_row("trained", *(f"{m.trained:.0f}" for m in comparison.methods))
     reached.add_row("proposed", *(f"{m.proposals:.0f}" for m in comparison.methods))
@@ -131,7 +132,7 @@ def _interval(e: "Estimate", form: str) -> str:
     return f"{e.value:{form}} ({e.low:{form}}…{e.high:{form}})"
 
 
-def _median(counts: list[int | None]) -> str:
+def median_text(counts: list[int | None]) -> str:
     """The median over runs, and how many got there; one that did not get there counts as infinite."""
     median = statistics.median(math.inf if count is None else count for count in counts)
     there = sum(count is not None for count in counts)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BestOption = Annotated[int, typer.Option(help="How many of the run's best functions.")]
 SeedsOption = Annotated[int, typer.Option(help="Fresh seeds per function, each with its own data.")]
-RatesOption = Annotated[str, typer.Option(metavar="FACTORS", help="On the config's learning rate, to choose from.")]
+RatesOption = Annotated[str, typer.Option(metavar="FACTORS", help="On the config's learning rate; the best is taken.")]
 SelectionOption = Annotated[int, typer.Option(help="Fresh seeds by which the learning rate is chosen.")]
 DEFAULT_RATES = "1/3,1,3"
 
@@ -120,9 +120,9 @@ def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
 
 def _print_confirmation(outcome: "Confirmation") -> None:
     if outcome.findings is None:
-        kept = (
-            "they are stored; the same command goes on from there" if outcome.folder else "nothing is kept without -o"
-        )
+        kept = "nothing is kept without -o"
+        if outcome.folder is not None:
+            kept = "they are stored; the same command goes on from there"
         print_out(f"Stopped after {outcome.trained} trainings; {kept}.")
         return
     print_findings(outcome.findings)

@@ -100,7 +100,8 @@ def comparison_fields(row: "Comparison") -> dict[str, Any]:
     def fields(score: "Score | None") -> dict[str, Any] | None:
         if score is None:
             return None
-        mean, error = (None if math.isnan(v) else v for v in (score.mean, score.standard_error))
+        mean = None if math.isnan(score.mean) else score.mean
+        error = None if math.isnan(score.standard_error) else score.standard_error
         return {"mean": mean, "standard_error": error, "seeds": score.seeds}
 
     latency = {"ratio": row.latency.ratio, "low": row.latency.low, "high": row.latency.high}

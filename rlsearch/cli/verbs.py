@@ -83,6 +83,7 @@ def train(
         from rlsearch.runs.config import load_config
         from rlsearch.runs.train import train as train_run
 
+        # An option is an override like any other, and stands after those of --set.
         more = [f"seed={seed}"] if seed is not None else []
         more += [f"device={device}"] if device is not None else []
         loaded = load_config(config, [*(overrides or []), *more])
@@ -101,9 +102,9 @@ def mine(
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
 ) -> None:
-    """Screen every formula there is; train the cheapest fit ones.
+    """Screen every formula of a config's language; train the cheapest.
 
-    Of a config's language, by successive halving: ever fewer functions, for ever longer.
+    Training goes by successive halving: ever fewer functions, for ever longer.
 
     The same as "train" with search.method=mining; a run that was stopped goes on with "train --resume".
     """
@@ -186,6 +187,7 @@ def evaluate(
     from rlsearch.formula import Formula
 
     find_own_code_here()
+    # Formulas and a run may stand in any order.
     runs = [text for text in what if _is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
@@ -275,7 +277,8 @@ def main() -> None:
     """Runs the command line; every expected error ends in one message and an exit code, without a traceback."""
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
-        if app(prog_name="rlsearch", standalone_mode=False):  # typer's code for a Ctrl-C that no verb has caught
+        # typer answers with a code for a Ctrl-C that no verb has caught.
+        if app(prog_name="rlsearch", standalone_mode=False):
             _fail("interrupted", 1)
     except RlsearchError as error:
         _fail(str(error), error.exit_code)
@@ -290,7 +293,8 @@ def main() -> None:
         if usage is None:
             raise
         message, context = usage(), getattr(error, "ctx", None)
-        if message.startswith("Usage:"):  # no verb was given: this is the help
+        # No verb was given: the message is the help.
+        if message.startswith("Usage:"):
             sys.stderr.write(message + "\n")
             sys.exit(2)
         _fail(f"{message} (see {context.command_path} --help)" if context else message, 2)
@@ -303,7 +307,8 @@ def _fail(message: str, exit_code: int) -> None:
 
 def _is_run(text: str) -> bool:
     """Whether ``text`` means a run folder: it exists, or has a path's form and no formula's."""
-    if os.path.exists(text):  # pathlib's own raises for a text as long as some formulas
+    # pathlib's exists raises for a text as long as some formulas are.
+    if os.path.exists(text):
         return True
     parent = Path(text).parent
     return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text

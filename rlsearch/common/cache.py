@@ -16,7 +16,7 @@ from rlsearch.errors import RlsearchError
 T = TypeVar("T")
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, RlsearchError)
-"""What reading a file raises that is missing, damaged, or of another kind."""
+"""What is raised by reading a file that is missing, damaged, or of another kind."""
 
 
 def cache_folder() -> Path:

@@ -106,7 +106,8 @@ class LokyPool:
         )
         try:
             futures = [executor.submit(_call, function, *arguments) for arguments in calls]
-            yield None  # all calls have begun
+            # Tells ``run`` that all calls have begun.
+            yield None
             for future in futures if in_order else as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
@@ -145,6 +146,6 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @cache
 def _freeze_garbage() -> None:
-    # Without psutil, loky collects garbage every second. With all that is loaded that takes a tenth of a second; what
-    # is frozen is not looked at.
+    # Without psutil, loky collects garbage every second, which takes a tenth of a second with all that is loaded.
+    # Frozen objects are not looked at.
     gc.freeze()

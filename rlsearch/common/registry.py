@@ -40,7 +40,7 @@ class Registry(Generic[T]):
                 return cls
             path, known_path = (f"{c.__module__}.{c.__qualname__}" for c in (cls, type(known)))
             if path != known_path:
-                raise ConfigError(f"{path} cannot be the {self._what} {cls.name!r}: {known_path} is it already")
+                raise ConfigError(f"{path} cannot be the {self._what} {cls.name!r}: {known_path} has that name already")
         self._by_name[cls.name] = cls()
         return cls
 

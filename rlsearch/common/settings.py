@@ -17,7 +17,7 @@ class Settings(BaseModel):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the settings that ``values`` spell out.
+        """Makes the settings from plain values.
 
         Raises:
             ConfigError: With one line per problem: the key's path, what is wrong, and the nearest valid name.
@@ -56,8 +56,9 @@ def problems(cls: type[BaseModel], error: ValidationError) -> Iterator[tuple[tup
     """Yields the path and the description of every problem in ``error``, which arose in checking ``cls``."""
     details = error.errors(include_url=False)
     for detail in details:
+        # pydantic does not count items that are wrong themselves, and then finds the list too short.
         if detail["type"] == "too_short" and any(_is_within(d["loc"], detail["loc"]) for d in details):
-            continue  # pydantic does not count items that are wrong themselves
+            continue
         path = tuple(key for key in detail["loc"] if key not in (DEFAULT_KIND, TARGET_KIND))
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
@@ -78,7 +79,7 @@ def _is_within(path: tuple[str | int, ...], other: tuple[str | int, ...]) -> boo
 
 
 def _keys_beside(cls: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """Returns the names of the settings that are valid where the last key of ``path`` stands."""
+    """The names of the settings that are valid where the last key of ``path`` stands."""
     here: Any = cls
     for key in path[:-1]:
         if key in (DEFAULT_KIND, TARGET_KIND):
@@ -93,7 +94,7 @@ def _keys_beside(cls: type[BaseModel], path: tuple[str | int, ...]) -> list[str]
 
 
 def _settings_in(annotation: Any, kind: str | int | None = None) -> type[BaseModel] | None:
-    """Returns the first settings class in an annotation, of a kind if one is given."""
+    """The first settings class in an annotation, of a kind if one is given."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation if kind is None else None
     if any(isinstance(tag, Tag) and tag.tag == kind for tag in getattr(annotation, "__metadata__", ())):

@@ -21,7 +21,8 @@ def find_target(path: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(f"the target {path!r} cannot be imported: {error}") from error
-    except Exception as error:  # whatever a user's module raises
+    except Exception as error:
+        # Importing runs a user's code, which may raise anything.
         raise ConfigError(f"the target {path!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module, name):
         raise ConfigError(f"{module_name} has no {name!r}{nearest(name, vars(module))}")
@@ -39,7 +40,8 @@ def takes_argument(path: str, name: str) -> bool:
     """
     try:
         parameter = inspect.signature(find_target(path)).parameters.get(name)
-    except ValueError:  # of some that are not written in Python nothing is known
+    except ValueError:
+        # Some callables that are not written in Python have no signature.
         return False
     return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
@@ -80,10 +82,11 @@ def build_target(config: Mapping[str, Any] | str) -> Any:
     except TypeError as error:
         raise ConfigError(f"{path} does not take {config}: {error}") from error
     except ValueError:
-        pass  # of some callables that are not written in Python the signature is not known
+        # Some callables that are not written in Python have no signature.
+        pass
     try:
         return target(**config)
     except RlsearchError:
         raise
-    except Exception as error:  # whatever a user's class raises
+    except Exception as error:
         raise ConfigError(f"{path} called with {config} raised {type(error).__name__}: {error}") from error

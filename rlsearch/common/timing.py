@@ -172,7 +172,7 @@ def _piece(way: Way, timer: Timer, seconds: float, fewest: int) -> Callable[[], 
 
 
 class Stopwatch:
-    """Sums the time of the parts of a program; what one part takes within another counts for the inner one alone.
+    """Sums the time of the parts of a program; where one part calls another, that time counts for the inner one alone.
 
     Args:
         clock: What is read.
@@ -184,7 +184,8 @@ class Stopwatch:
     def __init__(self, clock: Clock) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._clock = clock
-        self._inside = 0.0  # what the parts within the one under way have taken
+        # Seconds that parts within the present one have taken.
+        self._inside = 0.0
 
     def around(self, part: str, call: Callable[P, R]) -> Callable[P, R]:
         """Wraps ``call`` so that its time counts as that of ``part``."""

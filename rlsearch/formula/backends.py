@@ -90,15 +90,18 @@ def _make_backend(
     def both_floats(a: Any, b: Any) -> bool:
         return isinstance(a, float) and isinstance(b, float)
 
+    def choose(condition: Any, a: Any, b: Any) -> Any:
+        if isinstance(condition, bool):
+            return a if condition else b
+        return where(condition, a, b)
+
     return SimpleNamespace(
         **{name: lift(name, function) for name, function in unary.items()},
         # numpy's, because Python's max(1.0, nan) is 1.0
         maximum=lambda a, b: float(np.maximum(a, b)) if both_floats(a, b) else maximum(a, b),
         minimum=lambda a, b: float(np.minimum(a, b)) if both_floats(a, b) else minimum(a, b),
         clamp=lambda a, low=None, high=None: (_clamp_float if isinstance(a, float) else clamp)(a, low, high),
-        where=lambda condition, a, b: (
-            (a if condition else b) if isinstance(condition, bool) else where(condition, a, b)
-        ),
+        where=choose,
     )
 
 

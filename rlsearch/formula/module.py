@@ -62,12 +62,9 @@ def replace_activations(model: nn.Module, old: type[nn.Module], new: nn.Module) 
         1
     """
     # _modules rather than named_children(), which lists a module that has two names in one parent only once.
-    places = [
-        (parent, name)
-        for parent in model.modules()
-        for name, child in parent._modules.items()
-        if isinstance(child, old)
-    ]
+    places = []
+    for parent in model.modules():
+        places += [(parent, name) for name, child in parent._modules.items() if isinstance(child, old)]
     if isinstance(model, old):
         raise InputError(f"the model itself is a {old.__name__}; use the new module in its place")
     if not places:

@@ -107,8 +107,10 @@ class Archive:
 
     def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
         self.path = path
-        if create == path.exists():
-            raise RunError(f"{path} exists already" if create else f"{path} does not exist; is this a run folder?")
+        if create and path.exists():
+            raise RunError(f"{path} exists already")
+        if not create and not path.exists():
+            raise RunError(f"{path} does not exist; is this a run folder?")
         try:
             if create:
                 _make(path)
@@ -123,7 +125,7 @@ class Archive:
                 if report != "ok":
                     raise RunError(f"{path} is damaged: {report}")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            # NORMAL survives the death of the process; a power cut may cost the last commits, which are then redone.
+            # NORMAL survives the death of the process. A power cut may cost the last commits, which are then redone.
             self._connection.execute("PRAGMA synchronous = NORMAL")
         except (sqlite3.DatabaseError, OSError) as error:
             if create:
@@ -201,7 +203,7 @@ class Archive:
         Args:
             round_number: From 0.
             proposals: Everything that was proposed.
-            functions: Number, fingerprint and what is known of those of which more is known than before the round.
+            functions: Number and fingerprint of each function that the round has changed, and what is known of it now.
         """
         rows = [
             (round_number, slot, str(p.formula), p.formula.fingerprint, p.fresh, p.status.value, p.reward)
@@ -213,7 +215,7 @@ class Archive:
             _put_functions(connection, round_number, functions)
 
     def begin_at(self, round_number: int, functions: Iterable[tuple[int, str, Judged]]) -> None:
-        """Makes the table of functions that of the beginning of a round.
+        """Sets the table of functions back to the beginning of a round.
 
         Args:
             round_number: The round. What was written in it or later is forgotten.
@@ -277,12 +279,12 @@ class Archive:
         return int(count)
 
     def rounds(self) -> int:
-        """Returns how many rounds were judged to their end."""
+        """How many rounds were judged to their end."""
         ((count,),) = self._read("SELECT COALESCE(MAX(round) + 1, 0) FROM proposals")
         return int(count)
 
     def proposals(self, before_round: int) -> int:
-        """Returns how many formulas were proposed before a round."""
+        """How many formulas were proposed before a round."""
         ((count,),) = self._read("SELECT COUNT(*) FROM proposals WHERE round < ?", before_round)
         return int(count)
 
@@ -297,7 +299,8 @@ class Archive:
             yield fingerprint, Formula.parse(formula), last_round
 
     def _read(self, query: str, *parameters: int | str) -> Iterator[tuple[Any, ...]]:
-        try:  # a damaged page is met at the row that lies on it, not before
+        # Around every row: a damaged page is met at the row that lies on it, not before.
+        try:
             yield from self._connection.execute(query, parameters)
         except sqlite3.DatabaseError as error:
             raise RunError(f"{self.path} cannot be read: {error}") from error

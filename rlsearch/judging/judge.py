@@ -5,25 +5,23 @@ Common to every reward, so that a user's own gets archive, resume and de-duplica
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlsearch.common.progress import Events
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive, Proposal
 from rlsearch.judging.history import History, Judged
+from rlsearch.judging.ledger import Ledger
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.proxies.base import Training
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
-from rlsearch.rewards.staged import Evaluation, StagedReward
-
-Key = tuple[str, str, int]
-"""Of a training: fingerprint, proxy name and seed."""
+from rlsearch.rewards.staged import StagedReward
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A stage of successive halving: what a function is trained with that has come so far.
+    """A stage of successive halving: what functions that reach it are trained with.
 
     Attributes:
         proxy_names: The proxies, of one fidelity.
@@ -66,9 +64,8 @@ class RoundReport:
 class Judge:
     """Judges rounds; to the environment it is a reward like any other.
 
-    A run that was killed in a round begins that round again with the same proposals. What the archive holds of the
-    round is then taken instead of trained, at the point where it would have been trained, so everything that follows
-    is as if nothing had happened.
+    A run that was killed in a round begins that round again with the same proposals; see
+    :class:`~rlsearch.judging.ledger.Ledger`.
 
     Args:
         reward: What evaluates formulas.
@@ -85,6 +82,7 @@ class Judge:
         round: Number of the next round.
         report: What happened in the last round.
         history: Every function judged.
+        ledger: Every evaluation of theirs.
         proposals: Formulas judged, repeats included.
         candidates: Functions that the search has trained; what is unfit, or a reference, costs nothing.
     """
@@ -112,12 +110,10 @@ class Judge:
         self.events = events
         self.report: RoundReport | None = None
         self.history = History()
+        self.ledger = Ledger(reward, archive)
         self.proposals = archive.proposals(first_round)
         self.candidates = 0
         self._references = {training.formula.fingerprint for training in reward.references}
-        self._evaluations: dict[str, list[Evaluation]] = {}
-        self._done_before: dict[Key, Evaluation] = {}
-        self._trained = 0
         # Functions of which more is known than the archive's table of functions says.
         self._changed: dict[str, None] = {}
         self._take_up()
@@ -141,31 +137,23 @@ class Judge:
         """The ``count`` functions judged last, the newest first."""
         return self.history.recent(count)
 
-    def evaluations_of(self, fingerprint: str) -> Sequence[Evaluation]:
-        """All evaluations of a known function, over proxies and seeds."""
-        return self._evaluations[fingerprint]
-
     def _take_up(self) -> None:
         """Reads the archive: the rounds before this one are known, this one's evaluations need not be done again."""
-        earlier: list[Evaluation] = []
-        for number, evaluation in self.archive.evaluations():
-            if 0 <= number < self.round:
-                earlier.append(evaluation)
-            else:
-                self._done_before[evaluation.training.key] = evaluation
-        references = self._evaluate(-1, self.reward.references)
+        earlier = self.ledger.open_at(self.round)
+        references = self.ledger.evaluate(-1, self.reward.references)
         self.reward.refer(references)
-        by_function: dict[str, list[Evaluation]] = {}
-        for evaluation in (*references, *earlier):
-            by_function.setdefault(evaluation.training.formula.fingerprint, []).append(evaluation)
+        self.ledger.add(earlier)
+
+        # Functions in the order in which they came: a reward may yield its evaluations in another.
         spellings = list(self.archive.spellings(before_round=self.round))
-        # In the order in which they came: a reward may yield its evaluations in another.
         came = [evaluation.training.formula.fingerprint for evaluation in references]
         came += [fingerprint for fingerprint, _, _ in spellings]
-        for fingerprint in dict.fromkeys([*came, *by_function]):
-            if evaluations := by_function.get(fingerprint):
-                self._learn(evaluations[0].training.formula, fingerprint, evaluations)
+        for fingerprint in dict.fromkeys([*came, *self.ledger.functions]):
+            if evaluations := self.ledger.of(fingerprint):
+                self._learn(evaluations[0].training.formula, fingerprint)
         self.candidates -= len(self._references)
+
+        # A later spelling may be the best one of its function.
         for fingerprint, formula, last_round in spellings:
             if fingerprint in self.known:
                 self._result(formula)
@@ -183,25 +171,23 @@ class Judge:
             rung: What they are trained with. On the first rung, what is known is not trained again.
             meanwhile: Called once, when the training of new functions has begun and nothing of the round is known.
         """
-        started, candidates_before = time.perf_counter(), self.candidates
-        self._trained = 0
+        started, candidates_before, trained_before = time.perf_counter(), self.candidates, self.ledger.trained
 
-        # What there is to train: of each function that is new, or climbs, what it has not been trained with yet.
+        # What there is to train: for each function that is new, or climbs a rung, the trainings that it lacks.
         first_of: dict[str, int] = {}
         for slot, formula in enumerate(formulas):
             if rung or formula.fingerprint not in self.known:
                 first_of.setdefault(formula.fingerprint, slot)
         unknown = first_of.keys() - self.known.keys()
-        found = {fingerprint: self._evaluations.get(fingerprint, []) for fingerprint in first_of}
-        wanted = self._missing([formulas[slot] for slot in first_of.values()], self.rungs[rung], found)
+        wanted = self._missing([formulas[slot] for slot in first_of.values()], self.rungs[rung])
 
-        for evaluation in self._evaluate(self.round, wanted, meanwhile, self.events):
-            found[evaluation.training.formula.fingerprint].append(evaluation)
+        # Trained and stored. From here on the functions are known.
+        self.ledger.evaluate(self.round, wanted, meanwhile, self.events)
         for fingerprint, slot in first_of.items():
-            self._learn(formulas[slot], fingerprint, found[fingerprint])
+            self._learn(formulas[slot], fingerprint)
         rescored = self._rescore() if self._rescores_now() else []
 
-        # Known now: spread back over the round, and stored.
+        # Spread back over the round: each slot gets the result of its own spelling.
         results = [self._result(formula) for formula in formulas]
         for formula in formulas:
             self.known[formula.fingerprint].last_round = self.round
@@ -215,26 +201,21 @@ class Judge:
             results=tuple(results),
             fresh=tuple(fresh),
             candidates=self.candidates - candidates_before,
-            evaluations=self._trained,
+            evaluations=self.ledger.trained - trained_before,
             seconds=time.perf_counter() - started,
-            rescored=tuple(judged.formula.fingerprint for judged in rescored),
+            rescored=tuple(rescored),
         )
         self.round += 1
         self.proposals += len(formulas)
         return results
 
-    def _missing(
-        self, formulas: Sequence[Formula], rung: Rung, found: Mapping[str, Sequence[Evaluation]]
-    ) -> list[Training]:
-        """The trainings of a rung that are not among those found, function by function, seed by seed."""
-        there: set[Key] = set()
-        for evaluations in found.values():
-            there.update(evaluation.training.key for evaluation in evaluations)
+    def _missing(self, formulas: Sequence[Formula], rung: Rung) -> list[Training]:
+        """The trainings of a rung that have not been done, function by function, seed by seed."""
         missing = []
         for formula in formulas:
             for i in range(rung.seeds):
                 trainings = [Training(formula, name, self.seeds(i)) for name in rung.proxy_names]
-                missing += [training for training in trainings if training.key not in there]
+                missing += self.ledger.lacks(trainings)
         return missing
 
     def _entries(self, fingerprints: Mapping[str, object]) -> list[tuple[int, str, Judged]]:
@@ -245,88 +226,52 @@ class Judge:
         every = self.rescoring.every
         return self.reward.seeded and every > 0 and (self.round + 1) % every == 0
 
-    def _rescore(self) -> list[Judged]:
-        """Trains the leaders from one more seed; those that have had enough are left out."""
+    def _rescore(self) -> list[str]:
+        """Trains the leaders from one more seed; those that have had enough are left out.
+
+        Returns:
+            The fingerprints of those that were trained.
+        """
         names = self.reward.rescoring_proxy_names
-        # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
-        seeds_had: dict[str, int] = {}
+        chosen = []
         for judged in self.leaderboard(self.rescoring.best):
             fingerprint = judged.formula.fingerprint
-            had = self._seeds_on(names[0], fingerprint)
-            if had < self.rescoring.max_seeds and not judged.is_reference:
-                seeds_had[fingerprint] = had
+            # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
+            if not judged.is_reference and self.ledger.seeds_on(names[0], fingerprint) < self.rescoring.max_seeds:
+                chosen.append(fingerprint)
+
         wanted = []
-        for fingerprint in seeds_had:
+        for fingerprint in chosen:
             formula = self.known[fingerprint].formula
-            wanted += [Training(formula, name, self.seeds(self._seeds_on(name, fingerprint))) for name in names]
-        for evaluation in self._evaluate(self.round, wanted):
-            self._evaluations[evaluation.training.formula.fingerprint].append(evaluation)
-        chosen = [self.known[fingerprint] for fingerprint in seeds_had]
-        for fingerprint, judged in zip(seeds_had, chosen, strict=True):
-            evaluations = self._evaluations[fingerprint]
-            judged.result = self._checked(self.reward.combine(judged.formula, evaluations))
-            judged.seeds = _seeds(evaluations)
+            wanted += [Training(formula, name, self.seeds(self.ledger.seeds_on(name, fingerprint))) for name in names]
+        self.ledger.evaluate(self.round, wanted)
+
+        for fingerprint in chosen:
+            judged = self.known[fingerprint]
+            judged.result = self._combined(judged.formula)
+            judged.seeds = self.ledger.seeds(fingerprint)
             self._note(fingerprint, judged)
         return chosen
 
-    def _seeds_on(self, proxy_name: str, fingerprint: str) -> int:
-        """From how many seeds a known function was trained on one proxy."""
-        return sum(evaluation.training.proxy == proxy_name for evaluation in self._evaluations[fingerprint])
-
-    def _evaluate(
-        self,
-        round_number: int,
-        wanted: Sequence[Training],
-        meanwhile: Callable[[], None] = lambda: None,
-        events: Events = Events(),
-    ) -> list[Evaluation]:
-        """One evaluation per training, stored population by population; those stored before are taken."""
-        done = {t.key: self._done_before[t.key] for t in wanted if t.key in self._done_before}
-        missing = [training for training in wanted if training.key not in done]
-
-        def store(population: Sequence[Evaluation]) -> None:
-            if population:
-                self.archive.add_evaluations(round_number, population)
-                done.update((evaluation.training.key, evaluation) for evaluation in population)
-                events.on_progress("trainings", len(done), len(wanted))
-
-        populations = iter(self.reward.evaluate(missing) if missing else ())
-        try:
-            store(next(populations, ()))
-            meanwhile()
-            for population in populations:
-                store(population)
-        finally:
-            # Ends what workers do for a round that is given up.
-            if isinstance(populations, Generator):
-                populations.close()
-        evaluations = [done[training.key] for training in wanted]
-        self._trained += sum(evaluation.is_trained for evaluation in evaluations)
-        return evaluations
-
-    def _learn(self, formula: Formula, fingerprint: str, evaluations: list[Evaluation]) -> None:
+    def _learn(self, formula: Formula, fingerprint: str) -> None:
         """Records a new function, or updates a known one after a higher rung."""
-        self._evaluations[fingerprint] = evaluations
         judged = self.known.get(fingerprint)
-        result = self._checked(self.reward.combine(judged.formula if judged else formula, evaluations))
+        result = self._combined(judged.formula if judged else formula)
         if judged is None:
             judged = Judged(formula, result, is_reference=fingerprint in self._references)
-            self.candidates += result.status in (Status.OK, Status.DIVERGED)
+            self.candidates += result.status.is_trained
         judged.result = result
-        judged.seeds = _seeds(evaluations)
+        judged.seeds = self.ledger.seeds(fingerprint)
         # References have every training, but have climbed nothing.
         if not judged.is_reference:
-            judged.rung = self._highest_rung(evaluations)
+            judged.rung = self._highest_rung(fingerprint)
         self._note(fingerprint, judged)
 
-    def _highest_rung(self, evaluations: Sequence[Evaluation]) -> int:
-        """The highest rung all of whose trainings are there."""
-        counts: dict[str, int] = {}
-        for evaluation in evaluations:
-            counts[evaluation.training.proxy] = counts.get(evaluation.training.proxy, 0) + 1
+    def _highest_rung(self, fingerprint: str) -> int:
+        """The highest rung all of whose trainings a function has."""
         highest = 0
         for i, rung in enumerate(self.rungs):
-            if all(counts.get(name, 0) >= rung.seeds for name in rung.proxy_names):
+            if all(self.ledger.seeds_on(name, fingerprint) >= rung.seeds for name in rung.proxy_names):
                 highest = i
         return highest
 
@@ -336,7 +281,7 @@ class Judge:
         judged = self.known[fingerprint]
         if formula == judged.formula:
             return judged.result
-        result = self._checked(self.reward.combine(formula, self._evaluations[fingerprint]))
+        result = self._combined(formula)
         if (result.value, -formula.size) > (judged.result.value, -judged.formula.size):
             judged.formula, judged.result = formula, result
             self._note(fingerprint, judged)
@@ -347,16 +292,15 @@ class Judge:
         self.history.put(fingerprint, judged)
         self._changed[fingerprint] = None
 
-    def _checked(self, result: RewardResult) -> RewardResult:
-        """Gives a result that is not ok its configured value; ok means a finite reward."""
+    def _combined(self, formula: Formula) -> RewardResult:
+        """What the reward makes of all evaluations of a spelling's function; ok means a finite reward.
+
+        A result that is not ok gets the value that is configured for its status.
+        """
+        result = self.reward.combine(formula, self.ledger.of(formula.fingerprint))
         if result.status is Status.OK:
             if math.isfinite(result.value):
                 return result
             result = RewardResult(result.value, Status.FAILED, message=f"the reward is {result.value}")
         value = self.status_values.of(result.status)
         return RewardResult(value, result.status, result.score, result.latency, result.message)
-
-
-def _seeds(evaluations: Sequence[Evaluation]) -> int:
-    """From how many seeds a function was trained, on any proxy."""
-    return len({evaluation.training.seed for evaluation in evaluations})

@@ -13,7 +13,7 @@ class Leaderboard:
     anew took longer than training a round of them.
 
     Args:
-        key: Returns the present key of a name: a tuple, different for different names.
+        key: Gives the present key of a name: a tuple, different for different names.
         names: To begin with.
     """
 
@@ -27,7 +27,8 @@ class Leaderboard:
         heapq.heappush(self._heap, (self._key(name), name))
 
     def best(self, count: int) -> list[str]:
-        """Returns the ``count`` first names, or all if there are fewer."""
+        """The ``count`` first names, or all if there are fewer."""
+        # Entries are taken from the heap until enough of them hold, and those are put back.
         found: dict[str, tuple[Any, ...]] = {}
         while self._heap and len(found) < count:
             key, name = heapq.heappop(self._heap)

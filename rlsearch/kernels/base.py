@@ -17,7 +17,7 @@ class BatchActivation(Protocol):
     """A differentiable function of tensors ``[K, ...]`` to ``[K, ...]`` that applies formula k to slice k."""
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Returns the values, of the shape of the inputs: one tensor per input of the population, all of one shape.
+        """The values, of the shape of the inputs: one tensor per input of the population, all of one shape.
 
         Raises:
             ValueError: If their number, the number of slices, or a shape is wrong.
@@ -44,7 +44,7 @@ class Kernel(Protocol):
     Slice k depends on formula k alone: a non-finite slice changes no bit of the others.
 
     Attributes:
-        name: Stands in figures and protocols, since the kernel decides latency.
+        name: Stands in figures and in proxy names, since the kernel decides latency and the last bits of a score.
         programs_are_data: Whether a captured CUDA graph computes what was loaded after its capture. Else it repeats the
             operations of the formulas that it was captured with.
     """
@@ -53,7 +53,7 @@ class Kernel(Protocol):
     programs_are_data: bool
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> BatchActivation:
-        """Returns the activation of ``len(formulas)`` members, a function of ``inputs`` in this order.
+        """The activation of ``len(formulas)`` members, a function of ``inputs`` in this order.
 
         Args:
             formulas: Each of some or all of ``inputs``.
@@ -66,7 +66,7 @@ class Kernel(Protocol):
 
 
 def checked_programs(formulas: Sequence[Formula], inputs: Sequence[str]) -> tuple[Program, ...]:
-    """Returns the programs of a population's formulas over ``inputs``.
+    """The programs of a population's formulas over ``inputs``.
 
     Raises:
         FormulaError: If a formula has another input.

@@ -29,7 +29,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def kernel_named(name: str, device: str) -> Kernel:
-    """Returns the kernel of a name in ``NAMES`` for ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    """The kernel of a name in ``NAMES`` for ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     Raises:
         ConfigError: If there is no kernel of that name, or what it needs is not installed, or it is not for the device.
@@ -51,7 +51,7 @@ def kernel_named(name: str, device: str) -> Kernel:
 
 
 def default_kernel(device: str) -> Kernel:
-    """Returns the fastest kernel for a device: numba's on a CPU and triton's on a GPU where installed, else torch's."""
+    """The fastest kernel for a device: numba's on a CPU and triton's on a GPU where installed, else torch's."""
     for name, kind in DEVICES.items():
         if kind == device_type(device):
             if _has(name):

@@ -11,13 +11,13 @@ keep the machine code: one process per machine compiles, and an installation may
 import hashlib
 import importlib.util
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from rlsearch.common.files import write_text
 from rlsearch.errors import RlsearchError
 from rlsearch.formula.backends import UNARY, Backend, SourceText
 
@@ -26,7 +26,7 @@ FUNCTIONS = (*UNARY, "maximum", "minimum", "at_least", "at_most", "where")
 
 
 def text_backend(text: type[SourceText]) -> Backend:
-    """Returns the backend that writes calls of ``FUNCTIONS``, with constants in the manner of ``text``."""
+    """The backend that writes calls of ``FUNCTIONS``, with constants in the manner of ``text``."""
 
     def call(name: str) -> Callable[..., SourceText]:
         return lambda *arguments: text(f"{name}({', '.join(text.of(a) for a in arguments)})")
@@ -40,7 +40,7 @@ def text_backend(text: type[SourceText]) -> Backend:
 
 
 def checked_digest(source: str, functions: ModuleType) -> str:
-    """Returns a digest of a generated module and of the functions that it calls.
+    """A digest of a generated module and of the functions that it calls.
 
     Raises:
         RlsearchError: If an operator calls a function that ``functions`` lacks.
@@ -55,26 +55,26 @@ def checked_digest(source: str, functions: ModuleType) -> str:
 
 
 def write_module(path: Path, source: str) -> bool:
-    """Writes a module unless it is there already; returns whether it was not.
+    """Writes a module unless it is there already, and says whether it was written.
 
     Raises:
         OSError: If it cannot be written.
     """
+    # Written anew, it would be younger than the machine code that is kept for it.
     if path.exists() and path.read_text(encoding="utf-8") == source:
-        return False  # written anew, it would be younger than the machine code kept for it
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(source, encoding="utf-8")
-    part.replace(path)  # at once, since other processes may read it
+    write_text(path, source, shared=True)
     return True
 
 
 def load_module(name: str, path: Path) -> ModuleType:
-    """Returns the module in a file, imported under ``name``."""
+    """The module in a file, imported under ``name``."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where compilers look it up
+    # Compilers look it up among the modules while it is executed.
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -26,7 +26,7 @@ ELEMENTS = {"cpu": 2**16, "cuda": 2**24}
 """By device type. On a CPU enough that overhead per call does not decide, and few enough that the data stays in a
 core's second-level cache; on a GPU enough that launches do not decide, and more than its cache holds."""
 
-_CALIBRATION = 3
+_CALIBRATION_VERSION = 3
 """Raised with every change of a kernel's speed, so that costs which an earlier one kept are measured anew."""
 
 PIECE_SECONDS = 3e-4
@@ -132,7 +132,7 @@ def _processor() -> str:
 def cached_costs(kernel: Kernel, device: str) -> LatencyCosts:
     """This machine's costs from the cache folder, calibrated now if they are not there."""
     wanted = label(kernel, device)
-    file_name = f"latency-{_CALIBRATION}-" + "".join(c if c.isalnum() else "-" for c in wanted) + ".json"
+    file_name = f"latency-{_CALIBRATION_VERSION}-" + "".join(c if c.isalnum() else "-" for c in wanted) + ".json"
 
     def read(path: Path) -> LatencyCosts:
         costs = LatencyCosts.load(path)
@@ -174,6 +174,7 @@ def measure(
     rounds. A formula that is given twice is measured once.
     """
     with one_thread():
+        # Standard normal numbers: about what a network's pre-activations are.
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, elements or _elements(device), generator=generator).to(device).requires_grad_()
         gradient = torch.ones_like(x)

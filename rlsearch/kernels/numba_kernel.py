@@ -31,16 +31,18 @@ class NumbaKernel:
     """
 
     name = "numba"
-    programs_are_data = False  # on the CPU, where there are no graphs; other tensors take the torch kernel's way
+    # There are no CUDA graphs on the CPU, and other tensors take the torch kernel's way.
+    programs_are_data = False
 
     def __init__(self) -> None:
-        self._interpreters = {1: load_interpreter()}  # those of more inputs are compiled when they are needed
+        # Interpreters of more inputs are compiled when they are needed.
+        self._interpreters = {1: load_interpreter()}
 
     def __reduce__(self) -> tuple[type["NumbaKernel"], tuple[()]]:
         return NumbaKernel, ()
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "NumbaActivation":
-        """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
+        """The activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
         if len(inputs) not in self._interpreters:
             self._interpreters[len(inputs)] = load_interpreter(len(inputs))
         return NumbaActivation(self._interpreters[len(inputs)], formulas, inputs)
@@ -60,7 +62,7 @@ class NumbaActivation(TorchActivation):
         self._pack()
 
     def __call__(self, *tensors: Tensor) -> Tensor:
-        """Returns the values."""
+        """The values."""
         for tensor in tensors:
             if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
                 return super().__call__(*tensors)
@@ -71,7 +73,7 @@ class NumbaActivation(TorchActivation):
         return self._run(self._interpreter.value, tensors, 1)[0]
 
     def value_and_slopes(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Returns the values and their slope by each input, of float32 tensors on the CPU."""
+        """The values and their slope by each input, of float32 tensors on the CPU."""
         return self._run(self._interpreter.value_and_slopes, tensors, 1 + len(tensors))
 
     def _run(self, function: Any, tensors: Sequence[Tensor], n_outputs: int) -> list[Tensor]:
@@ -84,32 +86,44 @@ class NumbaActivation(TorchActivation):
         """Turns the programs into the interpreter's arrays."""
         self._packed = packed(self.programs)
         if len(self.inputs) > 1:
-            chains = [row for program in self.programs for row in _chains(program)]
+            chains: list[list[int]] = []
+            for program in self.programs:
+                chains += _chains(program)
             self._packed += (np.array(chains, dtype=np.int32).reshape(-1, len(self.inputs)),)
 
 
 def _rows(x: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = x.numpy()  # reshaped by numpy, which takes half as long as torch
+    # Reshaped by numpy, which takes half as long as torch.
+    array: NDArray[np.float32] = x.numpy()
     return array.reshape(len(array), -1 if array.size else 0)
 
 
 def packed(programs: Sequence[Program]) -> tuple[Any, ...]:
-    """Returns the interpreter's first arguments: rows, constants, where each program starts, results, slots."""
-    parts = [_pack(program) for program in programs]
+    """The interpreter's first arguments: rows, constants, where each program starts, results, slots."""
+    # The programs lie one behind the other, and share the scratch of the one that needs most slots.
+    rows: list[tuple[int, ...]] = []
+    constants: list[float] = []
+    results, slots = [], []
+    for program in programs:
+        more_rows, more_constants, result, n_slots = _pack(program)
+        rows += more_rows
+        constants += more_constants
+        results.append(result)
+        slots.append(n_slots)
     counts = [len(program.instructions) for program in programs]
     with np.errstate(over="ignore"):
-        constants = np.array([c for _, constants, _, _ in parts for c in constants]).astype(np.float32)
+        rounded = np.array(constants).astype(np.float32)
     return (
-        np.array([row for rows, _, _, _ in parts for row in rows], dtype=np.int32).reshape(-1, 4),
-        constants,
+        np.array(rows, dtype=np.int32).reshape(-1, 4),
+        rounded,
         np.cumsum([0, *counts], dtype=np.int32),
-        np.array([result for _, _, result, _ in parts], dtype=np.int32),
-        max(slots for _, _, _, slots in parts),
+        np.array(results, dtype=np.int32),
+        max(slots),
     )
 
 
 def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, int]:
-    """Returns the rows (opcode, target, left, right), their constants, the result, and the number of slots.
+    """The rows (opcode, target, left, right), their constants, the result, and the number of slots.
 
     Slots are given by their offset in the interpreter's scratch. A value's slot is free again after its last use, so
     few are alive and all stay in cache; but not for that last user itself, since LLVM vectorises no loop that reads
@@ -117,18 +131,23 @@ def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, in
     """
     n_inputs = program.n_inputs
     record = (1 + n_inputs) * BLOCK
-    last_use = {a: i for i, step in enumerate(program.instructions) for a in step.operands if isinstance(a, int)}
+    last_use: dict[int, int] = {}
+    for i, step in enumerate(program.instructions):
+        last_use |= {a: i for a in step.operands if isinstance(a, int)}
+
     slot_of, free, n_slots = {j: j for j in range(n_inputs)}, list[int](), n_inputs
     rows: list[tuple[int, ...]] = []
     constants: list[float] = []
     for i, step in enumerate(program.instructions):
-        form = "".join("v" if isinstance(a, int) else "c" for a in step.operands)
+        # The target is taken before the operands' slots are freed: it must not be one of them.
         if not free:
             free.append(n_slots)
             n_slots += 1
         target = slot_of[n_inputs + i] = free.pop()
         slots = [slot_of[a] if isinstance(a, int) else 0 for a in step.operands]
         left, right = slots if len(slots) == 2 else (slots[0], 0)
+
+        form = "".join("v" if isinstance(a, int) else "c" for a in step.operands)
         rows.append((OPCODES[step.operator.name, form], record * target, record * left, record * right))
         constants.append(next((a for a in step.operands if isinstance(a, float)), 0.0))
         free += {slot_of[a] for a in step.operands if isinstance(a, int) and a >= n_inputs and last_use[a] == i}
@@ -136,7 +155,7 @@ def _pack(program: Program) -> tuple[list[tuple[int, ...]], list[float], int, in
 
 
 def _chains(program: Program) -> list[list[int]]:
-    """Returns per instruction and input which operands depend on the input: 0 none, 1 left, 2 right, 3 both."""
+    """Per instruction and input, which operands depend on the input: 0 none, 1 left, 2 right, 3 both."""
     depends = [[i == j for j in range(program.n_inputs)] for i in range(program.n_inputs)]
     rows: list[list[int]] = []
     for step in program.instructions:

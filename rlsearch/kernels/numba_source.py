@@ -19,17 +19,24 @@ BLOCK = 512
 FORMS = {1: ("v",), 2: ("vv", "vc", "cv")}
 """Operands by arity: v is an array, c a constant. Two constants were folded when the formula was compiled."""
 
-OPCODES = {
-    (name, form): code
-    for code, (name, form) in enumerate((o.name, form) for o in OPERATORS.values() for form in FORMS[o.arity])
-}
+
+def _numbered_forms() -> dict[tuple[str, str], int]:
+    numbers: dict[tuple[str, str], int] = {}
+    for operator in OPERATORS.values():
+        for form in FORMS[operator.arity]:
+            numbers[operator.name, form] = len(numbers)
+    return numbers
+
+
+OPCODES = _numbered_forms()
 """The number of every operator in every form."""
 
 
 class _Text(SourceText):
     @staticmethod
     def constant(a: float) -> str:
-        return f"F({a!r})"  # a bare literal would turn the arithmetic to float64
+        # A bare literal would turn the arithmetic to float64.
+        return f"F({a!r})"
 
 
 _BACKEND = text_backend(_Text)
@@ -38,10 +45,14 @@ _BACKEND = text_backend(_Text)
 def branch(operator: Operator, form: str, slopes: int, block: int | str = BLOCK) -> list[str]:
     """Writes the loop of one instruction: ``left`` and ``right`` are operands, ``into`` the result.
 
-    The loop runs over so many numbers, or over as many as a variable of that name says.
-
     With one slope the chain rule is in the loop. With more, the partial derivatives go to ``outer_left`` and
     ``outer_right``, since which inputs an operand depends on differs from one instruction to the next.
+
+    Args:
+        operator: What the instruction applies.
+        form: Which operands are arrays and which constants; see ``FORMS``.
+        slopes: How many slopes are computed beside the value.
+        block: How many numbers the loop runs over, or the variable that says it.
     """
     arrays = ("left", "right")[: len(form)]
     names = ("a", "b")[: len(form)]
@@ -49,9 +60,11 @@ def branch(operator: Operator, form: str, slopes: int, block: int | str = BLOCK)
     loads = (f"{array}[i]" if kind == "v" else "constant" for array, kind in zip(arrays, form, strict=True))
     lines = [f"{name} = {load}" for name, load in zip(names, loads, strict=True)]
     lines += [f"y = {_Text.of(operator.value(_BACKEND, *operands))}", "into[i] = y"]
+
+    # Of arrays alone: the slope of a constant is 0, even where the partial derivative is infinite.
     terms = []
     for partial, array, kind in zip(operator.partials, arrays, form, strict=True):
-        if slopes and kind == "v":  # the slope of a constant is 0, even where the partial is infinite
+        if slopes and kind == "v":
             outer, inner = _Text.of(partial(_BACKEND, _Text("y"), *operands)), f"{array}[{block} + i]"
             if slopes > 1:
                 lines.append(f"outer_{array}[i] = {outer}")
@@ -105,7 +118,7 @@ for j in range({inputs}):
 
 
 def _ready(inputs: int, record: int, slopes: int) -> list[str]:
-    """Returns the lines that prepare the scratch: the first slots are the inputs."""
+    """Lines that prepare the scratch, whose first slots are the inputs."""
     lines = []
     for j in range(inputs):
         lines += [f"scratch[{record * j}:{record * (j + 1)}] = 0"]
@@ -124,6 +137,8 @@ def _interpreter(name: str, inputs: int, slopes: int) -> str:
         branches += ["    " + line for line in branch(OPERATORS[operator], form, slopes)]
     if slopes > 1:
         branches += _CHAINS.format(inputs=inputs, block=BLOCK).strip().split("\n")
+
+    # Inputs are copied into the first slots, and the result's slot into the outputs.
     xs = [f"x{j}" for j in range(inputs)]
     fills = []
     for j, x in enumerate(xs):
@@ -134,6 +149,7 @@ def _interpreter(name: str, inputs: int, slopes: int) -> str:
     for j, output in enumerate(outputs):
         copies += [f"target = {output}[member, start : start + count]", "for i in range(count):"]
         copies += [f"    target[i] = result[{BLOCK * j} + i]"]
+
     chains = ["chains"] if inputs > 1 else []
     arguments = [*chains, *xs, *outputs]
     kinds = ["int32[:, ::1]"] * len(chains) + ["float32[:, ::1]"] * (len(arguments) - len(chains))

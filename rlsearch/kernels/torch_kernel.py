@@ -19,7 +19,7 @@ class TorchKernel:
     programs_are_data = False
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "TorchActivation":
-        """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
+        """The activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
         return TorchActivation(formulas, inputs)
 
 
@@ -36,7 +36,7 @@ class TorchActivation:
         self.programs = checked_programs(formulas, self.inputs)
 
     def __call__(self, *tensors: Tensor) -> Tensor:
-        """Returns the values."""
+        """The values."""
         checked_tensors(tensors, self.inputs, len(self.programs))
         if wants_gradient(tensors):
             result: Tensor = _ValueAndSlopes.apply(self.programs, *tensors)  # type: ignore[no-untyped-call]

@@ -65,11 +65,11 @@ class TritonKernel:
         return TritonKernel, ()
 
     def population(self, formulas: Sequence[Formula], inputs: Sequence[str] = ("x",)) -> "TritonActivation":
-        """Returns the activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
+        """The activation of ``len(formulas)`` members; see :class:`~rlsearch.kernels.base.Kernel`."""
         return TritonActivation(self, formulas, inputs)
 
     def interpreter(self, inputs: int, depth: int) -> ModuleType:
-        """Returns the interpreter of so many inputs with a stack of some depth."""
+        """The interpreter of so many inputs with a stack of some depth."""
         if (inputs, depth) not in self._interpreters:
             self._interpreters[inputs, depth] = load_interpreter(inputs, depth)
         return self._interpreters[inputs, depth]
@@ -112,7 +112,7 @@ class TritonActivation(TorchActivation):
             _write(rows, buffer)
 
     def __call__(self, *tensors: Tensor) -> Tensor:
-        """Returns the values."""
+        """The values."""
         if not self._takes(tensors):
             return super().__call__(*tensors)
         checked_tensors(tensors, self.inputs, len(self.programs))
@@ -129,13 +129,13 @@ class TritonActivation(TorchActivation):
         return dtype in (torch.float32, torch.bfloat16) and (device.type == "cuda" or self._interpreted)
 
     def values(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Returns the values, without autograd."""
+        """The values, without autograd."""
         values = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
         self._launch(self._interpreter.forward, FORWARD, tensors, [values])
         return values
 
     def gradients(self, tensors: Sequence[Tensor], outer: Tensor, version: int) -> list[Tensor]:
-        """Returns the gradient by each input, given that of the values and when these were computed."""
+        """The gradient by each input, given that of the values and the version that computed them."""
         if version != self._version:
             raise RuntimeError("other formulas were loaded between the forward pass and its backward pass")
         slopes = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
@@ -170,22 +170,30 @@ def _write(rows: Tensor, buffer: Tensor) -> None:
 
 
 def _rows(programs: Sequence[Program]) -> tuple[Tensor, int]:
-    """Returns the members' words, shape ``[K, at most ROW]``, and the depth of the stack that they need."""
-    packed = [_pack(program) for program in programs]
-    lengths = np.array([len(rows) for rows, _ in packed], np.int32)
-    longest = int(lengths.max(initial=0))
-    words = np.zeros((len(packed), 1 + longest, 2), np.int32)
+    """The members' words, shape ``[K, at most ROW]``, and the depth of the stack that they need."""
+    instructions: list[int] = []
+    constants: list[float] = []
+    lengths, depth = [], 0
+    for program in programs:
+        rows, depth_of_one = _pack(program)
+        instructions += [word for word, _ in rows]
+        constants += [constant for _, constant in rows]
+        lengths.append(len(rows))
+        depth = max(depth, depth_of_one)
+
+    # All members in one array: each row begins with its length, and shorter ones end in zeros.
+    count, longest = len(programs), max(lengths, default=0)
+    words = np.zeros((count, 1 + longest, 2), np.int32)
     words[:, 0, 0] = lengths
-    is_word = np.arange(longest) < lengths[:, None]
-    words[:, 1:, 0][is_word] = [word for rows, _ in packed for word, _ in rows]
+    is_word = np.arange(longest) < np.array(lengths, np.int32)[:, None]
+    words[:, 1:, 0][is_word] = instructions
     with np.errstate(over="ignore"):
-        constants = np.array([constant for rows, _ in packed for _, constant in rows], np.float64).astype(np.float32)
-    words[:, 1:, 1][is_word] = constants.view(np.int32)
-    return torch.from_numpy(words.reshape(len(packed), -1)), max((depth for _, depth in packed), default=0)
+        words[:, 1:, 1][is_word] = np.array(constants, np.float64).astype(np.float32).view(np.int32)
+    return torch.from_numpy(words.reshape(count, -1)), depth
 
 
 def _pack(program: Program) -> tuple[list[tuple[int, float]], int]:
-    """Returns a program's instructions for a stack, each with its constant, and the depth that they need.
+    """A program's instructions for a stack, each with its constant, and the depth that they need.
 
     Sethi and Ullman's order: the operand that needs the deeper stack is computed first, and waits in one place while
     the other is computed. Inputs and constants need no place. A value that is used several times is computed as often,
@@ -197,31 +205,40 @@ def _pack(program: Program) -> tuple[list[tuple[int, float]], int]:
     for step in program.instructions:
         stacked = _stacked(step, n_inputs, needs)
         needs.append(max([1, *(needs[a] + waiting for waiting, a in enumerate(stacked))]))
-        first = stacked[0] if len(stacked) == 2 else None
-        sources = [
-            CONSTANT if isinstance(a, float) else FIRST_INPUT + a if a < n_inputs else SECOND if a == first else TOP
-            for a in step.operands
-        ]
+        waiting_value = stacked[0] if len(stacked) == 2 else None
+        sources = [_source(a, n_inputs, waiting_value) for a in step.operands]
         left, right = sources if len(sources) == 2 else (sources[0], 0)
+
+        # Which operands depend on which input.
         masks = [depends[a] if isinstance(a, int) else [False] * n_inputs for a in step.operands]
         chains = [sum(bit << side for side, bit in enumerate(bits)) for bits in zip(*masks, strict=True)]
         depends.append([chain > 0 for chain in chains])
         constant = next((a for a in step.operands if isinstance(a, float)), 0.0)
         words.append((instruction(OPCODES[step.operator.name], left, right, chains, len(stacked)), constant))
     if program.result < n_inputs:
+        # A formula that is nothing but an input.
         chains = [int(program.result == j) for j in range(n_inputs)]
         return [(instruction(OPCODES["copy"], FIRST_INPUT + program.result, 0, chains, 0), 0.0)], 1
     return [words[value - n_inputs] for value in _order(program, needs)], needs[program.result]
 
 
+def _source(operand: int | float, n_inputs: int, waiting_value: int | None) -> int:
+    """Where an operand comes from; ``waiting_value`` was computed first, and lies below the other."""
+    if isinstance(operand, float):
+        return CONSTANT
+    if operand < n_inputs:
+        return FIRST_INPUT + operand
+    return SECOND if operand == waiting_value else TOP
+
+
 def _stacked(step: Instruction, n_inputs: int, needs: Sequence[int]) -> list[int]:
-    """Returns the operands that are computed before, in the order of their computation."""
+    """The operands that are computed before, in the order of their computation."""
     operands = dict.fromkeys(a for a in step.operands if isinstance(a, int) and a >= n_inputs)
     return sorted(operands, key=lambda a: needs[a], reverse=True)
 
 
 def _order(program: Program, needs: Sequence[int]) -> list[int]:
-    """Returns the values in the order of their computation, with repetitions."""
+    """The values in the order of their computation, with repetitions."""
     backwards, open_values = list[int](), [program.result]
     while open_values:
         value = open_values.pop()

@@ -40,7 +40,7 @@ A formula has fewer instructions than tokens, so every formula fits.
 
 
 def instruction(opcode: int, left: int, right: int, chains: Sequence[int], pops: int) -> int:
-    """Returns the word of an instruction.
+    """Packs an instruction into a word.
 
     Args:
         opcode: From ``OPCODES``.
@@ -57,12 +57,12 @@ _BACKEND = text_backend(SourceText)
 
 
 def _tensor(a: object) -> str:
-    """Returns the text of a block of numbers: what is the same everywhere is spread."""
+    """The text of a block of numbers; a single number is spread over it."""
     return a.text if isinstance(a, SourceText) else f"tl.full([BLOCK], {a!r}, tl.float32)"
 
 
 def _leaf(operator: Operator | None, slopes: int) -> list[str]:
-    """Returns the lines of one instruction: value ``y`` of ``a`` and ``b``, and its partial derivatives."""
+    """The lines of one instruction: value ``y`` of ``a`` and ``b``, and its partial derivatives."""
     if operator is None:
         return ["y = a", *(["by_a = tl.full([BLOCK], 1.0, tl.float32)"] if slopes else [])]
     operands = [SourceText(name) for name in ("a", "b")[: operator.arity]]
@@ -73,7 +73,7 @@ def _leaf(operator: Operator | None, slopes: int) -> list[str]:
 
 
 def _choice(name: str, cases: Sequence[tuple[int, list[str]]]) -> list[str]:
-    """Returns a tree of branches on the number ``name``; the cases stand in rising order."""
+    """A tree of branches on the number ``name``; the cases stand in rising order."""
     if len(cases) == 1:
         return cases[0][1] or ["pass"]
     middle = len(cases) // 2
@@ -90,7 +90,7 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 def _operand(name: str, inputs: int, slopes: int) -> list[str]:
-    """Returns the choice of where the operand ``name`` comes from."""
+    """Branches on where the operand ``name`` comes from."""
 
     def case(value: str, derivatives: Sequence[str]) -> list[str]:
         return [f"{name} = {value}", *(f"{name}_{j} = {d}" for j, d in enumerate(derivatives))]
@@ -110,7 +110,7 @@ def _move(to: str, source: str, slopes: int) -> list[str]:
 
 
 def _apply(names: Sequence[str], inputs: int, slopes: int) -> list[str]:
-    """Returns the choice among operators of one arity, and the chain rule by each input."""
+    """Branches on operators of one arity, and then the chain rule by each input."""
     lines = _choice("opcode", [(OPCODES[name], _leaf(OPERATORS.get(name), slopes)) for name in names])
     chains = ["zero", "by_a * a_{0}", "by_b * b_{0}", "by_a * a_{0} + by_b * b_{0}"][: 4 if names is BINARY else 2]
     for j in range(slopes):
@@ -121,9 +121,12 @@ def _apply(names: Sequence[str], inputs: int, slopes: int) -> list[str]:
 
 
 def _step(inputs: int, slopes: int, depth: int) -> list[str]:
-    """Returns the lines of the loop over instructions."""
-    pushed = [line for k in range(depth - 1, 0, -1) for line in _move(f"s{k}", f"s{k - 1}", slopes)]
-    popped = [line for k in range(1, depth - 1) for line in _move(f"s{k}", f"s{k + 1}", slopes)]
+    """The lines of the loop over instructions."""
+    pushed, popped = [], []
+    for k in range(depth - 1, 0, -1):
+        pushed += _move(f"s{k}", f"s{k - 1}", slopes)
+    for k in range(1, depth - 1):
+        popped += _move(f"s{k}", f"s{k + 1}", slopes)
     return [
         "word = tl.load(program + 2 * i)",
         "constant = tl.load(program + 2 * i + 1).to(tl.float32, bitcast=True)",
@@ -164,9 +167,13 @@ def _function(name: str, inputs: int, slopes: int, depth: int) -> str:
     load = "tl.load({} + start + offsets, mask=inside, other=0.0).to(tl.float32)"
     ready = [f"v{i} = {load.format(x)}" for i, x in enumerate(xs)]
     ready += [f"{name} = tl.full([BLOCK], {value}, tl.float32)" for name, value in (("zero", 0.0), ("one", 1.0))]
-    # Triton takes for the same variable what has the same value before a loop: every place starts with another one.
-    places = [f"s{k}{part}" for k in range(depth) for part in ("", *(f"_{j}" for j in range(slopes)))]
+
+    # Triton merges variables that have the same value before a loop: every place of the stack starts with its own.
+    places = []
+    for k in range(depth):
+        places += [f"s{k}", *(f"s{k}_{j}" for j in range(slopes))]
     ready += [f"{place} = tl.full([BLOCK], {float(2 + i)}, tl.float32)" for i, place in enumerate(places)]
+
     store = "tl.store({0} + start + offsets, ({1}).to({0}.dtype.element_ty), mask=inside)"
     if slopes:
         arguments = [*xs, "outer", *(f"slope{j}" for j in range(slopes))]
@@ -185,7 +192,7 @@ def _function(name: str, inputs: int, slopes: int, depth: int) -> str:
 
 
 def interpreter_source(inputs: int, depth: int) -> str:
-    """Returns the source of a module with the kernels ``forward`` and ``backward``.
+    """Writes a module with the kernels ``forward`` and ``backward``.
 
     Args:
         inputs: Number of inputs.
@@ -202,7 +209,7 @@ def interpreter_source(inputs: int, depth: int) -> str:
 
 
 def load_interpreter(inputs: int, depth: int) -> ModuleType:
-    """Returns the interpreter of formulas of so many inputs with a stack of some depth.
+    """The interpreter of formulas of so many inputs with a stack of some depth.
 
     Triton compiles it when it is first run on a device, and keeps the machine code in a cache of its own.
 
@@ -210,14 +217,16 @@ def load_interpreter(inputs: int, depth: int) -> ModuleType:
         RlsearchError: If an operator calls a function that ``triton_functions.py`` lacks.
     """
     source = interpreter_source(inputs, depth)
-    interpreted = triton.knobs.runtime.interpret  # decides what a module's functions become
+    # This setting decides what a module's functions become.
+    interpreted = triton.knobs.runtime.interpret
     name = f"rlsearch_triton_{checked_digest(source, triton_functions)}{'_interpreted' if interpreted else ''}"
     if name not in sys.modules:
         path = cache_folder() / "kernels" / f"{name}.py"
         try:
             write_module(path, source)
         except OSError:
-            path = Path(tempfile.mkdtemp(prefix="rlsearch-")) / f"{name}.py"  # Triton reads the source from a file
+            # Triton reads the source from a file, so there must be one.
+            path = Path(tempfile.mkdtemp(prefix="rlsearch-")) / f"{name}.py"
             write_module(path, source)
         load_module(name, path)
     return sys.modules[name]

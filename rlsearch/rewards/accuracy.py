@@ -60,6 +60,8 @@ class AccuracyReward:
         self.costs = costs
         self.pool = pool
         self.status_values = status_values
+
+        # The same proxies once per fidelity, trained for that share of their epochs.
         self.proxies: dict[str, Proxy] = {}
         names_by_fidelity = []
         for share in fidelities:
@@ -109,7 +111,8 @@ class AccuracyReward:
                 fit.append(training)
         populations = train_populations(self.proxies, fit, self.pool)
         try:
-            yield unfit  # what workers train is under way
+            # By now the workers have begun.
+            yield unfit
             for done in populations:
                 seconds = done.seconds / len(done.scores)
                 yield [
@@ -117,7 +120,8 @@ class AccuracyReward:
                     for training, score in zip(done.trainings, done.scores, strict=True)
                 ]
         finally:
-            populations.close()  # whoever stops early ends what workers do
+            # Ends what workers do for a caller that stops early.
+            populations.close()
 
     def counted(self, evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
         """The names of the proxies whose scores count: those of the highest fidelity that is complete."""

@@ -25,6 +25,11 @@ class Status(StrEnum):
     FAILED = "failed"
     """The reward raised or broke its contract."""
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether something was trained, to its end or until it diverged."""
+        return self in (Status.OK, Status.DIVERGED)
+
 
 class StatusValues(Settings):
     """The reward of a formula that has no score, by status.
@@ -71,5 +76,5 @@ class Reward(Protocol):
     """
 
     def __call__(self, formulas: Sequence[Formula], /) -> Sequence[RewardResult]:
-        """Returns one result per formula."""
+        """Judges the formulas; one result each, in order."""
         ...

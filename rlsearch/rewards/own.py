@@ -46,7 +46,8 @@ class PlainReward:
         """The results; or None, and what was wrong with them."""
         try:
             results = list(self.reward(formulas))
-        except Exception as error:  # whatever a user's code raises, the run goes on
+        except Exception as error:
+            # Whatever a user's code raises, the run goes on.
             return None, f"the reward raised {type(error).__name__}: {error}"
         if len(results) != len(formulas):
             return None, f"the reward returned {len(results)} result(s) for {len(formulas)} formula(s)"

@@ -9,7 +9,7 @@ from rlsearch.rewards.settings import ScreeningSettings
 
 
 def why_unfit(formula: Formula, settings: ScreeningSettings) -> str:
-    """Returns why ``formula`` should not be trained, or an empty text when it is fit.
+    """Why ``formula`` should not be trained, or an empty text where it is fit.
 
     Values and slopes are computed in float32, as training will compute them.
     """

@@ -38,7 +38,7 @@ class Evaluation:
     @property
     def is_trained(self) -> bool:
         """Whether something was trained, to its end or until it diverged."""
-        return self.status in (Status.OK, Status.DIVERGED)
+        return self.status.is_trained
 
     @classmethod
     def of_score(
@@ -93,10 +93,10 @@ class StagedReward(Protocol):
     def evaluate(self, trainings: Sequence[Training]) -> Iterator[Sequence[Evaluation]]:
         """Yields the evaluations of ``trainings``, population by population, each as soon as it is done.
 
-        What is done by other processes begins before the first of them, which may be empty.
+        By the time of the first population, which may be empty, worker processes have begun with the others.
         """
         ...
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
-        """Returns the result of ``formula`` from all its evaluations, over every proxy and seed."""
+        """The result of ``formula`` from all its evaluations, over every proxy and seed."""
         ...

@@ -29,7 +29,7 @@ from rlsearch.search.base import SearchMethod, Setup
 
 
 def resolve(config: Config) -> Config:
-    """The config with device, kernel, workers and what a user's proxies leave open decided for this machine.
+    """Decides what a config leaves open for this machine: device, kernel, workers, and parts of a user's proxies.
 
     Raises:
         ConfigError: If the device, the kernel or a user's network is not there or is wrong.
@@ -46,8 +46,9 @@ def resolve(config: Config) -> Config:
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
     if config.proxy_reward is not None:
-        proxies = tuple(completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies)
-        changes["reward"] = config.proxy_reward.model_copy(update={"proxies": proxies})
+        # A user's own network says only on this machine what it can do.
+        proxies = [completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies]
+        changes["reward"] = config.proxy_reward.model_copy(update={"proxies": tuple(proxies)})
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
     changes["search"] = method.budget(config.search, own)
@@ -105,6 +106,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     settings = config.proxy_reward
     assert settings is not None
     kernel = kernel_of(config)
+    # A run keeps the costs that it began with, whatever machine resumes it.
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs)
     elif settings.latency_costs is not None:
@@ -163,6 +165,7 @@ def fidelities(config: Config) -> list[float]:
 def make_judge(config: Config, reward: StagedReward, archive: Archive, first_round: int, **more: Any) -> Judge:
     """The judge of a run."""
     method = method_class(config)
+    # The rungs of a method are shares of epochs; the judge knows proxies by their names.
     rungs = None
     if climbed := method.rungs(own_settings(config)):
         assert isinstance(reward, AccuracyReward)

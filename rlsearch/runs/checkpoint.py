@@ -42,7 +42,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} does not exist: the run has not begun its first round")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is not its own
+    except Exception as error:
+        # torch raises many kinds of errors for a file that is not its own.
         reason = (str(error) or repr(error)).splitlines()[0]
         raise RunError(f"{path} is not a checkpoint of rlsearch: {reason}") from error
     if not isinstance(state, dict) or not isinstance(state.get("round"), int) or "method" not in state:

@@ -128,7 +128,7 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """Returns the config as YAML, every value spelled out; :func:`load_config` reads it back."""
+    """Writes the config as YAML, every value spelled out; :func:`load_config` reads it back."""
     yaml = YAML(typ="safe")
     yaml.default_flow_style = None  # short lists on one line
     yaml.width = 120
@@ -166,6 +166,7 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
         parsed = YAML(typ="rt").load(value)
     except YAMLError:
         raise ConfigError(f"--set {override!r}: {value!r} is not a YAML value") from None
+    # Down the tree, making groups that are not there, and at the last key the value is put.
     node: Any = tree
     for i, name in enumerate(path):
         where: Any = name
@@ -185,7 +186,7 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
 
 
 def _plain(node: Any) -> Any:
-    """Returns the tree as plain dicts, lists, numbers and texts; a tag or a date is but text."""
+    """The tree as plain dicts, lists, numbers and texts; a tag or a date becomes text."""
     if isinstance(node, CommentedMap):
         return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
@@ -197,7 +198,7 @@ def _plain(node: Any) -> Any:
 
 
 def _line(tree: CommentedMap, path: tuple[str | int, ...]) -> int:
-    """Returns the line of the deepest key of ``path`` that the file has."""
+    """The line of the deepest key of ``path`` that the file has."""
     line, node = 1, tree
     for key in path:
         try:

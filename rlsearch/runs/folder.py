@@ -45,7 +45,8 @@ class Run:
         Raises:
             RunError: If it was damaged.
         """
-        from rlsearch.runs.config import load_config  # which reading a leaderboard does without
+        # Imported here: reading a leaderboard does without it.
+        from rlsearch.runs.config import load_config
 
         try:
             return load_config(self.config_path)
@@ -93,8 +94,9 @@ class Run:
                 )
             if not run.meta.exists() and [path.name for path in folder.glob("*")] != [".lock"]:
                 raise RunError(f"{folder} is not a run of rlsearch; it is not overwritten")
+            # Nobody may be writing to it.
             with run.lock():
-                pass  # nobody is writing to it
+                pass
             try:
                 shutil.rmtree(folder)
             except OSError as error:

@@ -15,8 +15,8 @@ from rlsearch.rewards.base import Status
 from rlsearch.runs.config import LoggingSettings
 from rlsearch.runs.events import RunEvents
 
-CURVES = 6
-"""Functions of the leaderboard whose curves are drawn."""
+MAX_CURVES = 6
+"""How many functions of the leaderboard have their curves drawn."""
 
 
 class Monitor(RunEvents):
@@ -60,7 +60,7 @@ class Monitor(RunEvents):
         self._recorded = report
         step, board = judge.proposals, judge.leaderboard(self.settings.best)
         self._writer.add_text("search/leaderboard", leaderboard_markdown(board), step)
-        self._writer.add_figure("search/curves", curves_figure(board[:CURVES]), step, close=False)
+        self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
         self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
 
@@ -80,6 +80,7 @@ def leader_scalars(judge: Judge) -> dict[str, float]:
 
 def round_scalars(report: RoundReport) -> dict[str, float]:
     """The scalars of one round, by tag."""
+    # Statuses without a score have a configured reward: the mean of the others says more.
     values = [result.value for result in report.results]
     ok = [result.value for result in report.results if result.status is Status.OK]
     shares = {f"shares/{status.value}": report.share(status) for status in Status}
@@ -125,7 +126,9 @@ def curves_figure(board: Sequence[Judged]) -> Figure:
 
 def operators_figure(report: RoundReport) -> Figure:
     """How often the round's formulas use each operator."""
-    counts = Counter(t for formula in report.formulas for t in formula.tokens if t in OPERATORS)
+    counts: Counter[str | float] = Counter()
+    for formula in report.formulas:
+        counts.update(token for token in formula.tokens if token in OPERATORS)
     names = [str(name) for name, _ in counts.most_common()]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()

@@ -57,6 +57,8 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
         method = make_method(config)
         method.restore_policy(state["method"])
         written = method.sample(1 if greedy else count, greedy=greedy, seed=seed)
+
+    # Spellings of one function are merged, and the first one stands for it.
     counts = Counter(formula.fingerprint for formula in written)
     known = read_history(run).known
     first = {formula.fingerprint: formula for formula in reversed(written)}

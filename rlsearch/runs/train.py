@@ -85,7 +85,8 @@ def train(
     with random_numbers_kept(), one_thread():
         config = resolve(config)
         reward, costs = make_reward(config)
-        make_method(config, costs)  # a wrong warm start or template is said before anything is written
+        # Made once before anything is written: this refuses a wrong warm start or template.
+        make_method(config, costs)
         stem = stem or "run"
         folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
         run = Run.create(folder, overwrite=overwrite)
@@ -149,6 +150,8 @@ def _changed_budget(
     length = method_class(config).fixed_length
     if changed and length:
         raise ConfigError(f"{run.folder} cannot be made longer: its length is that of {length}")
+
+    # One of the two may be raised alone only if the other one is not used up.
     rounds_done = int(state["round"]) if state else 0
     if rounds is not None and rounds < rounds_done:
         raise ConfigError(f"{run.folder} has done {rounds_done} rounds already; expected at least that, got {rounds}")
@@ -211,6 +214,7 @@ def _search(
     state: dict[str, Any] | None,
     events: RunEvents,
 ) -> SearchOutcome:
+    """Searches from a checkpoint's state, or from the beginning, until the budget is used up or a stop is asked for."""
     judge: Judge | None = None
     method = make_method(config, costs)
     first_round = int(state["round"]) if state else 0
@@ -224,37 +228,42 @@ def _search(
             else:
                 method.prepare(told)
                 save_checkpoint(run.checkpoint, 0, method.state())
+            # This trains the references. An interrupt until then leaves no judge.
             judge = budget.judge = make_judge(config, reward, archive, first_round, events=budget)
             monitor = Monitor(run.folder, config.logging, resumed_at=judge.proposals if state else None)
             with closing(monitor):
-                told = AllRunEvents([monitor, events, StopRequests(check_stop)])
-                told.on_start(judge)
-                while not budget.is_used_up:
-                    save_checkpoint(run.checkpoint, judge.round, method.state())
-                    method.run_round(judge)
-                    budget.tell(0.0)
-                    told.on_round(judge, method.scalars())
-                told.on_end(judge)
+                _run_rounds(run, method, judge, budget, AllRunEvents([monitor, events, StopRequests(check_stop)]))
             save_checkpoint(run.checkpoint, judge.round, method.state())
             finished = True
     except KeyboardInterrupt:
         _LOGGER.info("interrupted")
-    except OSError as error:  # of the archive and the checkpoints there are StorageErrors; this is TensorBoard's
+    except OSError as error:
+        # The archive and the checkpoints raise a StorageError; this is TensorBoard's.
         raise StorageError(f"{run.folder} cannot be written: {error}. Resume the run later.") from error
     counts = method.counts
     if counts and judge:
         counts = counts | {"trained": judge.candidates}
     return SearchOutcome(
         run,
-        judge.leaderboard(10) if judge else [],
-        # Without a judge the run was interrupted while the baseline was trained.
-        judge.proposals if judge else archive.proposals(first_round),
-        judge.functions if judge else 0,
-        finished,
+        leaderboard=judge.leaderboard(10) if judge else [],
+        proposals=judge.proposals if judge else archive.proposals(first_round),
+        functions=judge.functions if judge else 0,
+        finished=finished,
         has_proxies=bool(config.proxies),
         has_policy=method.has_policy,
         counts=counts,
     )
+
+
+def _run_rounds(run: Run, method: SearchMethod, judge: Judge, budget: _Budget, told: RunEvents) -> None:
+    """Runs rounds until the budget is used up; a killed run begins at the last checkpoint again."""
+    told.on_start(judge)
+    while not budget.is_used_up:
+        save_checkpoint(run.checkpoint, judge.round, method.state())
+        method.run_round(judge)
+        budget.tell(0.0)
+        told.on_round(judge, method.scalars())
+    told.on_end(judge)
 
 
 def _free_name(runs: Path, stem: str) -> str:

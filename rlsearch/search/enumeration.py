@@ -87,11 +87,17 @@ class Enumeration:
             inner = self.size - 1
             operands = [(of_size[inner],), *((of_size[left], of_size[inner - left]) for left in range(1, inner))]
             self.untested = sum(len(self._operators[len(sides)]) * prod(map(len, sides)) for sides in operands)
-            grown = (e for sides in operands for name in self._operators[len(sides)] for e in self._apply(name, sides))
-            for expression, fingerprint in self._distinct(self._leaves if self.size == 1 else grown, seen):
+            written = self._leaves if self.size == 1 else self._grown(operands)
+            for expression, fingerprint in self._distinct(written, seen):
                 if self.size < longest:
                     of_size[self.size].append(expression)
                 yield expression, fingerprint
+
+    def _grown(self, operands: Iterable[tuple[list[Expression], ...]]) -> Iterator[Expression]:
+        """Yields every operator on every choice of operands."""
+        for sides in operands:
+            for name in self._operators[len(sides)]:
+                yield from self._apply(name, sides)
 
     def _by_template(self, template: Sequence[str]) -> Iterator[tuple[Expression, str]]:
         stack: list[Iterable[tuple[Expression, str]]] = []

@@ -116,7 +116,8 @@ def transfer(
     ready = {name: _with_proxies(config) for name, config in configs.items()}
     outcomes: dict[str, Confirmation] = {}
     with _functions_of(run, best) as found:
-        functions = [replace(function, searched=None) for function in found]  # it was seen on other proxies
+        # What the search saw was on other proxies.
+        functions = [replace(function, searched=None) for function in found]
         for name, config in ready.items():
             folder = run.folder / f"transfer-{name}"
             told = Prefixed(f"{name}: ", events)
@@ -152,6 +153,7 @@ def confirm_formulas(
     functions = _beside_baselines({f.fingerprint: f for f in reversed(formulas)}, {})
     if not formulas:
         raise InputError("nothing to confirm: expected a formula, or a run with results")
+    # Trainings go to the folder that was asked for, held against other processes, or to one that is not kept.
     with ExitStack() as stack:
         if output is None:
             folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -190,7 +192,7 @@ def _functions_of(run: Run, best: int) -> Iterator[list[_Function]]:
 
 
 def _beside_baselines(formulas: Mapping[str, Formula], searched: Mapping[str, float | None]) -> list[_Function]:
-    """Returns formulas and baselines; a formula that is a baseline is that baseline."""
+    """Formulas and baselines; a formula that is a baseline is listed as that baseline."""
     baselines = {formula.fingerprint: (name, formula) for name, formula in _baselines()}
     found = [_Function("", f, searched.get(key)) for key, f in formulas.items() if key not in baselines]
     return found + [_Function(name, f, searched.get(key)) for key, (name, f) in baselines.items()]
@@ -209,11 +211,12 @@ def _study(
     events: Events,
     source: str,
 ) -> Confirmation:
-    """Trains, compares and writes."""
+    """Trains the functions, compares them, and writes what was found."""
     kernel = kernel_of(config)
     formulas = [function.formula for function in functions]
+    # Refuses other inputs than x before anything is trained.
     for formula in formulas:
-        kernel.population([formula])  # refuses other inputs than x before anything is trained
+        kernel.population([formula])
     retraining: Retraining | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,12 +234,10 @@ def _study(
         return Confirmation(None, folder, retraining.trained if retraining else 0)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error}") from error
-    found = [
-        _finding(
-            function, scores[i], [(proxy.learning_rate, rates[i]) for proxy, rates in chosen], options, latencies[i]
-        )
-        for i, function in enumerate(functions)
-    ]
+    found = []
+    for i, function in enumerate(functions):
+        rates_of_one = [(proxy.learning_rate, rates[i]) for proxy, rates in chosen]
+        found.append(_finding(function, scores[i], rates_of_one, options, latencies[i]))
     findings = Findings.of(
         [f for f in found if not f.name],
         [f for f in found if f.name],
@@ -261,8 +262,10 @@ def _finding(
     options: Options,
     latency: Latency,
 ) -> Finding:
-    """Returns what was found of a function; ``rates`` are each proxy's own learning rate and the one chosen."""
+    """What was found of a function; ``rates`` are each proxy's own learning rate and the one chosen."""
+    # Whether the best rate is the lowest or highest that was tried, so that one beyond might be better.
     ends = min(options.rates), max(options.rates)
+    at_an_end = len(set(ends)) > 1 and any(rate in (own * ends[0], own * ends[1]) for own, rate in rates)
     text = str(function.formula)
     return Finding(
         name=function.name,
@@ -271,7 +274,7 @@ def _finding(
         scores=scores,
         searched=function.searched,
         learning_rates=tuple(rate for _, rate in rates),
-        at_an_end=len(set(ends)) > 1 and any(rate in (own * ends[0], own * ends[1]) for own, rate in rates),
+        at_an_end=at_an_end,
         latency=latency.ratio,
         latency_low=latency.low,
         latency_high=latency.high,
@@ -279,10 +282,11 @@ def _finding(
 
 
 def _latencies(formulas: Sequence[Formula], kernel: Kernel, device: str, store: Path, events: Events) -> list[Latency]:
-    """Returns what was measured before and kept in ``store``, or is measured now."""
+    """What was measured before and kept in ``store``, or is measured now."""
     measured_on = label(kernel, device)
     known: dict[str, Latency] = {}
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever is wrong, it is measured anew
+    # Where the file is missing or damaged, everything is measured anew.
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         kept = json.loads(store.read_text(encoding="utf-8"))
         if kept["label"] == measured_on:
             known = {text: Latency(**fields) for text, fields in kept["functions"].items()}
@@ -320,8 +324,9 @@ def _write(findings: Findings, folder: Path, run: Run | None, config: Config, op
 def _show_in_tensorboard(findings: Findings, figures: Mapping[str, Figure], tag: str, run: Run) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
+    # The x-axis of everything else there.
     with Archive(run.archive, read_only=True) as archive:
-        step = archive.proposals(before_round=2**31)  # the x-axis of everything else there
+        step = archive.proposals(before_round=archive.rounds())
     with closing(SummaryWriter(log_dir=str(run.folder))) as writer:
         writer.add_text(f"{tag}/verdicts", "\n".join(f"- {verdict}" for verdict in findings.verdicts), step)
         for name, figure in figures.items():

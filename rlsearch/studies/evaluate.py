@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import AllOf, Events
@@ -108,29 +109,11 @@ def evaluate(
     run = None if run is None else opened(run)
     history = read_history(run) if run else History()
     wanted = _wanted(formulas, history, best)
-    chosen = list(wanted.values())
     if config is None:
         config = run.config if run else Config()
     # What the search saw on other proxies says nothing beside scores on these.
     searched = history.known if run and config.proxies == run.config.proxies else {}
-    config = resolve(config)
-    task_of(config)
-    proxies = proxies_of(config)
-    kernel = kernel_of(config)
-    for formula in chosen:
-        kernel.population([formula])  # refuses other inputs than x before anything is trained
-
-    with stop_requests() as check_stop, one_thread(), _store(run) as archive:
-        told = AllOf([events, StopRequests(check_stop)])
-        retraining = Retraining(archive, kernel, config.device, pool_of(config), told)
-        trainings = []
-        for proxy in proxies:
-            name = retraining.proxy_name(proxy)
-            for formula in chosen:
-                trainings += [Training(formula, name, fresh_seed(config.seed, i), "test") for i in range(seeds)]
-        values = np.array(retraining.scores(trainings, "fresh seeds"), dtype=np.float64)
-        latencies = measure(chosen, kernel, config.device)
-    scores = values.reshape(len(proxies), len(chosen), seeds).mean(axis=0)
+    scores, latencies = _measured(list(wanted.values()), resolve(config), run, seeds, events)
 
     names = {formula.fingerprint: name for name, formula in _baselines()}
     rows = []
@@ -138,7 +121,33 @@ def evaluate(
         fresh = Score.of(scores[i].tolist())
         row = Comparison(names.get(fingerprint, ""), formula, _searched(searched, fingerprint), fresh, latencies[i])
         rows.append(row)
+    # What diverged comes last.
     return sorted(rows, key=lambda row: -math.inf if math.isnan(row.fresh.mean) else row.fresh.mean, reverse=True)
+
+
+def _measured(
+    formulas: Sequence[Formula], config: Config, run: Run | None, seeds: int, events: Events
+) -> tuple[NDArray[np.float64], list[Latency]]:
+    """Each formula's mean test score over proxies for every fresh seed, ``[formulas, seeds]``, and its latency."""
+    # Before anything is trained: refuses scores of different kinds, and other inputs than x.
+    task_of(config)
+    proxies, kernel = proxies_of(config), kernel_of(config)
+    for formula in formulas:
+        kernel.population([formula])
+
+    with stop_requests() as check_stop, one_thread(), _store(run) as archive:
+        told = AllOf([events, StopRequests(check_stop)])
+        retraining = Retraining(archive, kernel, config.device, pool_of(config), told)
+        trainings = []
+        for proxy in proxies:
+            name = retraining.proxy_name(proxy)
+            for formula in formulas:
+                trainings += [Training(formula, name, fresh_seed(config.seed, i), "test") for i in range(seeds)]
+        # A score of None becomes NaN.
+        values = np.array(retraining.scores(trainings, "fresh seeds"), dtype=np.float64)
+        latencies = measure(formulas, kernel, config.device)
+    scores: NDArray[np.float64] = values.reshape(len(proxies), len(formulas), seeds).mean(axis=0)
+    return scores, latencies
 
 
 def what_is_measured(config: Config | None = None, run: Run | Path | str | None = None) -> tuple[Task, str]:

@@ -60,6 +60,7 @@ def to_csv(findings: Findings) -> str:
     d = findings.differences
     rows: list[dict[str, Any]] = []
     shown = (*findings.formulas, *findings.baselines)
+    # The row of each formula among the differences; baselines, and what diverged, have none.
     place = {id(f): i for i, f in enumerate(findings.compared)}
     for finding, on_front in zip(shown, findings.front.tolist(), strict=True):
         row = {**_fields(finding), "pareto": on_front}

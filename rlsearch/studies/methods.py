@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 RESAMPLES = 2000
 """As rliable's examples have it; the ends of a 95 % interval rest on 50 resamples each."""
 
-BATCH = 100
-"""Resamples at a time: a curve of 2,000 candidates over 10 runs takes 16 MB."""
+RESAMPLES_AT_A_TIME = 100
+"""A curve of 2,000 candidates over 10 runs takes 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _bootstrapped(samples: tuple[Array, ...], statistic: Callable[..., Any], see
         vectorized=True,
         method="percentile",
         n_resamples=RESAMPLES,
-        batch=BATCH,
+        batch=RESAMPLES_AT_A_TIME,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Estimate(statistic(*samples, axis=0), interval.low, interval.high)

@@ -33,8 +33,8 @@ from rlsearch.rewards.staged import Evaluation
 MIN_PART_SIZE = 4
 """Examples of a part that is not scored; the fewest there can be."""
 
-FRESH_MEMBERS = 8
-"""Members of a population on a CPU. They share data set and rate, and of 16 half would be padding."""
+MAX_MEMBERS_ON_CPU = 8
+"""Of a population, whose members share data set and learning rate: of 16, half would be padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +99,14 @@ class Retraining:
                 names are those of :meth:`proxy_name`.
             what: Told to the listener.
         """
+        # What is missing, each once, and the proxies that it takes.
         missing = {training.key: training for training in wanted if training.key not in self._known}
         by_name = {proxy.name: proxy for proxy in self._proxies.values()}
         needed = dict.fromkeys(training.proxy for training in missing.values())
         proxies = {name: by_name[name] for name in needed}
         self._make_data_sets(list(proxies.values()))
+
+        # Each population is stored as soon as it is done, so that a stop loses none.
         done = 0
         with closing(train_populations(proxies, list(missing.values()), self.pool, in_order=False)) as populations:
             for population in populations:
@@ -121,8 +124,9 @@ class Retraining:
 
     def _make_data_sets(self, proxies: Sequence[Proxy]) -> None:
         """Generates our own data sets side by side, each once, so that no worker waits for or repeats another's."""
+        # A single worker makes each with its first population.
         if self.pool.workers == 1:
-            return  # the first population of a data set makes it
+            return
         by_data: dict[tuple[object, ...], ProxySettings] = {}
         for proxy in proxies:
             settings = proxy.settings
@@ -200,5 +204,5 @@ def _fresh(proxy: TrainingSettings, rate: float, seed: int, device: str, **sizes
     if isinstance(proxy, ProxySettings):
         changes |= sizes
         if is_cpu(device):
-            changes["population"] = min(proxy.population or FRESH_MEMBERS, FRESH_MEMBERS)
+            changes["population"] = min(proxy.population or MAX_MEMBERS_ON_CPU, MAX_MEMBERS_ON_CPU)
     return proxy.check(proxy.model_dump() | changes)

@@ -9,11 +9,11 @@ from helpers import DIGITS
 from torch import nn
 
 from rlsearch.bench import controller, latency
-from rlsearch.bench.controller import _measure, bench_controller
+from rlsearch.bench.controller import bench_controller, measure_round
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import EagerKernel, available_kernels, bench_kernels
 from rlsearch.bench.latency import bench_latency
-from rlsearch.bench.proxies import _network, bench_proxies, train_eagerly
+from rlsearch.bench.proxies import bench_proxies, plain_network, train_eagerly
 from rlsearch.bench.report import Spread
 from rlsearch.bench.screening import bench_screening, screen_by_autograd
 from rlsearch.common.progress import Events
@@ -159,7 +159,7 @@ def test_the_eager_network_is_the_proxys(settings, normalisation):
     features = 64 if settings.dataset == "digits" else 40
     generator = torch.Generator().manual_seed(0)
     ours = NETWORKS[settings.network].build(settings, [generator], TorchKernel().population([SILU]))
-    plain = _network(settings, SILU)
+    plain = plain_network(settings, SILU)
     linear = [module for module in plain if isinstance(module, nn.Linear | nn.Conv1d)]
     norms = [module for module in plain if isinstance(module, nn.LayerNorm)]
     with torch.no_grad():
@@ -253,7 +253,7 @@ def test_a_pretended_device_takes_its_time(monkeypatch):
 
 
 def test_a_rounds_parts_are_all_of_it():
-    rates, shares = _measure(8, 3)
+    rates, shares = measure_round(8, 3)
     assert all(len(rate) == 3 for rate in rates.values())
     assert np.sum(list(shares.values()), axis=0) == pytest.approx([100] * 3)
     assert all((share > 0).all() for share in shares.values())

@@ -1,6 +1,6 @@
 import pytest
 
-from rlsearch.cli.compare import _median
+from rlsearch.cli.compare import median_text
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ from rlsearch.cli.compare import _median
     ],
 )
 def test_the_median_counts_a_run_that_did_not_get_there_as_infinite(counts, text):
-    assert _median(counts) == text
+    assert median_text(counts) == text

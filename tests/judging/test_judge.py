@@ -140,9 +140,7 @@ def rows(path):
 
 def state(judge):
     """What the controller and the leaderboard see of a judge."""
-    return {
-        k: (j.formula, repr(j.result), len(judge.evaluations_of(k)), j.seeds, j.rung) for k, j in judge.known.items()
-    }
+    return {k: (j.formula, repr(j.result), len(judge.ledger.of(k)), j.seeds, j.rung) for k, j in judge.known.items()}
 
 
 @pytest.fixture
@@ -179,7 +177,7 @@ class TestRungs:
 
     def test_a_reference_has_climbed_nothing(self, archive):
         judge = climb(make_judge(Halving(), archive, seeds_per_formula=1, rungs=RUNGS, rescoring=NEVER))
-        assert sum(e.training.proxy == "q" for e in judge.evaluations_of(RELU.fingerprint)) == 3
+        assert sum(e.training.proxy == "q" for e in judge.ledger.of(RELU.fingerprint)) == 3
         assert judge.known[RELU.fingerprint].rung == 0
         assert judge.leaderboard(1)[0].rung == 2
 

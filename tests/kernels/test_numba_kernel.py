@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from helpers_kernels import (
-    EXPLODING,
     FORMS,
     FORMULAS,
     GATED,
     KINKS,
     SPECIAL,
+    assert_members_are_alone,
+    assert_near_float64,
     assert_same_bits,
     numbers,
     value_and_gradient,
@@ -73,20 +74,7 @@ def test_operators_against_float64(name):
         with np.errstate(all="ignore"):
             exact, (exact_slope,) = run_with_slopes(formula.program, NUMPY, (x,))
         assert (np.abs(exact) < 3e38).all()  # larger numbers are among the special ones below
-        rounding = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
-        # Denormal numbers may be flushed; a sum that cancels keeps the rounding of its terms.
-        allowed = 2e-38 + ABSOLUTE.get(name, 0.0)
-        if name in ("add", "sub"):
-            allowed += 6e-8 * x * x
-        worst = np.max((np.abs(y - exact) - allowed) / rounding)
-        assert worst <= ULPS.get(name, 2.0), f"{formula}: {worst} units in the last place"
-        atol = 3e-7 * np.ones_like(x)
-        if name == "sinc":  # a difference of two numbers near 1, divided by x
-            atol += 3e-7 / np.maximum(np.abs(x), 1e-6)
-        if name == "div":  # float32 puts some numbers on the other side of the guard's edge
-            atol += np.where(np.abs(x * x - 1e-6) < 1e-12, np.inf, 0.0)
-        excess = np.abs(slope - exact_slope) - atol - 3e-6 * np.abs(exact_slope)
-        assert (excess <= 0).all(), f"{formula} at {x[np.argmax(excess)]}: slope off by {excess.max()}"
+        assert_near_float64(name, formula, x, (y, slope), (exact, exact_slope), ULPS, ABSOLUTE)
 
 
 @pytest.mark.parametrize("name", ["sin", "cos"])
@@ -188,20 +176,7 @@ def test_a_formula_of_many_live_values():
 
 @pytest.mark.parametrize("slot", [0, 4, len(FORMULAS) - 1])
 def test_a_non_finite_member_changes_no_bit_of_the_others(slot):
-    x, outer = numbers(len(FORMULAS), 16, 100), numbers(len(FORMULAS), 16, 100, seed=1)
-    others = [k for k in range(len(FORMULAS)) if k != slot]
-    y, gradient = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
-    exploding = [*FORMULAS[:slot], EXPLODING, *FORMULAS[slot + 1 :]]
-    y_exploding, gradient_exploding = value_and_gradient(KERNEL.population(exploding), x, outer)
-    assert not y_exploding[slot].isfinite().all()
-    assert not gradient_exploding[slot].isfinite().all()
-    assert_same_bits(y[others], y_exploding[others])
-    assert_same_bits(gradient[others], gradient_exploding[others])
-    x[slot], outer[slot] = math.nan, math.inf  # numbers that are not finite on their way in
-    y_nan, gradient_nan = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
-    assert y_nan[slot].isnan().all()
-    assert_same_bits(y[others], y_nan[others])
-    assert_same_bits(gradient[others], gradient_nan[others])
+    assert_members_are_alone(KERNEL, slot, 100)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 37])  # less than a block, and a rest behind some blocks

@@ -1,8 +1,6 @@
-import math
-
 import pytest
 import torch
-from helpers_kernels import EXPLODING, FORMULAS, GATED, assert_same_bits, numbers, value_and_gradient
+from helpers_kernels import FORMULAS, GATED, assert_members_are_alone, assert_same_bits, numbers, value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FIXED, formulas
@@ -70,19 +68,7 @@ def test_without_gradients_the_values_are_the_same(members):
 
 @pytest.mark.parametrize("slot", [0, 4, len(FORMULAS) - 1])
 def test_a_non_finite_member_changes_no_bit_of_the_others(slot):
-    x, outer = numbers(len(FORMULAS), 16, 12), numbers(len(FORMULAS), 16, 12, seed=1)
-    others = [k for k in range(len(FORMULAS)) if k != slot]
-    y, gradient = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
-    exploding = [*FORMULAS[:slot], EXPLODING, *FORMULAS[slot + 1 :]]
-    y_exploding, gradient_exploding = value_and_gradient(KERNEL.population(exploding), x, outer)
-    assert not y_exploding[slot].isfinite().all()
-    assert not gradient_exploding[slot].isfinite().all()
-    assert_same_bits(y[others], y_exploding[others])
-    assert_same_bits(gradient[others], gradient_exploding[others])
-    x[slot], outer[slot] = math.nan, math.inf  # numbers that are not finite on their way in
-    y_nan, gradient_nan = value_and_gradient(KERNEL.population(FORMULAS), x, outer)
-    assert_same_bits(y[others], y_nan[others])
-    assert_same_bits(gradient[others], gradient_nan[others])
+    assert_members_are_alone(KERNEL, slot, 12)
 
 
 def test_a_members_bits_do_not_depend_on_slot_and_neighbours():

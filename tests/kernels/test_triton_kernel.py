@@ -14,6 +14,7 @@ from helpers_kernels import (
     GATED,
     KINKS,
     SPECIAL,
+    assert_near_float64,
     assert_same_bits,
     numbers,
     value_and_gradient,
@@ -103,20 +104,7 @@ def test_operators_against_float64(device):
     for (name, formula), y, slope in zip(ALL_FORMS, ys.double().numpy(), slopes.double().numpy(), strict=True):
         with np.errstate(all="ignore"):
             exact, (exact_slope,) = run_with_slopes(formula.program, NUMPY, (x,))
-        rounding = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
-        # Denormal numbers may be flushed; a sum that cancels keeps the rounding of its terms.
-        allowed = 2e-38 + ABSOLUTE.get(name, 0.0)
-        if name in ("add", "sub"):
-            allowed += 6e-8 * x * x
-        worst = np.max((np.abs(y - exact) - allowed) / rounding)
-        assert worst <= ULPS.get(name, 2.0), f"{formula}: {worst} units in the last place"
-        atol = 3e-7 * np.ones_like(x)
-        if name == "sinc":  # a difference of two numbers near 1, divided by x
-            atol += 3e-7 / np.maximum(np.abs(x), 1e-6)
-        if name == "div":  # float32 puts some numbers on the other side of the guard's edge
-            atol += np.where(np.abs(x * x - 1e-6) < 1e-12, np.inf, 0.0)
-        excess = np.abs(slope - exact_slope) - atol - 3e-6 * np.abs(exact_slope)
-        assert (excess <= 0).all(), f"{formula} at {x[np.argmax(excess)]}: slope off by {excess.max()}"
+        assert_near_float64(name, formula, x, (y, slope), (exact, exact_slope), ULPS, ABSOLUTE)
 
 
 @pytest.mark.parametrize("name", ["sin", "cos"])

@@ -194,7 +194,7 @@ def test_the_plain_loop_of_the_bench_trains_them(network):
 
 
 def test_a_name_is_taken_once():
-    with pytest.raises(ConfigError, match=r"Other cannot be the network 'mlp': .*mlp\.Mlp is it already"):
+    with pytest.raises(ConfigError, match=r"Other cannot be the network 'mlp': .*mlp\.Mlp has that name already"):
 
         @NETWORKS.add
         class Other(helpers_families.Residual):

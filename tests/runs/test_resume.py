@@ -78,19 +78,25 @@ def death(monkeypatch, moment):
         yield
 
 
-def test_a_run_that_dies_before_or_after_any_write_ends_as_if_it_had_not(monkeypatch, tmp_path):
-    config = make_config(proxies(tmp_path), 2, 6, rescoring={"every": 1, "best": 2, "max_seeds": 3})
-    expected = archive_rows(train(config, "whole").run.folder)
-    deaths = 0
-    for moment in range(1, 1000, 3):  # a third of them, of both kinds
+def resumed_after_deaths(monkeypatch, config, *, every, first):
+    """Kills a new run at one moment after the other, until one ends alive; yields how each ends when it is resumed."""
+    for moment in range(first, 1000, every):
         try:
             with death(monkeypatch, moment):
                 train(config, f"dies-{moment}")
         except Killed:
-            deaths += 1
+            yield moment, resume(f"runs/dies-{moment}")
         else:
-            break
-        outcome = resume(f"runs/dies-{moment}")
+            return
+
+
+def test_a_run_that_dies_before_or_after_any_write_ends_as_if_it_had_not(monkeypatch, tmp_path):
+    config = make_config(proxies(tmp_path), 2, 6, rescoring={"every": 1, "best": 2, "max_seeds": 3})
+    expected = archive_rows(train(config, "whole").run.folder)
+    deaths = 0
+    # A third of all moments, of both kinds.
+    for moment, outcome in resumed_after_deaths(monkeypatch, config, every=3, first=1):
+        deaths += 1
         assert outcome.finished
         assert archive_rows(outcome.run.folder) == expected, moment
         steps = steps_by_tag(outcome.run.folder)
@@ -128,15 +134,8 @@ def test_any_method_dies_and_ends_as_if_it_had_not(monkeypatch, tmp_path, method
     )  # fmt: skip
     whole = train(config, "whole").run.folder
     deaths = 0
-    for moment in range(11, 1000, 14):
-        try:
-            with death(monkeypatch, moment):
-                train(config, f"dies-{moment}")
-        except Killed:
-            deaths += 1
-        else:
-            break
-        outcome = resume(f"runs/dies-{moment}")
+    for moment, outcome in resumed_after_deaths(monkeypatch, config, every=14, first=11):
+        deaths += 1
         assert archive_rows(outcome.run.folder) == archive_rows(whole), moment
         # Event files of one process and one second are read in the order of "9" and "10", so not always in ours.
         steps = {tuple(sorted(steps)) for steps in steps_by_tag(outcome.run.folder).values()}

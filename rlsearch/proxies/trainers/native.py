@@ -95,7 +95,8 @@ class NativeTrainer:
             by_channel = weights.reshape(-1, int(taps), weights.shape[-1])
             pieces += [by_channel.transpose(0, 1), bias]
         pieces += [weights[..., : self.settings.n_outputs] for weights in network.head.parameters()]
-        pieces += [weights for norm in network.norms for weights in norm.parameters()]
+        for norm in network.norms:
+            pieces += norm.parameters()
         start: Reals = torch.cat([piece.detach().flatten() for piece in pieces]).numpy()
         return start, batches(self.settings, seed, len(self._data.train.labels)).numpy()
 

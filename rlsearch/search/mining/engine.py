@@ -352,10 +352,8 @@ class _Expansion:
                 continue
             is_fit = loops.is_fit(self.store.screened[place], self.limits)
             self.table.flags[row] |= FIT if is_fit else 0
-            self.counts[[TESTED, UNIQUE, UNFIT]] += self._is_leaf(row), 1, not is_fit
-
-    def _is_leaf(self, row: int) -> bool:
-        return bool(self.table.operator[row] >= len(self.names))
+            is_leaf = bool(self.table.operator[row] >= len(self.names))
+            self.counts[[TESTED, UNIQUE, UNFIT]] += is_leaf, 1, not is_fit
 
     def _tell(self, end: bool = False) -> None:
         if end or time.monotonic() - self._told > _WATCH_SECONDS:
@@ -395,5 +393,7 @@ def _expected(sizes: Sequence[int], longest: int, operators: Callable[..., IntAr
         counts.append(counts[-1] * growth)
     unary, ordered = len(operators("unary")), len(operators("binary", commutative=False))
     free = len(operators("binary", commutative=True))
-    pairs = [counts[left] * counts[size - 1 - left] for size in range(3, longest + 1) for left in range(1, size - 1)]
+    pairs = []
+    for size in range(3, longest + 1):
+        pairs += [counts[left] * counts[size - 1 - left] for left in range(1, size - 1)]
     return int(unary * sum(counts[1:longest]) + (ordered + free / 2) * sum(pairs))
