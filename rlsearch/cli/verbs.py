@@ -262,6 +262,7 @@ def config_check(config: Path, overrides: SetOption = None) -> None:
     loaded = load_config(config, overrides or [])
     method, own = method_class(loaded), own_settings(loaded)
     method.check_reward(own, loaded.proxy_reward)
+    method.budget(loaded.search, own)
     print_out(f"{config} is a valid config: {method.describe_budget(loaded.search, own)}.")
 
 

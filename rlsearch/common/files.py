@@ -20,10 +20,12 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written; ``path`` is unchanged then.
     """
-    # One name, so that what a killed process leaves is overwritten; but a name of its own for each of several writers.
+    # One name, so that what a killed process leaves goes away; but a name of its own for each of several writers.
     writer = f".{os.getpid()}" if shared else ""
     partial = path.with_name(f".{path.name}{writer}.tmp")
     try:
+        # Whoever writes may go on with what it finds, as SQLite does.
+        partial.unlink(missing_ok=True)
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())

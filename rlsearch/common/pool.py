@@ -22,6 +22,8 @@ IDLE_SECONDS = 300
 _ENVIRONMENT = {
     # One thread per worker; threads.py says why.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    # Or the current folder came first on a worker's import path. It gets the path of the process that starts it.
+    "PYTHONSAFEPATH": "1",
     # Bytes that a worker may grow by before loky replaces it. A new worker would begin with compiling.
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e12",
 }

@@ -80,10 +80,10 @@ class _Parser:
             return ast.parse(text.strip(), mode="eval").body
         except SyntaxError as error:
             at, end = self.indent + (error.offset or 0) - 1, len(self.text.rstrip())
+            if "digits" in error.msg:
+                raise self._error(min(max(at, 0), end), "a number has too many digits") from None
             if not error.offset or at >= end:
                 raise self._error(end, "expected a number, an input, a function or ')', got the end") from None
-            if "digits" in error.msg:
-                raise self._error(at, "a number has too many digits") from None
             raise self._error(at, f"{error.msg}, at {self.text[at]!r}") from None
         except (RecursionError, MemoryError, ValueError):
             raise self._error(0, "the formula is nested too deeply") from None
@@ -172,7 +172,10 @@ class _Parser:
             raise self._error(0, "expected a number, an input, a function or '(', got the end")
 
     def _check_nesting(self) -> None:
-        """Before Python's parser, whose own limit is not far away."""
+        """Before Python's parser, whose own limit is not far away: a chain of operators nests in it, too."""
+        # A token is worth four of these at most: -1e-5 has two, and ** is written with two.
+        if sum(self.text.count(character) for character in "+-*/") > 4 * MAX_SIZE:
+            raise self._error(0, f"the formula has grown beyond {MAX_SIZE} tokens")
         if self.text.count("(") <= MAX_NESTING:
             return
         depth = 0

@@ -5,6 +5,7 @@ writes is one transaction: a killed process leaves whole populations and whole r
 """
 
 import math
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -52,7 +53,7 @@ CREATE TABLE evaluations (
 ) STRICT;
 """
 
-_FUNCTIONS_SCHEMA = f"""
+_FUNCTIONS_SCHEMA = """
 CREATE TABLE functions (
     fingerprint TEXT PRIMARY KEY,
     number INTEGER NOT NULL,      -- in the order in which they came
@@ -69,9 +70,9 @@ CREATE TABLE functions (
     rung INTEGER NOT NULL,        -- of successive halving
     is_reference INTEGER NOT NULL -- 1 for what others are relative to
 ) STRICT, WITHOUT ROWID;
-
-PRAGMA user_version = {_VERSION};
 """
+
+_SET_VERSION = f"PRAGMA user_version = {_VERSION};"
 
 _FUNCTION_COLUMNS = (
     "fingerprint, number, round, formula, size, status, reward, score, standard_error, latency, message, seeds, rung, "
@@ -114,12 +115,10 @@ class Archive:
         try:
             if create:
                 _make(path)
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
-                uri=True,
-                timeout=30,
-                isolation_level=None,
-            )
+            self._connection = _connect(path, "mode=ro" if read_only else "mode=rw")
+            if read_only and _needs_more_than_reading(path):
+                self._connection.close()
+                self._connection = _connect(path, "immutable=1")
             if not read_only:
                 (report,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
                 if report != "ok":
@@ -131,19 +130,15 @@ class Archive:
             if create:
                 raise StorageError(f"{path} cannot be made: {error}") from error
             raise RunError(f"{path} is not a readable archive: {error}") from error
-        if version == 1:
-            self._upgrade(read_only)
-        elif version != _VERSION:
-            raise RunError(f"{path} is an archive of version {version}; expected {_VERSION}")
-
-    def _upgrade(self, read_only: bool) -> None:
-        """Adds the table of functions to an archive of version 1; the judge of a resumed run fills it."""
-        if read_only:
+        # Version 1 had no table of functions. The judge of a resumed run makes it; see begin_at.
+        self._lacks_functions = version == 1
+        if self._lacks_functions and read_only:
             raise RunError(
                 f"{self.path} was made by an earlier version of rlsearch; to bring it up to date: "
                 f"rlsearch train --resume {self.path.parent}"
             )
-        self._connection.executescript(f"BEGIN;{_FUNCTIONS_SCHEMA}COMMIT;")
+        if version not in (1, _VERSION):
+            raise RunError(f"{path} is an archive of version {version}; expected {_VERSION}")
 
     def close(self) -> None:
         """Closes the file; the write-ahead log is folded into it."""
@@ -222,10 +217,15 @@ class Archive:
             functions: All that are known at its beginning: number, fingerprint and what is known.
         """
         with self._transaction() as connection:
+            # Made and filled at once, so that nobody takes an empty table for a run without functions.
+            if self._lacks_functions:
+                connection.execute(_FUNCTIONS_SCHEMA)
+                connection.execute(_SET_VERSION)
             connection.execute("DELETE FROM functions WHERE round >= ?", (round_number,))
             there = {fingerprint for (fingerprint,) in connection.execute("SELECT fingerprint FROM functions")}
             missing = [entry for entry in functions if entry[1] not in there]
             _put_functions(connection, round_number - 1, missing)
+        self._lacks_functions = False
 
     def evaluations(self) -> Iterator[tuple[int, Evaluation]]:
         """Yields round and evaluation, in the order in which they were stored."""
@@ -262,7 +262,8 @@ class Archive:
     def candidates(self) -> int:
         """How many functions the whole rounds have trained, references not counted."""
         ((count,),) = self._read(
-            "SELECT COUNT(*) FROM functions WHERE NOT is_reference AND status IN (?, ?)",
+            "SELECT COUNT(DISTINCT fingerprint) FROM evaluations WHERE round BETWEEN 0 AND ? AND status IN (?, ?)",
+            self.rounds() - 1,
             Status.OK.value,
             Status.DIVERGED.value,
         )
@@ -308,9 +309,16 @@ class Archive:
 
 def _make(path: Path) -> None:
     """Makes an empty archive; a process that is killed here must not leave half of one."""
-    with replacing(path) as partial, closing(sqlite3.connect(partial)) as connection:
+    with replacing(path) as partial:
+        for ending in ("-wal", "-shm"):
+            partial.with_name(f"{partial.name}{ending}").unlink(missing_ok=True)
+        _make_tables(partial)
+
+
+def _make_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(f"BEGIN;{_SCHEMA}{_FUNCTIONS_SCHEMA}COMMIT;")
+        connection.executescript(f"BEGIN;{_SCHEMA}{_FUNCTIONS_SCHEMA}{_SET_VERSION}COMMIT;")
 
 
 def _insert(table: str, columns: str, verb: str = "INSERT") -> str:
@@ -342,3 +350,15 @@ def _put_functions(
         )
         rows.append(row)
     connection.executemany(_insert("functions", _FUNCTION_COLUMNS, "INSERT OR REPLACE"), rows)
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=30, isolation_level=None)
+
+
+def _needs_more_than_reading(path: Path) -> bool:
+    """Whether SQLite would have to write to read this: it makes two files beside a database in WAL mode.
+
+    Where the folder cannot be written and nobody is writing to the archive, it is read as a file that never changes.
+    """
+    return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()

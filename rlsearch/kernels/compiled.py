@@ -9,6 +9,7 @@ cannot be written, every process compiles for itself, after one warning. See ``d
 import hashlib
 import inspect
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,10 @@ def digest_of(*depends_on: str | ModuleType) -> str:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
 
+DEFAULTS = {"nogil": True, "error_model": "numpy"}
+"""Options of every function that is declared here."""
+
+
 class Compiler:
     """Compiles functions, and keeps their machine code from one process to the next.
 
@@ -50,7 +55,7 @@ class Compiler:
 
     def __init__(self, name: str, *depends_on: str | ModuleType) -> None:
         self.name = name
-        self.digest = digest_of(*depends_on)
+        self.digest = digest_of(repr(DEFAULTS), *depends_on)
 
     @property
     def folder(self) -> Path:
@@ -61,7 +66,7 @@ class Compiler:
         """Declares a function; with a signature it is compiled at once, and for that alone."""
 
         def declare(function: Function) -> Function:
-            dispatcher = numba.njit(**{"nogil": True, "error_model": "numpy", **options})(function)
+            dispatcher = numba.njit(**{**DEFAULTS, **options})(function)
             if numba.config.DISABLE_JIT:
                 return function
             dispatcher._cache = _MachineCode(function, self.folder)
@@ -116,7 +121,10 @@ class _MachineCode(FunctionCache):  # type: ignore[misc]
             return super().load_overload(sig, target_context)
         except OSError as error:
             _warn(error)
-            return None
+        except Exception as error:  # whatever unpickling raises of a damaged file
+            _LOGGER.warning("machine code in %s is damaged (%r) and is made anew", self._cache_path, error)
+            shutil.rmtree(self._cache_path, ignore_errors=True)
+        return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keeps the machine code for a signature."""

@@ -61,7 +61,7 @@ def write_module(path: Path, source: str) -> bool:
         OSError: If it cannot be written.
     """
     # Written anew, it would be younger than the machine code that is kept for it.
-    if path.exists() and path.read_text(encoding="utf-8") == source:
+    if path.exists() and path.read_bytes() == source.encode("utf-8"):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, source, shared=True)

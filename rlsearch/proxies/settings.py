@@ -1,7 +1,10 @@
 """The settings of one proxy: everything that decides a score except formula and seed."""
 
 import hashlib
+import inspect
+import sys
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
@@ -106,8 +109,9 @@ class ProxySettings(TrainingSettings):
 
     @property
     def identity(self) -> str:
-        """All settings, sizes spelled out."""
-        return f"{self.model_dump_json()} {self.sizes}"
+        """All settings, sizes spelled out, and a digest of what was added from outside of this package."""
+        classes = (type(DATASETS[self.dataset]), type(NETWORKS[self.network]), type(self.task))
+        return f"{self.model_dump_json()} {self.sizes}{source_of_outsiders(classes)}"
 
     @property
     def caveat(self) -> str | None:
@@ -225,3 +229,19 @@ def proxy_name(settings: TrainingSettings, kernel: str, device_type: str) -> str
     text = f"{settings.identity} {kernel} {device_type} {_SCORES_VERSION}"
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
     return f"{settings.name}-{digest}"
+
+
+def source_of_outsiders(classes: Iterable[type]) -> str:
+    """The source of those classes that are not of this package, whose scores change with it; empty if all are.
+
+    A class whose source cannot be found, such as one of a notebook, is told by its name alone.
+    """
+    parts = []
+    for cls in classes:
+        if cls.__module__.partition(".")[0] == "rlsearch":
+            continue
+        try:
+            parts.append(f" {inspect.getsource(sys.modules[cls.__module__])}")
+        except (OSError, TypeError, KeyError):
+            parts.append(f" {cls.__module__}.{cls.__qualname__}")
+    return "".join(parts)

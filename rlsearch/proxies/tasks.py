@@ -50,6 +50,11 @@ class Task(ABC):
     score_decimals: int = 4
     worst: float = 0.0
 
+    def __init_subclass__(cls) -> None:
+        """A subclass may change loss or score, so it is native only if it says so itself."""
+        # The first of the two classes that a dataclass with slots is made of has no super() of its own.
+        cls.native = cls.__dict__.get("native", False)
+
     @property
     def axis(self) -> str:
         """Title of an axis of scores: ``"test accuracy, %"``."""

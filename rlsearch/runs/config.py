@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from rlsearch.common.seeds import MAX_RUN_SEED
+from rlsearch.common.seeds import FIRST_FRESH_DATA_SEED, MAX_RUN_SEED
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
 from rlsearch.common.settings import TargetSettings as TargetSettings  # the other kind of reward
 from rlsearch.controller.methods import checked_method
@@ -79,6 +79,16 @@ class Config(Settings):
         return self.proxy_reward.seeds if self.proxy_reward else 1
 
     @model_validator(mode="after")
+    def _leaves_fresh_data_alone(self) -> Self:
+        for proxy in self.proxies:
+            if proxy.data_seed >= FIRST_FRESH_DATA_SEED:
+                raise ValueError(
+                    f"a data_seed of {proxy.data_seed} is one of those that confirm makes fresh data from; expected "
+                    f"one below {FIRST_FRESH_DATA_SEED}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _can_train_the_language(self) -> Self:
         if self.proxies and self.language.inputs != ("x",):
             raise ValueError(
@@ -88,12 +98,17 @@ class Config(Settings):
         return self
 
 
-def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
+REMOVED_SETTINGS = (("status_values", "illegal"),)
+"""Keys that configs of earlier versions have, and that acted nowhere."""
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = (), *, of_run: bool = False) -> Config:
     """Reads a config file.
 
     Args:
         path: A YAML file.
         overrides: Texts of the form ``"controller.ppo.learning_rate=3e-4"``, applied before the check.
+        of_run: Whether it is that of a run, which an earlier version may have written.
 
     Raises:
         ConfigError: With file, line, the key's path, what is wrong, and the nearest valid name.
@@ -107,6 +122,10 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{path} cannot be read: {reason}{hint}") from error
     tree = _parse(text, str(path))
+    if of_run:
+        for group, key in REMOVED_SETTINGS:
+            if isinstance(tree.get(group), CommentedMap):
+                tree[group].pop(key, None)
     set_by_hand = [_override(tree, override) for override in overrides]
     try:
         return Config.model_validate(_plain(tree))

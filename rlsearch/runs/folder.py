@@ -49,7 +49,7 @@ class Run:
         from rlsearch.runs.config import load_config
 
         try:
-            return load_config(self.config_path)
+            return load_config(self.config_path, of_run=True)
         except ConfigError as error:
             raise RunError(f"the config of {self.folder} is damaged:\n{error}") from error
 
@@ -92,7 +92,7 @@ class Run:
                 raise RunError(
                     f"{folder} exists already: go on with --resume, or choose another --name, or --overwrite"
                 )
-            if not run.meta.exists() and [path.name for path in folder.glob("*")] != [".lock"]:
+            if not run.meta.exists() and not _is_barely_begun(folder):
                 raise RunError(f"{folder} is not a run of rlsearch; it is not overwritten")
             # Nobody may be writing to it.
             with run.lock():
@@ -200,3 +200,9 @@ def opened(run: Run | Path | str) -> Run:
         RunError: If the folder is missing or is not a run.
     """
     return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def _is_barely_begun(folder: Path) -> bool:
+    """Whether there is nothing but what a run leaves that is killed before it has written its first file."""
+    names = {path.name for path in folder.iterdir()}
+    return ".lock" in names and names <= {".lock", ".meta.json.tmp"}

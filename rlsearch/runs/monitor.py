@@ -1,12 +1,14 @@
 """What a run shows of itself in TensorBoard; the x-axis is the number of proposals."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from rlsearch.errors import StorageError
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.drawing import plot_curve
 from rlsearch.judging.history import Judged
@@ -32,29 +34,42 @@ class Monitor(RunEvents):
     def __init__(self, folder: Path, settings: LoggingSettings, *, resumed_at: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self.folder = folder
         self.settings = settings
         purge_step = None if resumed_at is None else resumed_at + 1
-        self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
+        with self._writing():
+            self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
         self._recorded: RoundReport | None = None
 
     def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
         """Writes what happened in a round."""
         report = judge.report
         assert report is not None
-        for tag, value in {**round_scalars(report), **leader_scalars(judge), **scalars}.items():
-            self._writer.add_scalar(tag, value, judge.proposals)
-        if (report.round_number + 1) % self.settings.every == 0:
-            self._record_best(judge, report)
-        self._writer.flush()
+        with self._writing():
+            for tag, value in {**round_scalars(report), **leader_scalars(judge), **scalars}.items():
+                self._writer.add_scalar(tag, value, judge.proposals)
+            if (report.round_number + 1) % self.settings.every == 0:
+                self._record_best(judge, report)
+            self._writer.flush()
 
     def on_end(self, judge: Judge) -> None:
         """Writes the larger records of the last round, if they have not been."""
         if judge.report is not None and judge.report is not self._recorded:
-            self._record_best(judge, judge.report)
+            with self._writing():
+                self._record_best(judge, judge.report)
 
     def close(self) -> None:
         """Closes the event file."""
-        self._writer.close()
+        with self._writing():
+            self._writer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Says what could not be written: archive and checkpoints say so themselves."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be written: {error}. Resume the run later.") from error
 
     def _record_best(self, judge: Judge, report: RoundReport) -> None:
         self._recorded = report

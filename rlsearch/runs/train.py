@@ -156,6 +156,11 @@ def _changed_budget(
     if rounds is not None and rounds < rounds_done:
         raise ConfigError(f"{run.folder} has done {rounds_done} rounds already; expected at least that, got {rounds}")
     trained, wanted = archive.candidates(), config.search.candidates
+    is_lowered = candidates is not None and (wanted is None or candidates < wanted)
+    if candidates is not None and is_lowered and candidates < trained:
+        raise ConfigError(
+            f"{run.folder} has trained {trained} functions already; expected at least that, got {candidates}"
+        )
     if rounds is not None and candidates is None and wanted is not None and trained >= wanted:
         raise ConfigError(
             f"{run.folder} ended with its {trained} trained candidates (search.candidates = {wanted}), and more rounds "
@@ -237,9 +242,6 @@ def _search(
             finished = True
     except KeyboardInterrupt:
         _LOGGER.info("interrupted")
-    except OSError as error:
-        # The archive and the checkpoints raise a StorageError; this is TensorBoard's.
-        raise StorageError(f"{run.folder} cannot be written: {error}. Resume the run later.") from error
     counts = method.counts
     if counts and judge:
         counts = counts | {"trained": judge.candidates}

@@ -1,5 +1,6 @@
 """Search methods at equal budget: the same reward, the same seeds, the same number of trained candidates."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,12 +159,12 @@ def _check_same(run: Run, config: Config) -> None:
     free = ["search.rounds", "search.candidates", "workers", "logging."]
     free += [f"{method.section}." for method in METHODS.values() if method.section not in (None, own_section)]
 
-    # A key that was removed, such as an argument of a reward, is a difference like any other.
+    # A key that was removed, such as an argument of a reward, is a difference like any other; so is 1 for true.
     then, now = _leaves(run.config.model_dump(mode="json")), _leaves(config.model_dump(mode="json"))
     for key in {**then, **now}:
         if key.startswith(tuple(free)):
             continue
-        if key not in then or key not in now or then[key] != now[key]:
+        if key not in then or key not in now or json.dumps(then[key]) != json.dumps(now[key]):
             raise ConfigError(
                 f"{run.folder} was made {_said(then, key)}, and now it is {_said(now, key)}; choose another --name for "
                 "another comparison"

@@ -3,7 +3,9 @@
 A small ``confirm``: no learning rate is chosen and no data is made anew. What is trained for a run is stored with it.
 """
 
+import logging
 import math
+import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +35,8 @@ from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import read_history
 from rlsearch.studies.retrain import Retraining
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,9 @@ def _measured(
                 trainings += [Training(formula, name, fresh_seed(config.seed, i), "test") for i in range(seeds)]
         # A score of None becomes NaN.
         values = np.array(retraining.scores(trainings, "fresh seeds"), dtype=np.float64)
+        check_stop()
         latencies = measure(formulas, kernel, config.device)
+        check_stop()
     scores: NDArray[np.float64] = values.reshape(len(proxies), len(formulas), seeds).mean(axis=0)
     return scores, latencies
 
@@ -182,6 +188,9 @@ def _baselines() -> list[tuple[str, Formula]]:
 @contextmanager
 def _store(run: Run | None) -> Iterator[Archive]:
     """The archive of a run's evaluations, held for this process; without a run one that is not kept."""
+    if run is not None and not os.access(run.folder, os.W_OK):
+        _LOGGER.warning("%s cannot be written: what is trained now is not kept", run.folder)
+        run = None
     if run is None:
         with (
             TemporaryDirectory() as kept_nowhere,

@@ -331,7 +331,6 @@ def test_a_damaged_archive_is_a_message_for_every_reader(run):
 def test_a_failure_to_write_is_a_message_and_the_run_goes_on_later(run, monkeypatch, tmp_path):
     """First the archive fails, then the checkpoint, then TensorBoard."""
     from rlsearch.errors import StorageError
-    from rlsearch.runs.monitor import Monitor
 
     whole = train(make_config(rounds=3), "whole").run.folder
     write_config(rounds=3)
@@ -345,7 +344,7 @@ def test_a_failure_to_write_is_a_message_and_the_run_goes_on_later(run, monkeypa
     for name, owner, attribute, failure in (
         ("archive", Archive, "add_round", full_archive),
         ("checkpoint", __import__("torch"), "save", full),
-        ("tensorboard", Monitor, "on_round", full),
+        ("tensorboard", __import__("torch.utils.tensorboard", fromlist=["SummaryWriter"]).SummaryWriter, "flush", full),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, attribute, failure)

@@ -55,6 +55,11 @@ class Network(ABC):
     name: ClassVar[str]
     native: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        """A subclass that changes a plain chain is none, unless it says so itself."""
+        super().__init_subclass__()
+        cls.native = cls.__dict__.get("native", False)
+
     @abstractmethod
     def layers(self, settings: ProxySettings) -> tuple[Layer, ...]:
         """The linear layers in order, the last of them the head, which puts out ``settings.n_outputs`` numbers.
