@@ -19,8 +19,8 @@ from rlsearch.rewards.staged import Evaluation
 SILU, OTHER, RELU = Formula.parse("x * sigmoid(x)"), Formula.parse("x / (1 + exp(-x))"), Formula.parse("relu(x)")
 
 
-def evaluation(formula=SILU, seed=0, protocol="p", status=Status.OK, score=0.75, **more):
-    return evaluated(Training(formula, protocol, seed), score, status, **more)
+def evaluation(formula=SILU, seed=0, proxy="p", status=Status.OK, score=0.75, **more):
+    return evaluated(Training(formula, proxy, seed), score, status, **more)
 
 
 def proposal(formula=SILU, fresh=True, status=Status.OK, reward=0.5):
@@ -113,12 +113,12 @@ def test_spellings_in_order_of_first_proposal(archive):
 
 
 def test_an_evaluation_is_stored_once(archive):
-    """Keyed by function, protocol and seed: another spelling is the same evaluation."""
+    """Keyed by function, proxy and seed: another spelling is the same evaluation."""
     archive.add_evaluations(0, [evaluation()])
     with pytest.raises(StorageError, match="UNIQUE"):
         archive.add_evaluations(0, [evaluation(RELU), evaluation(OTHER)])
     assert list(archive.evaluations()) == [(0, evaluation())]
-    archive.add_evaluations(0, [evaluation(RELU), evaluation(seed=1), evaluation(protocol="q")])
+    archive.add_evaluations(0, [evaluation(RELU), evaluation(seed=1), evaluation(proxy="q")])
     assert len(list(archive.evaluations())) == 4
 
 
@@ -220,7 +220,7 @@ class TestFilesThatAreNotArchives:
     def large(path):
         with Archive(path, create=True) as archive:
             for number in range(20):
-                archive.add_evaluations(number, [evaluation(seed=number, protocol="p" * 2000)])
+                archive.add_evaluations(number, [evaluation(seed=number, proxy="p" * 2000)])
                 archive.add_round(number, [proposal()] * 20)
         return path.read_bytes()
 

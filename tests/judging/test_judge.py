@@ -33,7 +33,7 @@ assert SILU.fingerprint == LONG_SILU.fingerprint
 
 
 class FakeReward:
-    """Two proxies without training: a score is a hash of function, protocol and seed, in populations of two.
+    """Two proxies without training: a score is a hash of function, proxy name and seed, in populations of two.
 
     A formula's reward is its mean score minus 0.01 per token, so a shorter spelling is the better one. A function
     with ``exp`` in the spelling that is evaluated is unfit, one with ``cosh`` diverges.

@@ -41,8 +41,8 @@ def made(*proxies, run_seed=0, status_values=None, leaves_caller_free=False, **v
     return AccuracyReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
 
 
-def scored(formula, protocol, *scores, status=Status.OK):
-    return [evaluated(Training(formula, protocol, seed), score, status) for seed, score in enumerate(scores)]
+def scored(formula, proxy_name, *scores, status=Status.OK):
+    return [evaluated(Training(formula, proxy_name, seed), score, status) for seed, score in enumerate(scores)]
 
 
 def everything(reward, requests):
@@ -214,13 +214,13 @@ def test_workers_train_all_proxies_while_the_caller_is_free(tmp_path):
 
 def test_evaluations_are_proxys_scores_population_by_population():
     reward = made()
-    (protocol,) = reward.proxy_names
-    requests = [Training(f, protocol, seed) for seed in (0, 1) for f in (SILU, TANH, SQUARE)]
+    (proxy_name,) = reward.proxy_names
+    requests = [Training(f, proxy_name, seed) for seed in (0, 1) for f in (SILU, TANH, SQUARE)]
     parts = list(reward.evaluate(requests))
     assert [len(part) for part in parts] == [0, 4, 2]
     evaluations = [e for part in parts for e in part]
     assert [e.training for e in evaluations] == requests
-    assert [e.score for e in evaluations] == [reward.proxies[protocol].train([r])[0] for r in requests]
+    assert [e.score for e in evaluations] == [reward.proxies[proxy_name].train([r])[0] for r in requests]
     for e in evaluations:
         assert e.status is Status.OK
         assert e.result.latency == COSTS.ratio(e.training.formula)
@@ -275,8 +275,8 @@ def test_diverged_formulas():
 def test_more_seeds_are_averaged():
     one, three = made(seeds=1)([SILU])[0], made(seeds=3)([SILU])[0]
     reward = made()
-    protocol = reward.proxy_names[0]
-    found = everything(reward, [Training(SILU, protocol, search_seed(0, i)) for i in range(3)])
+    proxy_name = reward.proxy_names[0]
+    found = everything(reward, [Training(SILU, proxy_name, search_seed(0, i)) for i in range(3)])
     assert one.score == found[0].score
     assert three.score == pytest.approx(sum(e.score for e in found) / 3)
     assert len({e.score for e in found}) > 1
@@ -306,7 +306,7 @@ def two_fidelities():
     return reward, short, long
 
 
-def test_a_higher_fidelity_is_a_protocol_of_its_own_and_has_references():
+def test_a_higher_fidelity_is_a_proxy_of_its_own_and_has_references():
     reward, short, long = two_fidelities()
     assert short != long
     assert [p.settings.epochs for p in reward.proxies.values()] == [2, 20]
@@ -339,10 +339,10 @@ def test_a_divergence_at_either_fidelity_is_one():
 def test_the_higher_fidelity_is_the_longer_training():
     """The scores are those of a proxy that has twenty epochs in its settings."""
     reward, short, long = two_fidelities()
-    requests = [Training(SILU, protocol, 3) for protocol in (short, long)]
+    requests = [Training(SILU, proxy_name, 3) for proxy_name in (short, long)]
     scores = {e.training.proxy: e.score for e in everything(reward, requests)}
-    for protocol, epochs in ((short, 2), (long, 20)):
+    for proxy_name, epochs in ((short, 2), (long, 20)):
         proxy = Proxy(ProxySettings.check(TINY | {"epochs": epochs}), TorchKernel(), "cpu")
         (expected,) = proxy.train([Training(SILU, proxy.name, 3)])
-        assert scores[protocol] == expected
+        assert scores[proxy_name] == expected
     assert scores[short] != scores[long]
