@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 from helpers import evaluated
 
 from rlsearch.rewards.base import RewardResult, Status
@@ -68,6 +69,14 @@ class Staged:
     def combine(self, formula, evaluations):
         scores = [evaluation.score for evaluation in evaluations]
         return RewardResult(sum(scores) / len(scores), score=scores[0])
+
+
+class NumpyStaged(Staged):
+    """The same in numpy's numbers."""
+
+    def combine(self, formula, evaluations):
+        result = super().combine(formula, evaluations)
+        return RewardResult(np.float32(result.value), score=np.float64(result.score))
 
 
 class Picky:

@@ -6,7 +6,8 @@ Common to every reward, so that a user's own gets archive, resume and de-duplica
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import NoneType
 
 from rlsearch.common.progress import Events
 from rlsearch.formula import Formula
@@ -297,10 +298,19 @@ class Judge:
 
         A result that is not ok gets the value that is configured for its status.
         """
-        result = self.reward.combine(formula, self.ledger.of(formula.fingerprint))
+        result = _of_plain_numbers(self.reward.combine(formula, self.ledger.of(formula.fingerprint)))
         if result.status is Status.OK:
             if math.isfinite(result.value):
                 return result
             result = RewardResult(result.value, Status.FAILED, message=f"the reward is {result.value}")
         value = self.status_values.of(result.status)
         return RewardResult(value, result.status, result.score, result.latency, result.message)
+
+
+def _of_plain_numbers(result: RewardResult) -> RewardResult:
+    """A user's own arithmetic may give numbers of numpy, which the archive does not take."""
+    if type(result.value) is float and type(result.score) in (float, NoneType):
+        return result
+    score = None if result.score is None else float(result.score)
+    latency = None if result.latency is None else float(result.latency)
+    return replace(result, value=float(result.value), score=score, latency=latency)

@@ -1,10 +1,12 @@
 import gc
+import importlib.util
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from loky import get_reusable_executor
 
 from rlsearch.common.pool import InProcess, LokyPool, make_pool
 from rlsearch.errors import WorkerError
@@ -111,3 +113,17 @@ def test_one_worker_is_this_process_unless_the_caller_has_something_else_to_do(w
     pool = make_pool(workers, leaves_caller_free=free)
     assert type(pool) is kind
     assert (pool.workers, pool.leaves_caller_free) == (workers, free)
+
+
+def imported(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def test_a_worker_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "lies_here.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    get_reusable_executor(1).shutdown()  # workers of the folder before
+    assert list(LokyPool(1).run(imported, [("lies_here",)])) == [False]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    get_reusable_executor(1).shutdown()
+    assert list(LokyPool(1).run(imported, [("lies_here",)])) == [True]

@@ -274,3 +274,16 @@ def test_nesting_is_depth_not_count():
 
 def test_parse_tokens_alone_knows_formulas_without_input():
     assert parse_tokens("1 + 2") == ("add", 1.0, 2.0)
+
+
+@pytest.mark.parametrize("text", ["x" + "-x" * 4999, "x" + "+x" * 4999, "-" * 9999 + "x", "x" + "**1" * 3000])
+def test_a_chain_is_refused_before_it_is_parsed(text):
+    """Python's own parser nests it, which may be more than a thread's stack holds."""
+    with pytest.raises(FormulaError, match="grown beyond 512 tokens"):
+        Formula.parse(text)
+
+
+def test_a_number_with_too_many_digits_is_told_as_such():
+    for text in ("9" * 5000 + "+x", "x+" + "9" * 5000):
+        with pytest.raises(FormulaError, match="a number has too many digits"):
+            Formula.parse(text)

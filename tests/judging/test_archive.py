@@ -298,3 +298,21 @@ def test_a_full_disk(archive, path):
     with Archive(path) as again:  # when there is room, it goes on
         again.add_evaluations(1, [evaluation(seed=s) for s in range(1, 50)])
         assert len(list(again.evaluations())) == 50
+
+
+def test_an_archive_can_be_made_after_a_process_was_killed_while_making_it(path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rlsearch.common.files.os.fsync", die)
+        patch.setattr("rlsearch.common.files.Path.unlink", lambda *arguments, **options: None)  # as a kill
+        with pytest.raises(Killed):
+            Archive(path, create=True)
+    assert path.with_name(f".{path.name}.tmp").exists()
+    with Archive(path, create=True) as archive:
+        archive.add_evaluations(0, [evaluation()])
+        assert len(list(archive.evaluations())) == 1

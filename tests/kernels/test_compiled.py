@@ -68,6 +68,16 @@ def test_another_process_finds_the_machine_code(toy, tmp_path):
     assert not list(tmp_path.glob("__pycache__/*.nbi"))  # nothing beside the source
 
 
+@pytest.mark.parametrize("damage", [b"", b"garbage"])
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+def test_damaged_machine_code_is_made_anew(toy, tmp_path, ending, damage):
+    toy()
+    for path in tmp_path.glob(f"cache/kernels/*/*{ending}"):
+        path.write_bytes(damage)
+    assert toy()[0][0] == "12.0"
+    assert toy()[0] == ["12.0", "1", "1"]
+
+
 def test_a_change_in_the_file_itself_compiles_anew(toy, tmp_path):
     toy()
     (tmp_path / "toy.py").write_text(TOY.replace("result = 0.0", "result = 1.0"))

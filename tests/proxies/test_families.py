@@ -1,5 +1,7 @@
 """Networks and data sets that were added from outside of the package train with every trainer that can."""
 
+import importlib
+import linecache
 import os
 import subprocess
 import sys
@@ -24,8 +26,9 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.data import DATASETS, Dataset
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks import NETWORKS
+from rlsearch.proxies.networks.mlp import Mlp
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.settings import ProxySettings, source_of_outsiders
 from rlsearch.proxies.starts import batches
 from rlsearch.proxies.tasks import Classification
 from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
@@ -274,3 +277,44 @@ def test_every_data_set_says_what_it_is():
         assert isinstance(declared, Dataset)
         assert all(size % 4 == 0 for size in declared.sizes)
         assert declared.available is None or declared.available >= sum(declared.sizes)
+
+
+def test_what_inherits_from_a_plain_chain_is_none_unless_it_says_so():
+    """Otherwise the native trainer would train it from its layers, whatever its own forward pass does."""
+
+    class Halved(Mlp):
+        name = "halved"
+
+        def forward(self, network, inputs):
+            return 0.5 * super().forward(network, inputs)
+
+    class Smoothed(Classification):
+        def loss(self, outputs, labels):
+            return 0.5 * Classification.loss(self, outputs, labels)
+
+    class Renamed(Mlp):
+        name = "renamed"
+        native = True
+
+    assert Mlp.native
+    assert Classification.native
+    assert Renamed.native
+    assert not Halved.native
+    assert not Smoothed.native
+
+
+def test_an_edited_class_from_outside_is_another_proxy(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "network_of_mine.py"
+    text = "from rlsearch.proxies.networks.mlp import Mlp\n\n\nclass Mine(Mlp):\n    name = 'mine'\n"
+    names = []
+    for version in (text, text, text + "    # edited\n"):
+        file.write_text(version)
+        linecache.clearcache()
+        sys.modules.pop("network_of_mine", None)
+        importlib.invalidate_caches()
+        cls = importlib.import_module("network_of_mine").Mine
+        names.append(source_of_outsiders([cls, Mlp]))
+    assert names[0] == names[1]
+    assert names[0] != names[2]
+    assert source_of_outsiders([Mlp, Classification]) == ""

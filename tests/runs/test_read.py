@@ -1,4 +1,5 @@
 import math
+import os
 import pickle
 import random
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CURVE, DIGITS, archive_rows, make_config, proxies, rlsearch
+from helpers import CURVE, DIGITS, archive_rows, command, environment, make_config, proxies, rlsearch
 
 from rlsearch import Formula, Status, export, resume, train
 from rlsearch.common.seeds import fresh_seed, search_seed
@@ -379,14 +380,54 @@ def test_what_an_evaluation_trains_is_stored_and_not_trained_again(real_run, mon
     assert [(row.formula, row.fresh) for row in again] == [(row.formula, row.fresh) for row in first]
 
 
-def test_an_archive_of_the_version_before_is_told_and_brought_up_to_date(tmp_path):
-    run = train(make_config(), "old", runs=tmp_path).run
-    board = results.top(run)
+def made_by_an_earlier_version(folder, **more):
+    """A run as it was before archives had a table of functions."""
+    run = train(make_config(**more), folder.name, runs=folder.parent).run
     with sqlite3.connect(run.archive) as connection:
         connection.execute("DROP TABLE functions")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
+    text = run.config_path.read_text()
+    run.config_path.write_text(text.replace("status_values: {", "status_values: {illegal: -1.0, "))
+    assert "illegal" in run.config_path.read_text()
+    return Run.open(run.folder)
+
+
+def test_a_run_of_an_earlier_version_is_told_and_brought_up_to_date(tmp_path):
+    expected = results.top(train(make_config(), "new", runs=tmp_path).run)
+    run = made_by_an_earlier_version(tmp_path / "old")
     with pytest.raises(RunError, match=r"made by an earlier version of rlsearch; .* rlsearch train --resume"):
         results.top(run)
     resume(run.folder)
-    assert results.top(run) == board
+    assert results.top(run) == expected
+
+
+def test_a_run_is_brought_up_to_date_at_once_or_not_at_all(tmp_path, monkeypatch):
+    run = made_by_an_earlier_version(tmp_path / "old")
+    with monkeypatch.context() as patch:
+        patch.setattr("rlsearch.runs.train.make_reward", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            resume(run.folder)
+    with pytest.raises(RunError, match="made by an earlier version"):
+        results.top(run)
+
+
+def test_a_budget_of_a_run_of_an_earlier_version_is_known(tmp_path):
+    run = made_by_an_earlier_version(tmp_path / "old", rounds=500, search={"candidates": 20})
+    with pytest.raises(ConfigError, match="larger number of candidates, too"):
+        resume(run.folder, rounds=501)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root writes anywhere")
+def test_a_run_in_a_folder_that_cannot_be_written_is_read(real_run, tmp_path):
+    """As somebody else's on a shared disk; root has to give up its right to write anywhere."""
+    copy = tmp_path / "runs" / "theirs"
+    shutil.copytree(real_run.folder, copy, ignore=shutil.ignore_patterns("evaluate", "*-wal", "*-shm"))
+    for path in [*copy.rglob("*"), copy]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    read = subprocess.run(
+        [*drop, *command("top", copy)], capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=60
+    )
+    assert read.stderr == ""
+    assert "reward" in read.stdout

@@ -476,3 +476,25 @@ def test_a_run_that_its_rounds_ended_needs_more_of_them():
     with pytest.raises(ConfigError, match=r"ended with its 2 rounds .* larger number of rounds, too"):
         rlsearch.resume(run.folder, candidates=2000)
     assert rlsearch.resume(run.folder, rounds=3, candidates=2000).proposals == 24
+
+
+def test_a_budget_below_what_is_done_is_refused_and_written_nowhere():
+    run = train(make_config(rounds=3), "a").run
+    before = run.config_path.read_bytes()
+    for budget in ({"candidates": 5}, {"candidates": 5, "rounds": 50}):
+        with pytest.raises(ConfigError, match=r"has trained \d+ functions already; expected at least that, got 5"):
+            rlsearch.resume(run.folder, **budget)
+    assert run.config_path.read_bytes() == before
+
+
+def test_a_data_seed_of_fresh_data_is_refused(tmp_path):
+    reward = proxies(tmp_path)
+    reward["proxies"][0] = reward["proxies"][0] | {"data_seed": 2**31}
+    with pytest.raises(ConfigError, match="data_seed of 2147483648 is one of those that confirm makes fresh data from"):
+        make_config(reward)
+
+
+def test_numbers_of_numpy_from_a_reward_of_ones_own_are_stored():
+    outcome = train(make_config({"target": "helpers_rewards:NumpyStaged"}), "numpy")
+    assert outcome.finished
+    assert type(outcome.leaderboard[0].result.value) is float

@@ -223,13 +223,14 @@ def test_what_cannot_be_compared(tmp_path, methods, seeds, message):
     [
         ({"curve": "silu(x)"}, {}, r"was made with reward.curve = silu\(x\), and now it is without reward.curve"),
         ({}, {"curve": "silu(x)"}, r"was made without reward.curve, and now it is with reward.curve = silu\(x\)"),
+        ({"reach": 1}, {"reach": True}, r"reward.reach = 1, and now it is with reward.reach = True"),
         (
             {"curve": "silu(x)"},
             {"curve": "elu(x)"},
             r"reward.curve = silu\(x\), and now it is with reward.curve = elu\(x\)",
         ),
     ],
-    ids=["removed", "added", "changed"],
+    ids=["removed", "added", "of another type", "changed"],
 )
 def test_a_study_does_not_go_on_with_another_reward(tmp_path, then, now, message):
     def config(arguments):
