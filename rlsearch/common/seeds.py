@@ -22,7 +22,7 @@ MAX_FINAL_SEEDS = 1000
 FIRST_SELECTION_SEED = 4000
 MAX_SELECTION_SEEDS = 1000
 
-_FIRST_FRESH_DATA_SEED = 2**31
+FIRST_FRESH_DATA_SEED = 2**31
 
 
 def search_seed(run_seed: int, index: int) -> int:
@@ -39,4 +39,4 @@ def fresh_seed(run_seed: int, index: int) -> int:
 
 def fresh_data_seed(seed: int) -> int:
     """The seed of a data set that no config names, for a training from ``seed``."""
-    return _FIRST_FRESH_DATA_SEED + seed
+    return FIRST_FRESH_DATA_SEED + seed
