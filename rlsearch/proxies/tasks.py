@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rlsearch.errors import ConfigError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from rlsearch.proxies.data.base import Dataset
@@ -49,6 +52,11 @@ class Task(ABC):
     decimals: int = 3
     score_decimals: int = 4
     worst: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """What a score is called at the start of a sentence: ``"Accuracy"``."""
+        return self.score[:1].upper() + self.score[1:]
 
     @property
     def axis(self) -> str:
@@ -100,6 +108,18 @@ class Task(ABC):
         """How many numbers a network puts out for each label."""
 
     @abstractmethod
+    def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
+        """The labels of a data set in the dtype in which they are trained on.
+
+        Args:
+            dataset: Made them.
+            labels: Of all its examples, shape ``[examples]``.
+
+        Raises:
+            ConfigError: If they are not what the data set says, or none of this task.
+        """
+
+    @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The sum over members of each one's mean loss.
 
@@ -124,6 +144,15 @@ class Classification(Task):
     def n_outputs(self, dataset: Dataset) -> int:
         """One logit per class."""
         return dataset.n_classes
+
+    def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
+        """Whole numbers from 0 up to the number of classes, as int64."""
+        if labels.min() < 0 or labels.max() >= dataset.n_classes:
+            raise ConfigError(
+                f"labels of {dataset.name} reach from {labels.min()} to {labels.max()}; expected 0 to "
+                f"{dataset.n_classes - 1}"
+            )
+        return labels.astype("int64")
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy; see :meth:`Task.loss`."""

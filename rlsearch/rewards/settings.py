@@ -28,14 +28,16 @@ class ScreeningSettings(Settings):
 
 
 class RewardSettings(Settings):
-    """Accuracy minus latency cost, relative to ReLU."""
+    """Scores of proxies minus latency cost, relative to ReLU."""
 
     proxies: tuple[_AnyProxy, ...] = Field(
         (ProxySettings(),), min_length=1, description="what a formula is trained on; gains are averaged over them"
     )
     seeds: int = Field(1, ge=1, le=100, description="trainings of a new function on each proxy")
     baseline_seeds: int = Field(8, ge=1, le=100, description="trainings of ReLU on each proxy")
-    latency_weight: float = Field(0.01, ge=0, description="what twice ReLU's latency costs, in units of accuracy")
+    latency_weight: float = Field(
+        0.01, ge=0, description="what twice ReLU's latency costs, in units of the score, such as accuracy"
+    )
     latency_costs: Path | None = Field(
         None, description="file with the operators' costs; None: this machine's, calibrated once"
     )

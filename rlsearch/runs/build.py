@@ -12,6 +12,7 @@ from rlsearch.common.settings import Settings
 from rlsearch.common.targets import build_target
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
+from rlsearch.formula import RELU
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
@@ -105,10 +106,12 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     settings = config.proxy_reward
     assert settings is not None
     kernel = kernel_of(config)
+    # What a search can write, and what it is relative to.
+    operators = {*config.language.operators, *(i.operator.name for i in RELU.program.instructions)}
     if run is not None:
-        costs = LatencyCosts.load(run.latency_costs)
+        costs = LatencyCosts.load(run.latency_costs, operators)
     elif settings.latency_costs is not None:
-        costs = LatencyCosts.load(settings.latency_costs)
+        costs = LatencyCosts.load(settings.latency_costs, operators)
     else:
         costs = cached_costs(kernel, config.device)
     reward = AccuracyReward(
