@@ -1,9 +1,9 @@
 """The settings of the default reward."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, model_validator
 
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
@@ -42,3 +42,11 @@ class RewardSettings(Settings):
         None, description="file with the operators' costs; None: this machine's, calibrated once"
     )
     screening: ScreeningSettings = Field(ScreeningSettings(), description="which formulas are not worth training")
+
+    @model_validator(mode="after")
+    def _has_one_task(self) -> Self:
+        tasks = list(dict.fromkeys(proxy.task for proxy in self.proxies))
+        if len(tasks) > 1:
+            names = ", ".join(task.name for task in tasks)
+            raise ValueError(f"the proxies have scores of different kinds ({names}), of which there is no mean")
+        return self

@@ -70,13 +70,10 @@ def task_of(config: Config) -> Task:
     """What the scores of a config's proxies mean.
 
     Raises:
-        ConfigError: If its reward has no proxies, or they have scores of different kinds, of which there is no mean.
+        ConfigError: If its reward has no proxies.
     """
-    tasks = list(dict.fromkeys(proxy.task for proxy in proxies_of(config)))
-    if len(tasks) > 1:
-        names = ", ".join(task.name for task in tasks)
-        raise ConfigError(f"the proxies have scores of different kinds ({names}); expected one kind")
-    return tasks[0]
+    # All have one task; see RewardSettings.
+    return proxies_of(config)[0].task
 
 
 def kernel_of(config: Config) -> Kernel:

@@ -27,7 +27,7 @@ GATED = Vocabulary(("neg", "mul"), ("x", "g"))
 # or none; cos(x - x) and exp(x - x) are 1, but cos may stand above the second alone; sqrt(x * x) is |x|.
 FLAT = Vocabulary(("cos", "exp", "sub"), ("x",), (2.0,))
 SQUARES = Vocabulary(("square", "sqrt", "mul"))
-RULES = [tuple(compress(ALL_RULES, on)) for on in product((False, True), repeat=3)]
+RULES = [tuple(compress(ALL_RULES, on)) for on in product((False, True), repeat=len(ALL_RULES))]
 
 
 def writable(grammar):
