@@ -380,7 +380,9 @@ def test_a_run_ends_with_its_candidates(method):
     by_round = [0] * (rows["proposals"][-1][0] + 1)
     for row in rows["evaluations"]:
         by_round[row[1]] += row[6] == "ok"
-    assert sum(by_round[:-1]) < 20 <= sum(by_round) < len(rows["evaluations"])
+    assert sum(by_round[:-1]) < 20 <= sum(by_round)
+    # A method that stays near the best may propose nothing that is screened out.
+    assert method != "random" or sum(by_round) < len(rows["evaluations"])
     counts = [candidates for _, candidates, _ in recorder.rounds]
     assert counts == np.cumsum(by_round).tolist()
     assert recorder.progress[-1] == ("candidate", sum(by_round), 20)
