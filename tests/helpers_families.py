@@ -1,11 +1,14 @@
-"""Networks and a data set from outside of the package, as someone who adds them would write them."""
+"""Networks, data sets and a task from outside of the package, as someone who adds them would write them."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from rlsearch.errors import ConfigError
 from rlsearch.proxies.data import DATASETS, Dataset
 from rlsearch.proxies.networks import NETWORKS, Layer, Network
+from rlsearch.proxies.tasks import Task
 
 
 @DATASETS.add
@@ -25,6 +28,44 @@ class Spirals(Dataset):
         points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         waves = np.random.default_rng(0).normal(size=(2, self.n_features))
         return np.sin(2 * points @ waves), labels
+
+
+@dataclass(frozen=True, slots=True)
+class Regression(Task):
+    """Labels are numbers, outputs their estimates; the loss is the mean squared error."""
+
+    def n_outputs(self, dataset):
+        return 1
+
+    def checked_labels(self, dataset, labels):
+        if not np.isfinite(labels).all():
+            raise ConfigError(f"labels of {dataset.name} are not all finite")
+        return labels.astype(np.float32)
+
+    def loss(self, outputs, labels):
+        return (outputs[..., 0] - labels).square().mean(dim=1).sum()
+
+    def count(self, outputs, labels):
+        return (outputs[..., 0] - labels).square().sum(dim=1)
+
+    def scores(self, counts, labels):
+        """Shares of the variance that are explained."""
+        spread = float((labels - labels.mean()).square().sum())
+        return [1 - count / spread for count in counts]
+
+
+@DATASETS.add
+class Ridge(Dataset):
+    """A wave across a square."""
+
+    name = "ridge"
+    sizes = (400, 200, 200)
+    n_features = 2
+    task = Regression(name="regression", score="R2", unit="R2", gain="of R2", scale="of 1", worst=-1.0)
+
+    def examples(self, seed, count):
+        inputs = np.random.default_rng(seed).uniform(-1, 1, size=(count, 2))
+        return inputs, np.sin(2 * inputs.sum(axis=1))
 
 
 @NETWORKS.add

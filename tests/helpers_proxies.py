@@ -6,6 +6,11 @@ from rlsearch.common.pool import InProcess
 from rlsearch.proxies.schedule import train_populations
 
 
+def of_the_package(registry):
+    """The names in a table of what the package has itself; tests add more."""
+    return [name for name in registry if type(registry[name]).__module__.startswith("rlsearch.")]
+
+
 def scores(proxy, members, part="validation", pool=None):
     """The scores of members in order, whatever proxy and part they name; from this process unless a pool is given."""
     wanted = [replace(member, proxy=proxy.name, part=part) for member in members]

@@ -209,8 +209,7 @@ def evaluate(
     task, label = evaluation.what_is_measured(loaded, runs[0] if runs else None)
     print_out(comparison_table(rows, seeds, with_search, task))
     print_out(
-        f"{task.score.capitalize()}: mean ± standard error over seeds.\n"
-        f"Latency: forward plus backward as a ratio to ReLU, {label}."
+        f"{task.title}: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
     )
     if runs:
         print_out(

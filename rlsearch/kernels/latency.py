@@ -6,7 +6,7 @@ free. What is reported of finalists is measured. A figure is only ever compared 
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,8 +77,13 @@ class LatencyCosts:
         write_text(path, json.dumps(asdict(self), indent=1), shared=True)
 
     @classmethod
-    def load(cls, path: Path) -> "LatencyCosts":
+    def load(cls, path: Path, operators: Iterable[str] = OPERATORS) -> "LatencyCosts":
         """Reads costs that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+            operators: Those whose cost is needed: all that there are, or those of a language. So the costs of a run
+                serve it still when the table of operators has grown.
 
         Raises:
             ConfigError: If the file cannot be read or is not a complete table of costs.
@@ -90,7 +95,7 @@ class LatencyCosts:
                 raise ValueError("costs must be positive and finite")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path} is not a table of latency costs: {error!r}") from error
-        missing = sorted(set(OPERATORS) - set(costs.costs))
+        missing = sorted(set(operators) - set(costs.costs))
         if missing:
             raise ConfigError(f"{path} has no cost for the operator {missing[0]!r}; calibrate anew by removing it")
         return costs

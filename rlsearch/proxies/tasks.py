@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rlsearch.errors import ConfigError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from rlsearch.proxies.data.base import Dataset
@@ -54,6 +57,11 @@ class Task(ABC):
         """A subclass may change loss or score, so it is native only if it says so itself."""
         # The first of the two classes that a dataclass with slots is made of has no super() of its own.
         cls.native = cls.__dict__.get("native", False)
+
+    @property
+    def title(self) -> str:
+        """What a score is called at the start of a sentence: ``"Accuracy"``."""
+        return self.score[:1].upper() + self.score[1:]
 
     @property
     def axis(self) -> str:
@@ -105,6 +113,18 @@ class Task(ABC):
         """How many numbers a network puts out for each label."""
 
     @abstractmethod
+    def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
+        """The labels of a data set in the dtype in which they are trained on.
+
+        Args:
+            dataset: Made them.
+            labels: Of all its examples, shape ``[examples]``.
+
+        Raises:
+            ConfigError: If they are not what the data set says, or none of this task.
+        """
+
+    @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The sum over members of each one's mean loss.
 
@@ -129,6 +149,15 @@ class Classification(Task):
     def n_outputs(self, dataset: Dataset) -> int:
         """One logit per class."""
         return dataset.n_classes
+
+    def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
+        """Whole numbers from 0 up to the number of classes, as int64."""
+        if labels.min() < 0 or labels.max() >= dataset.n_classes:
+            raise ConfigError(
+                f"labels of {dataset.name} reach from {labels.min()} to {labels.max()}; expected 0 to "
+                f"{dataset.n_classes - 1}"
+            )
+        return labels.astype("int64")
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy; see :meth:`Task.loss`."""

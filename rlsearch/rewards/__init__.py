@@ -1,4 +1,4 @@
-"""What a reward is, and the default one: accuracy of trained proxies minus latency cost, relative to ReLU.
+"""What a reward is, and the default one: scores of trained proxies minus latency cost, relative to ReLU.
 
 Only the public part is loaded here; the default reward lives in ``rlsearch.rewards.accuracy``.
 """

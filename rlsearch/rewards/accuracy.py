@@ -1,4 +1,4 @@
-"""The default reward: accuracy of trained proxies minus latency cost, relative to ReLU."""
+"""The default reward: scores of trained proxies minus latency cost, relative to ReLU."""
 
 import math
 import statistics
@@ -24,8 +24,8 @@ from rlsearch.rewards.staged import Evaluation
 class AccuracyReward:
     """``mean over proxies of (score - ReLU's score) - latency_weight * log2(latency)``; 0 is as good as ReLU.
 
-    A score is a validation accuracy, averaged over the seeds it was trained from. Usable as a plain reward (it is a
-    callable of formulas), and in stages by judging, which stores every training.
+    A score is that of the proxy's task on the validation part, such as an accuracy, averaged over the seeds. Usable as
+    a plain reward (it is a callable of formulas), and in stages by judging, which stores every training.
 
     Args:
         settings: Proxies, weights and screening.

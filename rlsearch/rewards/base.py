@@ -35,7 +35,7 @@ class StatusValues(Settings):
     """The reward of a formula that has no score, by status.
 
     On the default reward's scale, where 0 is "as good as ReLU" and chance lies near -0.5, -1 is worse than anything
-    that trains.
+    that trains. That is so of accuracies; of a task whose scores spread wider, set them lower.
     """
 
     unfit: float = Field(-1.0, description="screened out before any training")
@@ -54,7 +54,7 @@ class RewardResult:
     Attributes:
         value: The reward. Read for status ok only; judging gives every other status its configured value.
         status: What became of the formula.
-        score: Higher is better; validation accuracy for a classifier. None where nothing was trained.
+        score: Higher is better; accuracy on the validation part for a classifier. None where nothing was trained.
         latency: Forward plus backward time as a ratio to ReLU. None where it is not known.
         message: Why the status is not ok, in words.
         standard_error: Of the score, over seeds. None where it is not known, for instance from a single seed.

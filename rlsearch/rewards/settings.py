@@ -1,9 +1,9 @@
 """The settings of the default reward."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, model_validator
 
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
@@ -28,15 +28,25 @@ class ScreeningSettings(Settings):
 
 
 class RewardSettings(Settings):
-    """Accuracy minus latency cost, relative to ReLU."""
+    """Scores of proxies minus latency cost, relative to ReLU."""
 
     proxies: tuple[_AnyProxy, ...] = Field(
         (ProxySettings(),), min_length=1, description="what a formula is trained on; gains are averaged over them"
     )
     seeds: int = Field(1, ge=1, le=100, description="trainings of a new function on each proxy")
     baseline_seeds: int = Field(8, ge=1, le=100, description="trainings of ReLU on each proxy")
-    latency_weight: float = Field(0.01, ge=0, description="what twice ReLU's latency costs, in units of accuracy")
+    latency_weight: float = Field(
+        0.01, ge=0, description="what twice ReLU's latency costs, in units of the score, such as accuracy"
+    )
     latency_costs: Path | None = Field(
         None, description="file with the operators' costs; None: this machine's, calibrated once"
     )
     screening: ScreeningSettings = Field(ScreeningSettings(), description="which formulas are not worth training")
+
+    @model_validator(mode="after")
+    def _has_one_task(self) -> Self:
+        tasks = list(dict.fromkeys(proxy.task for proxy in self.proxies))
+        if len(tasks) > 1:
+            names = ", ".join(task.name for task in tasks)
+            raise ValueError(f"the proxies have scores of different kinds ({names}), of which there is no mean")
+        return self

@@ -12,6 +12,7 @@ from rlsearch.common.settings import Settings
 from rlsearch.common.targets import build_target
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
+from rlsearch.formula import RELU
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
@@ -70,13 +71,10 @@ def task_of(config: Config) -> Task:
     """What the scores of a config's proxies mean.
 
     Raises:
-        ConfigError: If its reward has no proxies, or they have scores of different kinds, of which there is no mean.
+        ConfigError: If its reward has no proxies.
     """
-    tasks = list(dict.fromkeys(proxy.task for proxy in proxies_of(config)))
-    if len(tasks) > 1:
-        names = ", ".join(task.name for task in tasks)
-        raise ConfigError(f"the proxies have scores of different kinds ({names}); expected one kind")
-    return tasks[0]
+    # All have one task; see RewardSettings.
+    return proxies_of(config)[0].task
 
 
 def kernel_of(config: Config) -> Kernel:
@@ -106,11 +104,13 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     settings = config.proxy_reward
     assert settings is not None
     kernel = kernel_of(config)
+    # What a search can write, and what it is relative to.
+    operators = {*config.language.operators, *(i.operator.name for i in RELU.program.instructions)}
     # A run keeps the costs that it began with, whatever machine resumes it.
     if run is not None:
-        costs = LatencyCosts.load(run.latency_costs)
+        costs = LatencyCosts.load(run.latency_costs, operators)
     elif settings.latency_costs is not None:
-        costs = LatencyCosts.load(settings.latency_costs)
+        costs = LatencyCosts.load(settings.latency_costs, operators)
     else:
         costs = cached_costs(kernel, config.device)
     reward = AccuracyReward(

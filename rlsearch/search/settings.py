@@ -21,7 +21,7 @@ def _is_formula(text: str) -> str:
 class SearchSettings(Settings):
     """How formulas are found, and for how long; a run ends with what comes first, ``rounds`` or ``candidates``."""
 
-    method: str = Field("ppo", description="name of the search method: ppo, random, evolution, exhaustive, mining")
+    method: str = Field("ppo", description="name of the search method, such as ppo, random or mining")
     rounds: int = Field(40, ge=1, description="rounds after which the run ends")
     formulas_per_round: int = Field(256, ge=2, description="formulas judged in one call, after which a method learns")
     candidates: int | None = Field(None, ge=1, description="trained functions after which the run ends")

@@ -83,8 +83,8 @@ class Confirmed:
     """The best functions of all runs, on fresh seeds and data.
 
     Attributes:
-        scores: For each method, the interquartile mean over runs of the test accuracy of the run's best.
-        better: For each ordered pair, the probability that the best of a run of the first is the more accurate one.
+        scores: For each method, the interquartile mean over runs of the test score of the run's best.
+        better: For each ordered pair, the probability that the best of a run of the first has the higher score.
         task: What the scores are.
     """
 

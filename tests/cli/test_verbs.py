@@ -7,8 +7,9 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import helpers_families  # noqa: F401 (adds the data set "ridge")
 import pytest
-from helpers import CONFIGS, SCRIPT, archive_rows, environment, make_config, proxies, rlsearch
+from helpers import CONFIGS, DIGITS, SCRIPT, archive_rows, environment, make_config, proxies, rlsearch
 from rich.console import Console
 
 from rlsearch import Formula, __version__, resume, train
@@ -268,6 +269,23 @@ def test_an_evaluation_of_formulas_alone(run, tmp_path):
     assert code == 0
     assert out.splitlines()[2].split() == ["(test)", "latency", "function"]
     assert "Next" not in out
+
+
+def test_a_task_from_outside_is_told_in_its_own_words(run, tmp_path):
+    """Through every verb that trains, none of which knows more of a task than it says."""
+    reward = proxies(tmp_path) | {"proxies": [DIGITS | {"dataset": "ridge"}]}
+    write_config(reward=reward, search={"method": "random"})
+    assert run("config", "check", "c.yaml")[0] == 0
+    assert run("train", "c.yaml", "--name", "r")[0] == 0
+    code, out, _ = run("evaluate", "runs/r", "--seeds", 2)
+    assert code == 0
+    assert "\nR2: mean ± standard error over seeds." in out
+    code, confirmed, _ = run("confirm", "runs/r", "--best", 1, "--seeds", 2, "--rates", "1")
+    assert code == 0
+    assert "Difference in R2 to each baseline" in confirmed
+    assert "Test R2: mean" in confirmed
+    assert " of R2, " in confirmed
+    assert not re.search("accurac|points|percent", out + confirmed)
 
 
 def test_a_run_without_proxies_cannot_be_evaluated(run, curve_run):

@@ -91,6 +91,10 @@ def test_a_missing_operator_is_named(tmp_path):
     del costs["erf"]
     with pytest.raises(ConfigError, match="has no cost for the operator 'erf'"):
         LatencyCosts.load(written(tmp_path / "costs.json", costs=costs))
+    of_others = LatencyCosts.load(tmp_path / "costs.json", ["sin", "relu"])
+    assert of_others.ratio(Formula.parse("sin(x)")) == of_others.fixed + 0.25
+    with pytest.raises(ConfigError, match="has no cost for the operator 'erf'"):
+        LatencyCosts.load(tmp_path / "costs.json", ["sin", "erf"])
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -6,14 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers_proxies import of_the_package
 from mnist1d.data import get_dataset_args, make_dataset
 
-from rlsearch.proxies.data import load
+from rlsearch.proxies.data import DATASETS, load
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.tasks import CLASSIFICATION
 
 torch.set_num_threads(1)
 
+NAMES = of_the_package(DATASETS)
 PARTS = ("train", "validation", "test")
 
 
@@ -54,30 +57,39 @@ def generated(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize(("name", "features"), [("mnist1d", 40), ("digits", 64)])
-def test_shapes_and_dtypes(name, features):
-    dataset = load_dataset(small(name))
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_and_dtypes(name):
+    dataset, declared = load_dataset(small(name)), DATASETS[name]
     for part, size in zip(PARTS, (40, 20, 12), strict=True):
         inputs, labels = getattr(dataset, part).inputs, getattr(dataset, part).labels
-        assert inputs.shape == (size, features)
+        assert inputs.shape == (size, declared.n_features)
         assert labels.shape == (size,)
         assert inputs.dtype == torch.float32
-        assert labels.dtype == torch.int64
+        assert labels.isfinite().all()
         assert inputs.isfinite().all()
-        assert set(labels.tolist()) <= set(range(10))
+        if declared.task is CLASSIFICATION:
+            assert labels.dtype == torch.int64
+            assert set(labels.tolist()) <= set(range(declared.n_classes))
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [small(train_size=1000, validation_size=400), ProxySettings(dataset="digits")],
-    ids=["mnist1d", "digits"],
-)
-def test_parts_are_disjoint_and_hold_all_classes(settings):
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_are_disjoint_and_hold_all_classes(name):
+    settings, declared = small(name, train_size=1000, validation_size=396, test_size=400), DATASETS[name]
     dataset = load_dataset(settings)
     inputs, _ = everything(dataset)
     assert len(inputs) == sum(settings.sizes)
     assert len(torch.unique(inputs, dim=0)) == len(inputs)  # no example comes twice, in one part or in two
-    assert set(dataset.train.labels.tolist()) == set(dataset.validation.labels.tolist()) == set(range(10))
+    if declared.task is CLASSIFICATION:
+        for part in (dataset.train, dataset.validation, dataset.test):
+            assert set(part.labels.tolist()) == set(range(declared.n_classes))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_data_set_says_what_it_is(name):
+    declared = DATASETS[name]
+    assert all(size % 4 == 0 for size in declared.sizes)
+    assert declared.available is None or declared.available >= sum(declared.sizes)
+    assert declared.n_features >= 1
 
 
 def test_digits_are_scikit_learns():
@@ -101,7 +113,7 @@ def test_mnist1d_is_the_packages_own(cache):
     np.testing.assert_array_equal(labels, made["y"][:72])
 
 
-@pytest.mark.parametrize("name", ["mnist1d", "digits"])
+@pytest.mark.parametrize("name", NAMES)
 def test_depends_on_the_seed_only(name, cache):
     first = everything(fresh(small(name, data_seed=3)))
     for path in cache.glob("*"):
@@ -117,7 +129,7 @@ def test_depends_on_the_seed_only(name, cache):
     assert not torch.equal(first[1], other[1])
 
 
-@pytest.mark.parametrize("name", ["mnist1d", "digits"])
+@pytest.mark.parametrize("name", NAMES)
 def test_global_random_numbers_are_untouched(name, cache):
     random.seed(1)
     np.random.seed(1)

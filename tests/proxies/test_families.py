@@ -2,6 +2,7 @@
 
 import importlib
 import linecache
+import math
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from rlsearch.common.registry import Registry
 from rlsearch.errors import ConfigError
 from rlsearch.kernels import TorchKernel, default_kernel
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.data import DATASETS, Dataset
+from rlsearch.proxies.data import DATASETS
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.mlp import Mlp
@@ -157,6 +158,61 @@ def test_another_loss_is_the_population_trainers():
     assert found != scores(Proxy(settings(network="mlp"), TorchKernel(), "cpu"), MEMBERS)
 
 
+def regression_by_hand(s, formula, seed):
+    """A plain chain in torch's own words, trained on squared errors; the share of the variance that it explains."""
+    data = load_dataset(s)
+    start = NETWORKS["mlp"].build(s, [torch.Generator().manual_seed(seed)], None)
+    weights = []
+    for layer, n_out in zip((*start.layers, start.head), (*s.widths, 1), strict=True):
+        weights.append((layer.weight[0, :, :n_out].clone(), layer.bias[0, 0, :n_out].clone()))
+    parameters = [parameter.detach().requires_grad_() for pair in weights for parameter in pair]
+
+    def network(x):
+        *hidden, (weight, bias) = zip(parameters[::2], parameters[1::2], strict=True)
+        for inner, shift in hidden:
+            x = formula(x @ inner + shift)
+        return (x @ weight + bias)[:, 0]
+
+    optimiser = torch.optim.Adam(parameters, lr=s.learning_rate)
+    for rows in batches(s, seed, s.sizes[0]):
+        loss = functional.mse_loss(network(data.train.inputs[rows]), data.train.labels[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    labels = data.validation.labels
+    errors = (network(data.validation.inputs) - labels).square().mean()
+    return 1 - (errors / labels.var(correction=0)).item()
+
+
+@pytest.mark.parametrize("kernel", [TorchKernel(), default_kernel("cpu")], ids=lambda kernel: kernel.name)
+def test_a_regression_is_the_population_trainers_whatever_the_kernel(kernel):
+    """Labels that are no classes, a network of one output, and scores that are no accuracies; also by two workers."""
+    s = settings(dataset="ridge", network="mlp", epochs=8)
+    assert (s.n_outputs, s.task.score) == (1, "R2")
+    assert load_dataset(s).train.labels.dtype == torch.float32
+    proxy = Proxy(s, kernel, "cpu")
+    assert not proxy.is_native
+    found = scores(proxy, MEMBERS)
+    assert type(proxy._trainers[4]) is PopulationTrainer
+    assert found == pytest.approx([regression_by_hand(s, m.formula, m.seed) for m in MEMBERS], abs=5e-3)
+    assert max(found) > 0.5  # the mean of all labels scores 0
+    assert scores(proxy, MEMBERS, pool=LokyPool(2)) == found
+
+
+def test_a_task_refuses_labels_that_are_none_of_its_own():
+    @DATASETS.add
+    class Holes(helpers_families.Ridge):
+        name = "holes"
+
+        def examples(self, seed, count):
+            inputs, labels = super().examples(seed, count)
+            labels[3] = math.nan
+            return inputs, labels
+
+    with pytest.raises(ConfigError, match="labels of holes are not all finite"):
+        load_dataset(settings(dataset="holes", network="mlp"))
+
+
 def test_sizes_classes_and_caveat_come_from_the_data_set():
     s = settings()
     assert (s.sizes, s.n_features, s.n_outputs, s.caveat) == ((400, 200, 200), 6, 5, None)
@@ -269,14 +325,6 @@ def test_names_are_those_of_ever():
     conv = ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2)
     assert proxy_name(conv, "numba", "cpu") == "mnist1d-conv1d-c14ccd13c0"
     assert proxy_name(ProxySettings(dataset="digits", widths=(8,)), "torch", "cpu") == "digits-mlp-deb63a7b57"
-
-
-def test_every_data_set_says_what_it_is():
-    for name in ("mnist1d", "digits"):
-        declared = DATASETS[name]
-        assert isinstance(declared, Dataset)
-        assert all(size % 4 == 0 for size in declared.sizes)
-        assert declared.available is None or declared.available >= sum(declared.sizes)
 
 
 def test_what_inherits_from_a_plain_chain_is_none_unless_it_says_so():

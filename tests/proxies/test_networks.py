@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from helpers_proxies import of_the_package
 from torch import nn
 from torch.nn import functional
 
@@ -14,7 +15,7 @@ from rlsearch.proxies.settings import ProxySettings
 torch.set_num_threads(1)
 
 SILU = Formula.parse("silu(x)")
-NAMES = ("mlp", "conv1d")
+NAMES = of_the_package(NETWORKS)
 
 
 def generators(*seeds):
@@ -85,6 +86,7 @@ def single_conv(network, k):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), linear(network.head, k, 10))
 
 
+# Every network of the package in torch's own layers, in the order of its own: any module will do.
 SINGLE = {"mlp": single_mlp, "conv1d": single_conv}
 
 
@@ -103,18 +105,16 @@ def test_equals_torchs_own_layers(name, normalisation, members):
         single = SINGLE[name](network, k)
         torch.testing.assert_close(single(x[k]), logits[k], rtol=1e-5, atol=1e-5)
         single(x[k]).square().sum().backward()
-        first = network.layers[0].weight.grad[k].T.reshape(single_weight(single).shape)
-        torch.testing.assert_close(single_weight(single).grad, first, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(single[-1].weight.grad, network.head.weight.grad[k].T[:10], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(single[-1].bias.grad, network.head.bias.grad[k, 0, :10], rtol=1e-4, atol=1e-4)
+        *hidden, head = (m for m in single.modules() if isinstance(m, nn.Linear | nn.Conv1d))
+        for theirs, layer in zip(hidden, network.layers, strict=True):
+            mine = layer.weight.grad[k].T.reshape(theirs.weight.shape)
+            torch.testing.assert_close(theirs.weight.grad, mine, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(head.weight.grad, network.head.weight.grad[k].T[:10], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(head.bias.grad, network.head.bias.grad[k, 0, :10], rtol=1e-4, atol=1e-4)
         if normalisation == "layer":
             (mine, *_), theirs = network.norms, next(m for m in single.modules() if isinstance(m, nn.LayerNorm))
             torch.testing.assert_close(theirs.weight.grad, mine.scale.grad[k, 0], rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(theirs.bias.grad, mine.shift.grad[k, 0], rtol=1e-4, atol=1e-4)
-
-
-def single_weight(single):
-    return next(m for m in single if isinstance(m, nn.Linear | nn.Conv1d)).weight
 
 
 def test_the_padding_classes_are_cut_off_and_learn_nothing():

@@ -2,6 +2,7 @@ import dataclasses
 import subprocess
 import sys
 
+import helpers_families  # noqa: F401 (adds the data set "ridge")
 import pytest
 
 from rlsearch import Formula
@@ -65,6 +66,7 @@ def test_a_function_is_a_reward_but_not_a_staged_one():
     ("cls", "values", "message"),
     [
         (RewardSettings, {"proxies": []}, "proxies: .*at least 1 item"),
+        (RewardSettings, {"proxies": [{}, {"dataset": "ridge"}]}, r"of different kinds \(classification, regression\)"),
         (RewardSettings, {"seeds": 0}, "seeds: .*greater than or equal to 1"),
         (RewardSettings, {"baseline_seeds": 0}, "baseline_seeds: .*greater than or equal to 1"),
         (RewardSettings, {"latency_weight": -0.01}, "latency_weight: .*greater than or equal to 0"),

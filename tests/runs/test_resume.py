@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import random
@@ -416,3 +417,18 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path, number, worke
     assert out.endswith("Stopped; everything is saved. Go on with: rlsearch train --resume runs/c\n")
     done = load_checkpoint(Run(Path("runs/c")).checkpoint)["round"]
     assert resume("runs/c", done + 1).finished
+
+
+def test_a_run_goes_on_when_the_table_of_operators_has_grown(tmp_path):
+    """Its costs know nothing of an operator that its language does not have."""
+    folder = train(real_config(tmp_path), "old").run.folder
+    costs = json.loads((folder / "latency.json").read_text())
+    used = Run(folder).config.language.operators
+    unused = next(name for name in costs["costs"] if name not in used)
+    del costs["costs"][unused]
+    (folder / "latency.json").write_text(json.dumps(costs))
+    assert resume(folder, rounds=7).finished
+    del costs["costs"][used[0]]
+    (folder / "latency.json").write_text(json.dumps(costs))
+    with pytest.raises(ConfigError, match=f"has no cost for the operator '{used[0]}'"):
+        resume(folder, rounds=8)

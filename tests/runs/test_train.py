@@ -20,9 +20,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import rlsearch
 from rlsearch import Formula, Status
+from rlsearch.controller import methods
 from rlsearch.errors import ConfigError, RunError
 from rlsearch.formula import RELU
-from rlsearch.judging.judge import Judge
+from rlsearch.judging.ledger import Ledger
 from rlsearch.rewards.accuracy import search_seed
 from rlsearch.runs.build import resolve
 from rlsearch.runs.checkpoint import load_checkpoint
@@ -166,7 +167,7 @@ def test_a_wrong_config_leaves_no_run_behind(tmp_path):
         ({"target": "helpers:CONFIGS"}, "is a list, not a class or function"),
         ({"target": "helpers_rewards:nothing"}, "made a NoneType, which is not callable"),
         (CURVE | {"curved": "x"}, "CurveReward does not take .*'curved'"),
-        (CURVE | {"curve": "sin("}, "'\\(' was never closed"),
+        (CURVE | {"curve": "sin("}, r"'\(' was never closed"),
         (proxies(tmp_path, latency_costs="no/where.json"), "no/where.json is not a table of latency costs"),
     ):
         with pytest.raises(rlsearch.RlsearchError, match=message) as caught:
@@ -314,7 +315,7 @@ def test_an_interrupt_during_the_baseline_leaves_an_outcome_too(tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Judge, "_evaluate", interrupted)
+        patch.setattr(Ledger, "evaluate", interrupted)
         outcome = train(make_config(proxies(tmp_path)), "a")
     assert (outcome.finished, outcome.proposals, outcome.functions, outcome.leaderboard) == (False, 0, 0, [])
     assert rlsearch.resume(outcome.run.folder).finished
@@ -331,7 +332,8 @@ def test_a_proxy_on_which_relu_does_not_train_is_an_error(tmp_path, monkeypatch)
 
 
 SMALL = {"operators": ["neg", "cos", "mul"], "constants": [2.0], "min_length": 1, "max_length": 5}
-METHODS = ("ppo", "random", "evolution", "exhaustive")
+# Mining trains by rungs, and has tests of its own in test_mining_run.py.
+METHODS = tuple(name for name in methods.METHODS if name != "mining")
 
 
 def method_config(method, rounds=6, **more):
@@ -378,7 +380,9 @@ def test_a_run_ends_with_its_candidates(method):
     by_round = [0] * (rows["proposals"][-1][0] + 1)
     for row in rows["evaluations"]:
         by_round[row[1]] += row[6] == "ok"
-    assert sum(by_round[:-1]) < 20 <= sum(by_round) < len(rows["evaluations"])
+    assert sum(by_round[:-1]) < 20 <= sum(by_round)
+    # A method that stays near the best may propose nothing that is screened out.
+    assert method != "random" or sum(by_round) < len(rows["evaluations"])
     counts = [candidates for _, candidates, _ in recorder.rounds]
     assert counts == np.cumsum(by_round).tolist()
     assert recorder.progress[-1] == ("candidate", sum(by_round), 20)
@@ -435,7 +439,7 @@ def test_a_wrong_warm_start_or_template_is_an_error():
         assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("method", [name for name in METHODS if not methods.METHODS[name].has_policy])
 def test_only_a_policy_can_be_sampled(method):
     run = train(method_config(method, 1), "a").run
     with pytest.raises(RunError, match=f"runs/a was searched by {method}, which has no policy to sample"):

@@ -24,7 +24,7 @@ def test_the_defaults():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"search": {"method": "anneal"}}, "search.method: .*'ppo', 'random', 'evolution', 'exhaustive' or 'mining'"),
+        ({"search": {"method": "anneal"}}, "search.method: .*'ppo', 'random', .* or '"),
         ({"search": {"rounds": 0}}, "search.rounds: .*greater than or equal to 1"),
         ({"search": {"formulas_per_round": 1}}, "search.formulas_per_round: .*greater than or equal to 2"),
         ({"search": {"candidates": 0}}, "search.candidates: .*greater than or equal to 1"),

@@ -1,9 +1,8 @@
 """scikit-learn's digits, bundled."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rlsearch.proxies.data.base import DATASETS, Dataset
+from rlsearch.proxies.data.base import DATASETS, Dataset, Examples
 
 
 @DATASETS.add
@@ -16,7 +15,7 @@ class Digits(Dataset):
     n_classes = 10
     available = 1796  # 1797 in scikit-learn; parts are multiples of 4
 
-    def examples(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def examples(self, seed: int, count: int) -> Examples:
         """The first ``count`` after shuffling."""
         from sklearn.datasets import load_digits
 

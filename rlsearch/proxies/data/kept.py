@@ -5,12 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rlsearch.common.cache import cache_file, kept
-
-Examples = tuple[NDArray[np.float64], NDArray[np.int64]]
-"""Inputs ``[count, features]`` and labels ``[count]``."""
+from rlsearch.proxies.data.base import Examples
 
 
 def kept_examples(name: str, seed: int, count: int, generate: Callable[[], Examples]) -> Examples:

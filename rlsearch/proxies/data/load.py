@@ -30,13 +30,9 @@ def _load(dataset: Dataset, seed: int, sizes: tuple[int, int, int]) -> Parts:
             f"{dataset.name} made inputs {list(inputs.shape)} and labels {list(labels.shape)}; expected "
             f"{[count, dataset.n_features]} and {[count]}"
         )
-    if labels.min() < 0 or labels.max() >= dataset.n_classes:
-        raise ConfigError(
-            f"labels of {dataset.name} reach from {labels.min()} to {labels.max()}; expected 0 to "
-            f"{dataset.n_classes - 1}"
-        )
+    labels = dataset.task.checked_labels(dataset, labels)
     parts = []
     for start, end in pairwise(np.cumsum((0, *sizes))):
         of_part = torch.from_numpy(inputs[start:end].astype(np.float32))
-        parts.append(Part(of_part, torch.from_numpy(labels[start:end].astype(np.int64))))
+        parts.append(Part(of_part, torch.from_numpy(labels[start:end])))
     return Parts(*parts)

@@ -2,10 +2,7 @@
 
 from types import SimpleNamespace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rlsearch.proxies.data.base import DATASETS, Dataset
+from rlsearch.proxies.data.base import DATASETS, Dataset, Examples
 from rlsearch.proxies.data.kept import kept_examples
 
 
@@ -19,11 +16,11 @@ class Mnist1d(Dataset):
     n_classes = 10
     is_sequence = True
 
-    def examples(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def examples(self, seed: int, count: int) -> Examples:
         """Generated once per machine, and then read from its cache."""
         return kept_examples(self.name, seed, count, lambda: self._generate(seed, count))
 
-    def _generate(self, seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _generate(self, seed: int, count: int) -> Examples:
         from mnist1d.data import get_dataset_args, make_dataset
 
         from rlsearch.common.rng import random_numbers_kept

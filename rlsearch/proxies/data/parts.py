@@ -11,7 +11,8 @@ class Part:
 
     Attributes:
         inputs: float32 of shape ``[examples, features]``; a user's own have any shape ``[examples, ...]``.
-        labels: int64 of shape ``[examples]``; a user's own may have several positions, ``[examples, positions]``.
+        labels: Of shape ``[examples]``, in the dtype that the task wants: int64 for classes. A user's own may have
+            several positions, ``[examples, positions]``.
     """
 
     inputs: Tensor

@@ -67,7 +67,7 @@ class NativeTrainer:
             ]
 
     def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> float | None:
-        """Trains one member from its initial weights; the result is its accuracy, or None."""
+        """Trains one member from its initial weights; the result is its score, or None."""
         self._state[0][:] = weights
         for state in self._state[1:]:
             state.fill(0)
