@@ -19,7 +19,7 @@ quickstart: $(STAMP)
 	$(BIN)/rlsearch evaluate runs/$(RUN) --seeds 5
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

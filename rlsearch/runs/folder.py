@@ -204,5 +204,7 @@ def opened(run: Run | Path | str) -> Run:
 
 def _is_barely_begun(folder: Path) -> bool:
     """Whether there is nothing but what a run leaves that is killed before it has written its first file."""
+    if not folder.is_dir():
+        return False
     names = {path.name for path in folder.iterdir()}
     return ".lock" in names and names <= {".lock", ".meta.json.tmp"}

@@ -144,7 +144,7 @@ def test_no_verb_shows_the_help_as_an_error(run, arguments):
         ([], {"torch", "stable_baselines3", "pydantic", "numpy", "rich", "gymnasium"}),
         (["train"], {"torch", "stable_baselines3", "numpy", "gymnasium"}),  # typer's own options may take pydantic
     ],
-    ids=str,
+    ids=["rlsearch", "train"],
 )
 def test_help_imports_nothing_heavy(verb, too_heavy):
     code = (
