@@ -169,10 +169,10 @@ class PPOSearch(SearchMethod):
         """The state of PPO, and what is under way; parents and restarts follow from the archive."""
         state = self.learner.state()
         if self._ahead is not None:
-            state["ahead"] = self._ahead.ids.tolist()
+            state["proposals"] = self._ahead.ids.tolist()
         if self._unlearned is not None:
             lesson = self._unlearned
-            state["unlearned"] = [lesson.ids.tolist(), lesson.values.tolist(), lesson.new.tolist()]
+            state["lesson"] = [lesson.ids.tolist(), lesson.values.tolist(), lesson.new.tolist()]
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -184,11 +184,11 @@ class PPOSearch(SearchMethod):
         self.learner.restore(state)
         self.parents.forget()
         self._ahead = self._unlearned = None
-        if "ahead" in state:
-            ids = np.array(state["ahead"])
+        if "proposals" in state:
+            ids = np.array(state["proposals"])
             self._ahead = Written([self.grammar.vocabulary.decode(row) for row in ids], ids, None)
-        if "unlearned" in state:
-            ids, values, new = (np.array(numbers) for numbers in state["unlearned"])
+        if "lesson" in state:
+            ids, values, new = (np.array(numbers) for numbers in state["lesson"])
             self._unlearned = Lesson(ids, values, new)
 
     def restore_policy(self, state: dict[str, Any]) -> None:
