@@ -31,6 +31,19 @@ class Training:
         return self.formula.fingerprint, self.proxy, self.seed
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a training that ended well gave.
+
+    Attributes:
+        score: What counts. Where inputs outside the range of training are scored too, it is a weighted mean of both.
+        outside: The score on inputs outside the range of training; None where they are not scored.
+    """
+
+    score: float
+    outside: float | None = None
+
+
 class Trainer(Protocol):
     """Trains populations of one proxy, one after the other.
 
@@ -38,13 +51,13 @@ class Trainer(Protocol):
     bit of the others.
     """
 
-    def train(self, population: Sequence[Training]) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[Outcome | None]:
         """Trains one population.
 
         Args:
             population: At most as many as the trainer was made for, all of one part.
 
         Returns:
-            The score of each member, or None where its training became non-finite.
+            What came of each member, or None where its training became non-finite.
         """
         ...

@@ -7,7 +7,7 @@ import torch
 
 from rlsearch.common.device import device_type, is_cpu
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Trainer, Training
+from rlsearch.proxies.base import Outcome, Trainer, Training
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.trainer import OwnTrainer
@@ -48,6 +48,8 @@ class Proxy:
     def __init__(self, settings: TrainingSettings, kernel: Kernel, device: str) -> None:
         if isinstance(settings, OwnProxySettings) and not settings.is_complete:
             settings = completed(settings, kernel, device)
+        elif isinstance(settings, ProxySettings):
+            settings = settings.completed()
         self.settings = settings
         self.kernel = kernel
         self.device = device
@@ -76,18 +78,18 @@ class Proxy:
             start += taken
         return cuts
 
-    def train(self, population: Sequence[Training]) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[Outcome | None]:
         """Trains a population; where a GPU's memory does not hold it, in parts.
 
         Returns:
-            The score of each member, or None where its training became non-finite.
+            What came of each member, or None where its training became non-finite.
         """
-        scores: list[float | None] = []
-        while len(scores) < len(population):
-            scores += self._train_first(population[len(scores) :])
-        return scores
+        outcomes: list[Outcome | None] = []
+        while len(outcomes) < len(population):
+            outcomes += self._train_first(population[len(outcomes) :])
+        return outcomes
 
-    def _train_first(self, population: Sequence[Training]) -> list[float | None]:
+    def _train_first(self, population: Sequence[Training]) -> list[Outcome | None]:
         """Trains as many of the first members as fit; half as many after each time that memory runs out."""
         while True:
             size = self._size(len(population))
@@ -121,7 +123,10 @@ class Proxy:
         """Whether the native trainer trains it: with numba's kernel on a CPU, a network and a task that say it can."""
         if not isinstance(self.settings, ProxySettings) or self.kernel.name != "numba" or not is_cpu(self.device):
             return False
-        return NETWORKS[self.settings.network].native and self.settings.task.native
+        s = self.settings
+        simple = s.task.native_count == "right" and s.optimiser != "adamw" and s.schedule == "constant"
+        simple &= s.warmup == 0 and s.evaluations == 1 and s.normalisation != "rms" and s.data.n_tokens is None
+        return NETWORKS[s.network].native and simple and not s.outside_weight
 
     def _make_trainer(self, size: int) -> Trainer:
         if isinstance(self.settings, OwnProxySettings):

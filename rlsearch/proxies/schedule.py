@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from rlsearch.common.pool import InProcess, Pool
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data import DATASETS
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
@@ -20,13 +20,18 @@ class Trained:
 
     Attributes:
         trainings: Its members.
-        scores: One per member; None where its training became non-finite.
+        outcomes: One per member; None where its training became non-finite.
         seconds: What training them took, in the process that did it.
     """
 
     trainings: Sequence[Training]
-    scores: list[float | None]
+    outcomes: list[Outcome | None]
     seconds: float
+
+    @property
+    def scores(self) -> list[float | None]:
+        """The score of each member."""
+        return [outcome and outcome.score for outcome in self.outcomes]
 
 
 def train_populations(
@@ -67,8 +72,8 @@ def train_populations(
 
 def _train(proxy: Proxy, population: Sequence[Training]) -> Trained:
     started = time.perf_counter()
-    scores = proxy.train(population)
-    return Trained(population, scores, time.perf_counter() - started)
+    outcomes = proxy.train(population)
+    return Trained(population, outcomes, time.perf_counter() - started)
 
 
 def _train_in_worker(

@@ -5,28 +5,52 @@ import inspect
 import sys
 from abc import abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from rlsearch.common.settings import Settings, TargetSettings
 from rlsearch.common.targets import takes_argument
+from rlsearch.errors import ConfigError
 from rlsearch.proxies.data import DATASETS, Dataset
 from rlsearch.proxies.networks import NETWORKS, Network
-from rlsearch.proxies.tasks import CLASSIFICATION, Task
+from rlsearch.proxies.tasks import CLASSIFICATION, CLASSIFICATION_LOSS, Task
 
 Registered = tuple[type[Dataset], type[Network]] | None
 """What a process must have registered before it can train."""
+
+
+ADAMW_DECAY = 0.01
+"""The weight decay of AdamW, unless settings say another: torch's."""
 
 
 class TrainingSettings(Settings):
     """How a proxy is trained, whatever its network and data."""
 
     data_seed: int = Field(0, ge=0, lt=2**32, description="decides the data: which examples are generated, or drawn")
-    optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or gradient descent with momentum 0.9")
-    learning_rate: float = Field(1e-2, gt=0, description="the same in all steps")
+    optimiser: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="Adam, AdamW, or gradient descent with momentum 0.9"
+    )
+    weight_decay: float | None = Field(
+        None, ge=0, description="of AdamW, on all weights; None: 0.01, and nothing for the others"
+    )
+    learning_rate: float = Field(1e-2, gt=0, description="the highest one, where it changes")
+    learning_rates: tuple[float, ...] = Field(
+        (), description="instead of one: everything is trained at each, references too, and the best score counts"
+    )
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        "constant", description="the learning rate after warm-up: constant, or down to 0 as a cosine or a line"
+    )
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
     batch_size: int = Field(128, ge=1, description="examples per step; those that do not fill a batch are left out")
     epochs: int = Field(5, ge=1, description="passes over the training part")
+    evaluations: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="times that it is scored: at the end, and before it every twentieth of the steps; the mean counts",
+    )
     population: int | None = Field(
         None, ge=1, description="candidates trained together; None: 16 on a CPU, on a GPU as many as its memory holds"
     )
@@ -47,6 +71,20 @@ class TrainingSettings(Settings):
         """Loss and score."""
 
     @property
+    def decay(self) -> float:
+        """The weight decay that is used."""
+        if self.optimiser != "adamw":
+            return 0.0
+        return ADAMW_DECAY if self.weight_decay is None else self.weight_decay
+
+    def at_each_rate(self) -> tuple[Self, ...]:
+        """The proxy itself, or one for each of its learning rates."""
+        if not self.learning_rates:
+            return (self,)
+        values = self.model_dump() | {"learning_rates": ()}
+        return tuple(self.check(values | {"learning_rate": rate}) for rate in self.learning_rates)
+
+    @property
     def registered(self) -> Registered:
         """The classes that the names of data set and network stand for; None where there are no such names."""
         return None
@@ -55,6 +93,14 @@ class TrainingSettings(Settings):
     @abstractmethod
     def caveat(self) -> str | None:
         """What is not fresh about the data of another ``data_seed``; None if it is generated anew."""
+
+    @model_validator(mode="after")
+    def _has_rates_and_decay(self) -> Self:
+        if len(set(self.learning_rates)) < len(self.learning_rates) or any(rate <= 0 for rate in self.learning_rates):
+            raise ValueError(f"learning_rates must be different and positive, got {list(self.learning_rates)}")
+        if self.weight_decay is not None and self.optimiser != "adamw":
+            raise ValueError(f"weight_decay goes with optimiser adamw, not with {self.optimiser}")
+        return self
 
 
 class ProxySettings(TrainingSettings):
@@ -67,30 +113,54 @@ class ProxySettings(TrainingSettings):
 
     dataset: Annotated[str, AfterValidator(DATASETS.checked)] = Field("mnist1d", description="name of a data set")
     network: Annotated[str, AfterValidator(NETWORKS.checked)] = Field("mlp", description="name of a network")
+    path: Path | None = Field(None, description="where the data set's files are, if it is read from files")
+    data_digest: str | None = Field(None, description="digest of what comes from files; written when a run begins")
+    score: Literal["task", "loss"] = Field(
+        "task", description="that of the data set's task; loss: of a classification, minus its cross-entropy"
+    )
+    outside_weight: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of a second score in the score: that of inputs outside the range of training",
+    )
     train_size: int | None = Field(None, ge=4, description="examples to train on; None: what the data set says")
     validation_size: int | None = Field(None, ge=4, description="examples that a search's scores are counted on")
     test_size: int | None = Field(None, ge=4, description="examples that no search sees")
     widths: tuple[int, ...] = Field((100, 100), description="outputs of each hidden layer, or its channels")
-    normalisation: Literal["none", "layer"] = Field(
-        "none", description="between a layer and its activation: nothing, or layer normalisation"
+    embedding: int = Field(12, ge=4, description="numbers that a token is turned into, for data sets of tokens")
+    normalisation: Literal["none", "layer", "rms"] = Field(
+        "none",
+        description="between a layer and its activation: nothing, layer normalisation, or that by the square mean",
     )
+
+    @property
+    def data(self) -> Dataset:
+        """The data set, with what its files say of it.
+
+        Raises:
+            ConfigError: If its files are not there, or not of its format.
+        """
+        return DATASETS[self.dataset].opened(self.path)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Number of training, validation and test examples."""
         chosen = (self.train_size, self.validation_size, self.test_size)
-        train, validation, test = (c or d for c, d in zip(chosen, DATASETS[self.dataset].sizes, strict=True))
+        if None not in chosen:
+            return chosen  # type: ignore[return-value]
+        train, validation, test = (c or d for c, d in zip(chosen, self.data.sizes, strict=True))
         return train, validation, test
 
     @property
     def n_features(self) -> int:
-        """Numbers of an example."""
-        return DATASETS[self.dataset].n_features
+        """Numbers of an example that the first layer sees, after the embedding of tokens."""
+        return self.data.n_features * (1 if self.data.n_tokens is None else self.embedding)
 
     @property
     def n_outputs(self) -> int:
         """Numbers that the network puts out for an example."""
-        return self.task.n_outputs(DATASETS[self.dataset])
+        return self.task.n_outputs(self.data)
 
     @property
     def registered(self) -> Registered:
@@ -99,8 +169,9 @@ class ProxySettings(TrainingSettings):
 
     @property
     def task(self) -> Task:
-        """That of the data set."""
-        return DATASETS[self.dataset].task
+        """That of the data set, scored as the settings want."""
+        task = DATASETS[self.dataset].task
+        return CLASSIFICATION_LOSS if self.score == "loss" and task == CLASSIFICATION else task
 
     @property
     def name(self) -> str:
@@ -111,39 +182,72 @@ class ProxySettings(TrainingSettings):
     def identity(self) -> str:
         """All settings, sizes spelled out, and a digest of what was added from outside of this package."""
         classes = (type(DATASETS[self.dataset]), type(NETWORKS[self.network]), type(self.task))
-        return f"{self.model_dump_json()} {self.sizes}{source_of_outsiders(classes)}"
+        # Where the files lie decides nothing: their digest tells.
+        settings = self.model_dump_json(exclude={"path", *_left_out(self)})
+        return f"{settings} {self.sizes}{source_of_outsiders(classes)}"
 
     @property
     def caveat(self) -> str | None:
-        """Says so where another seed only divides the same examples in another way."""
-        if DATASETS[self.dataset].available is None:
-            return None
-        return (
-            f"{self.dataset} cannot be generated anew: every seed divides the same examples in another way, and the "
-            "search has seen most of them, so intervals are too narrow"
-        )
+        """What the data set says."""
+        return self.data.caveat
+
+    def completed(self) -> Self:
+        """The settings with the digest of what comes from files, after a look at them.
+
+        Raises:
+            ConfigError: If the files are not there, not of the format, or do not go with the other settings; or if
+                they are not those whose digest is in the settings.
+        """
+        digest = self.data.digest()
+        if self.data_digest not in (None, digest):
+            raise ConfigError(
+                f"the files of {self.dataset} have changed: their digest is {digest}, and the run began with "
+                f"{self.data_digest}; scores of the two are not comparable"
+            )
+        try:
+            self._fits_data()
+        except ValueError as error:
+            raise ConfigError(f"{self.name}: {error}") from error
+        return self.model_copy(update={"data_digest": digest})
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if any(width < 4 or width % 4 for width in self.widths):
+            raise ValueError(f"widths must be a multiple of 4, got {list(self.widths)}")
+        if not self.widths:
+            raise ValueError("widths must name at least one layer, or the activation is never used")
+        if self.embedding % 4:
+            raise ValueError(f"embedding must be a multiple of 4, got {self.embedding}")
+        if self.population is not None and self.population > 1 and self.population % 4:
+            raise ValueError(f"population must be 1 or a multiple of 4, got {self.population}")
+
+        dataset = DATASETS[self.dataset]
+        if self.path is None and dataset.needs_path:
+            raise ValueError(f"{self.dataset} is read from files: expected a path")
+        if self.path is not None and not dataset.may_have_path:
+            raise ValueError(f"{self.dataset} is not read from files: expected no path, got {self.path}")
+        if self.score == "loss" and dataset.task != CLASSIFICATION:
+            raise ValueError(f"score: loss is for classification; {self.dataset} is scored by {dataset.task.score}")
+        if self.outside_weight and not dataset.has_outside:
+            others = ", ".join(name for name in DATASETS if DATASETS[name].has_outside)
+            raise ValueError(f"{self.dataset} has no inputs outside the range of training; those that have: {others}")
+        # What lies in files is looked at when it is needed: reading a config must not depend on them.
+        if self.path is None:
+            self._fits_data()
+        return self
+
+    def _fits_data(self) -> None:
         # A member's slice of memory must start on a 16-byte boundary.
         numbers = dict(zip(("train_size", "validation_size", "test_size"), self.sizes, strict=True))
         for name, number in {"batch_size": self.batch_size, **numbers}.items():
             if number < 4 or number % 4:
                 raise ValueError(f"{name} must be a multiple of 4, got {number}")
-        if any(width < 4 or width % 4 for width in self.widths):
-            raise ValueError(f"widths must be a multiple of 4, got {list(self.widths)}")
-        if self.population is not None and self.population > 1 and self.population % 4:
-            raise ValueError(f"population must be 1 or a multiple of 4, got {self.population}")
-
-        if not self.widths:
-            raise ValueError("widths must name at least one layer, or the activation is never used")
         if self.batch_size > self.sizes[0]:
             raise ValueError(f"batch_size {self.batch_size} is larger than the training part of {self.sizes[0]}")
-        available = DATASETS[self.dataset].available
+        available = self.data.available
         if available is not None and sum(self.sizes) > available:
             raise ValueError(f"{self.dataset} has {available} examples, got parts of {self.sizes}")
         NETWORKS[self.network].check(self)
-        return self
 
 
 class OwnProxySettings(TrainingSettings):
@@ -182,7 +286,7 @@ class OwnProxySettings(TrainingSettings):
     @property
     def identity(self) -> str:
         """All settings, the digest of the factories' source among them."""
-        return self.model_dump_json()
+        return self.model_dump_json(exclude=_left_out(self))
 
     @property
     def caveat(self) -> str | None:
@@ -207,6 +311,18 @@ class OwnProxySettings(TrainingSettings):
     def __hash__(self) -> int:
         # Arguments are a dictionary, which has no hash.
         return hash(self.model_dump_json())
+
+
+_ADDED_LATER = frozenset(
+    ("weight_decay learning_rates schedule warmup evaluations data_digest score outside_weight embedding").split()
+)
+"""Settings that proxies of older runs do not have."""
+
+
+def _left_out(settings: TrainingSettings) -> set[str]:
+    """The settings that are no part of a proxy's identity: later ones that are as if they were not there."""
+    fields = type(settings).model_fields
+    return {name for name in _ADDED_LATER if name in fields and getattr(settings, name) == fields[name].default}
 
 
 _SCORES_VERSION = 3

@@ -1,5 +1,6 @@
-"""What a seed decides, the same for every trainer: initial weights and the order of the examples."""
+"""What every trainer begins with, the same for all: initial weights, the order of the examples, learning rates."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -28,3 +29,40 @@ def batches(settings: TrainingSettings, seed: int, examples: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed ^ _ORDER_STREAM)
     epochs = [torch.randperm(examples, generator=generator) for _ in range(settings.epochs)]
     return torch.cat([epoch[: examples - examples % batch].reshape(-1, batch) for epoch in epochs])
+
+
+def steps_of(settings: TrainingSettings, examples: int) -> int:
+    """Steps of a training on so many examples."""
+    return settings.epochs * (examples // settings.batch_size)
+
+
+def rates(settings: TrainingSettings, steps: int) -> Tensor:
+    """The learning rate of every step, float32 of shape ``[steps]``: a line up from 0, and then what is settled."""
+    rising = round(settings.warmup * steps)
+    shares = []
+    for step in range(steps):
+        # From 0 at the end of warm-up to 1 behind the last step.
+        done = (step - rising) / (steps - rising)
+        if step < rising:
+            shares.append((step + 1) / rising)
+        elif settings.schedule == "cosine":
+            shares.append((1 + math.cos(math.pi * done)) / 2)
+        elif settings.schedule == "linear":
+            shares.append(1 - done)
+        else:
+            shares.append(1.0)
+    return settings.learning_rate * torch.tensor(shares, dtype=torch.float64)
+
+
+_SPACING = 20
+"""Evaluations lie a step in so many apart. The last ones of a training differ little, but for the noise of batches."""
+
+
+def scored_after(settings: TrainingSettings, steps: int) -> list[int]:
+    """After how many steps a network is scored, in order, the last time at the end.
+
+    There are fewer than the settings want where a training has so few steps.
+    """
+    apart = max(1, steps // _SPACING)
+    wanted = [steps - i * apart for i in range(settings.evaluations)]
+    return sorted(step for step in wanted if step > 0)

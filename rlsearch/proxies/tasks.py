@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from rlsearch.errors import ConfigError
 
@@ -37,11 +38,13 @@ class Task(ABC):
         decimals: Of a number in ``unit`` or in ``scale``.
         score_decimals: Of a score as tables show it.
         worst: The score that a training which diverged counts as, where a number is wanted.
-        native: Whether the native trainer trains by this loss and counts this score; its own are those of
-            classification.
+        native_loss: The loss by its name in the native trainer; None if it has none of that kind, and then it does not
+            train by it.
+        native_count: What is counted, by its name there.
     """
 
-    native: ClassVar[bool] = False
+    native_loss: ClassVar[str | None] = None
+    native_count: ClassVar[str | None] = None
 
     name: str
     score: str
@@ -56,7 +59,13 @@ class Task(ABC):
     def __init_subclass__(cls) -> None:
         """A subclass may change loss or score, so it is native only if it says so itself."""
         # The first of the two classes that a dataclass with slots is made of has no super() of its own.
-        cls.native = cls.__dict__.get("native", False)
+        for name in ("native_loss", "native_count"):
+            setattr(cls, name, cls.__dict__.get(name))
+
+    @property
+    def native(self) -> bool:
+        """Whether the native trainer trains by this loss and counts this score."""
+        return self.native_loss is not None and self.native_count is not None
 
     @property
     def title(self) -> str:
@@ -118,7 +127,7 @@ class Task(ABC):
 
         Args:
             dataset: Made them.
-            labels: Of all its examples, shape ``[examples]``.
+            labels: Of all its examples, shape ``[examples, ...]``.
 
         Raises:
             ConfigError: If they are not what the data set says, or none of this task.
@@ -133,18 +142,34 @@ class Task(ABC):
 
     @abstractmethod
     def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """What each member's outputs add to its count, shape ``[K]``; no number is read back from the device."""
+        """What each member's outputs add to its count; no number is read back from the device.
+
+        Returns:
+            Shape ``[K]``, or ``[K, outputs]`` where each output is counted by itself.
+        """
 
     @abstractmethod
-    def scores(self, counts: Sequence[float], labels: Tensor) -> list[float]:
-        """The score of each member from its count over all examples, whose labels are given."""
+    def scores(self, counts: NDArray[np.float64], labels: Tensor) -> NDArray[np.float64]:
+        """The score of each member, shape ``[K]``.
+
+        Args:
+            counts: What :meth:`count` summed up over all examples, shape ``[K]`` or ``[K, outputs]``.
+            labels: Of all these examples.
+        """
+
+
+def _summed_cross_entropy(outputs: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    from torch.nn import functional
+
+    return functional.cross_entropy(outputs.movedim(-1, 1), labels, reduction=reduction)
 
 
 @dataclass(frozen=True, slots=True)
 class Classification(Task):
     """Labels are classes, outputs their logits; the loss is cross-entropy and the score accuracy."""
 
-    native: ClassVar[bool] = True
+    native_loss: ClassVar[str | None] = "cross_entropy"
+    native_count: ClassVar[str | None] = "right"
 
     def n_outputs(self, dataset: Dataset) -> int:
         """One logit per class."""
@@ -161,18 +186,121 @@ class Classification(Task):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy; see :meth:`Task.loss`."""
-        from torch.nn import functional
-
-        summed = functional.cross_entropy(outputs.movedim(-1, 1), labels, reduction="sum")
-        return summed / labels[0].numel()
+        return _summed_cross_entropy(outputs, labels, "sum") / labels[0].numel()
 
     def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Labels that are the class of the first largest logit."""
         return (outputs.argmax(dim=-1) == labels).flatten(1).sum(dim=1)
 
-    def scores(self, counts: Sequence[float], labels: Tensor) -> list[float]:
+    def scores(self, counts: NDArray[np.float64], labels: Tensor) -> NDArray[np.float64]:
         """Accuracies: shares of all labels."""
-        return [count / labels.numel() for count in counts]
+        return counts / labels.numel()
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropy(Classification):
+    """Classification whose score is the loss itself with its sign changed, in nats per label.
+
+    It is smoother than accuracy, and sees how sure a network is.
+    """
+
+    native_loss: ClassVar[str | None] = "cross_entropy"
+    native_count: ClassVar[str | None] = "cross_entropy"
+
+    def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The sum of all cross-entropies."""
+        expanded = labels.expand(outputs.shape[:-1])
+        return _summed_cross_entropy(outputs, expanded, "none").flatten(1).sum(dim=1)
+
+    def scores(self, counts: NDArray[np.float64], labels: Tensor) -> NDArray[np.float64]:
+        """Minus the mean cross-entropy."""
+        return -counts / labels.numel()
+
+
+@dataclass(frozen=True, slots=True)
+class Regression(Task):
+    """Labels are numbers, outputs their predictions; the loss is the mean squared error and the score digits.
+
+    One digit is an error whose squares are a tenth of the labels' variance, two are a hundredth: for each output
+    ``-log10(1 - R2)``, and their mean. So an output whose values reach far does not hide the others.
+    """
+
+    native_loss: ClassVar[str | None] = "squared_error"
+    native_count: ClassVar[str | None] = "squared_errors"
+
+    def n_outputs(self, dataset: Dataset) -> int:
+        """One prediction per number."""
+        return dataset.n_targets
+
+    def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
+        """Finite numbers ``[examples, n_targets]``, as float32."""
+        return _checked_targets(dataset, labels)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean squared error; see :meth:`Task.loss`."""
+        return (outputs - labels).square().sum() / labels[0].numel()
+
+    def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Each output's sum of squared errors, ``[K, outputs]``."""
+        return (outputs - labels).square().sum(dim=1)
+
+    def scores(self, counts: NDArray[np.float64], labels: Tensor) -> NDArray[np.float64]:
+        """Digits: the mean over outputs of ``-log10(squared error / squared deviation from the labels' mean)``."""
+        values = labels.double()
+        deviations = (values - values.mean(dim=0)).square().sum(dim=0).numpy(force=True)
+        shares = np.maximum(counts / deviations, _LEAST_SHARE)
+        digits: NDArray[np.float64] = -np.log10(shares).mean(axis=1)
+        return digits
+
+
+@dataclass(frozen=True, slots=True)
+class Bits(Task):
+    """Labels are several yes or no at once, outputs their logits; the score is the share of them that is right.
+
+    The loss is the mean binary cross-entropy.
+    """
+
+    native_loss: ClassVar[str | None] = "binary_cross_entropy"
+    native_count: ClassVar[str | None] = "bits_right"
+
+    def n_outputs(self, dataset: Dataset) -> int:
+        """One logit per bit."""
+        return dataset.n_targets
+
+    def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
+        """Zeros and ones ``[examples, n_targets]``, as float32."""
+        if not np.isin(labels, (0, 1)).all():
+            raise ConfigError(f"labels of {dataset.name} hold other numbers than 0 and 1")
+        return _checked_targets(dataset, labels)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean binary cross-entropy; see :meth:`Task.loss`."""
+        from torch.nn import functional
+
+        summed = functional.binary_cross_entropy_with_logits(outputs, labels, reduction="sum")
+        return summed / labels[0].numel()
+
+    def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Logits that are above zero where the bit is one, and not where it is zero."""
+        return ((outputs > 0) == (labels > 0.5)).flatten(1).sum(dim=1)
+
+    def scores(self, counts: NDArray[np.float64], labels: Tensor) -> NDArray[np.float64]:
+        """The share of all bits."""
+        return counts / labels.numel()
+
+
+_LEAST_SHARE = 1e-12
+"""Of the variance: an error below it counts as this one, since float32 sums say nothing of smaller ones."""
+
+
+def _checked_targets(dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
+    if labels.ndim != 2 or labels.shape[1] != dataset.n_targets:
+        raise ConfigError(
+            f"{dataset.name} made labels {list(labels.shape)}; expected {[len(labels), dataset.n_targets]}"
+        )
+    if not np.isfinite(labels).all():
+        raise ConfigError(f"labels of {dataset.name} hold numbers that are not finite")
+    return labels.astype("float32")
 
 
 CLASSIFICATION = Classification(
@@ -185,3 +313,35 @@ CLASSIFICATION = Classification(
     decimals=1,
 )
 """Examples have classes; the score is the share that is told right."""
+
+CLASSIFICATION_LOSS = CrossEntropy(
+    name="classification by its loss",
+    score="minus cross-entropy",
+    unit="nats",
+    gain="nats lower",
+    scale="nats",
+    worst=-100.0,
+)
+"""The same trained in the same way; the score is the loss, with its sign changed."""
+
+NEXT_TOKEN = CrossEntropy(
+    name="next token", score="minus cross-entropy", unit="nats", gain="nats lower", scale="nats", worst=-100.0
+)
+"""The label is the token that comes next."""
+
+REGRESSION = Regression(
+    name="regression",
+    score="digits",
+    unit="digits",
+    gain="digits",
+    scale="digits",
+    decimals=2,
+    score_decimals=3,
+    worst=-12.0,
+)
+"""Labels are numbers."""
+
+BITS = Bits(
+    name="bits", score="bits right", unit="percentage points", gain="points", scale="%", factor=100.0, decimals=1
+)
+"""Labels are several bits at once."""

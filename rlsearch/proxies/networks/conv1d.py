@@ -38,7 +38,7 @@ class Conv1d(Network):
 
     def check(self, settings: ProxySettings) -> None:
         """Refuses what is no sequence, and more layers than a sequence can be halved."""
-        if not DATASETS[settings.dataset].is_sequence:
+        if not settings.data.is_sequence:
             sequences = ", ".join(name for name in DATASETS if DATASETS[name].is_sequence)
             raise ValueError(f"the conv1d network is for sequences ({sequences}), not for {settings.dataset}")
         length, halvings = settings.n_features, settings.n_features.bit_length() - 1

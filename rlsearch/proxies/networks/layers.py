@@ -22,6 +22,10 @@ Of ten classes products are half as fast again with 16 columns as with 12.
 """
 
 
+NORM_EPSILON = 1e-5
+"""Added to the square in normalisations: torch's for layer normalisation."""
+
+
 class PopulationLinear(nn.Module):
     """K linear layers, initialised as torch's ``nn.Linear`` from one generator per member.
 
@@ -61,6 +65,43 @@ class PopulationLayerNorm(nn.Module):
         return torch.addcmul(self.shift, functional.layer_norm(x, x.shape[-1:]), self.scale)
 
 
+class PopulationRMSNorm(nn.Module):
+    """K normalisations by the root of the mean square over the last axis (arXiv 1910.07467), each with its scale."""
+
+    def __init__(self, members: int, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(members, 1, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keeps the shape ``[K, rows, width]``."""
+        return functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) * self.scale
+
+
+class PopulationEmbedding(nn.Module):
+    """K tables of tokens, initialised as torch's ``nn.Embedding`` from one generator per member.
+
+    Args:
+        generators: One per member; members with equal states get equal weights.
+        n_tokens: Different tokens.
+        width: Numbers that stand for one.
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator], n_tokens: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([torch.randn(n_tokens, width, generator=g) for g in generators]))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Maps whole numbers ``[K, batch, length]`` to ``[K, batch, length * width]``."""
+        members, n_tokens, width = self.weight.shape
+        first_rows = torch.arange(members, device=tokens.device).reshape(-1, 1, 1) * n_tokens
+        # One table for all: a gradient per member would be a table of its own for each.
+        found = functional.embedding(tokens + first_rows, self.weight.reshape(-1, width))
+        return found.flatten(2)
+
+
+_NORMS = {"none": None, "layer": PopulationLayerNorm, "rms": PopulationRMSNorm}
+
+
 class PopulationNetwork(nn.Module):
     """K networks of one kind, whose weights are those of its declared layers.
 
@@ -73,7 +114,8 @@ class PopulationNetwork(nn.Module):
     Attributes:
         activation: Of all members; another may be put in its place.
         layers: One per hidden layer.
-        norms: What normalises after each of them: nothing, or layer normalisation.
+        embedding: What tokens are turned into numbers by; it does nothing to numbers.
+        norms: What normalises after each layer: nothing, or layer normalisation, or by the mean square.
         head: The last layer. Its columns behind the outputs are filling: they are cut off, and learn nothing.
     """
 
@@ -87,12 +129,17 @@ class PopulationNetwork(nn.Module):
         super().__init__()
         self.activation = activation
         self._kind = kind
+        n_tokens = settings.data.n_tokens
+        self.embedding: nn.Module = nn.Identity()
+        if n_tokens is not None:
+            self.embedding = PopulationEmbedding(generators, n_tokens, settings.embedding)
         *hidden, head = kind.layers(settings)
         self.layers = nn.ModuleList(PopulationLinear(generators, layer.inputs, layer.outputs) for layer in hidden)
-        if settings.normalisation == "none":
+        norm = _NORMS[settings.normalisation]
+        if norm is None:
             self.norms = nn.ModuleList(nn.Identity() for _ in hidden)
         else:
-            self.norms = nn.ModuleList(PopulationLayerNorm(len(generators), layer.outputs) for layer in hidden)
+            self.norms = nn.ModuleList(norm(len(generators), layer.outputs) for layer in hidden)
         self._n_outputs = head.outputs
         columns = -(-head.outputs // HEAD_MULTIPLE) * HEAD_MULTIPLE
         self.head = PopulationLinear(generators, head.inputs, columns)
@@ -107,5 +154,5 @@ class PopulationNetwork(nn.Module):
         return self.activation(self.norms[i](self.layers[i](x)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[K, batch, features]`` to ``[K, batch, outputs]``."""
-        return self._kind.forward(self, x)[..., : self._n_outputs]
+        """Maps ``[K, batch, features]``, or as many tokens, to ``[K, batch, outputs]``."""
+        return self._kind.forward(self, self.embedding(x))[..., : self._n_outputs]

@@ -147,8 +147,7 @@ def _first_step(trainer: OwnTrainer, networks: Networks, rows: Tensor) -> tuple[
     """The logits in training, and after the step on the same examples."""
     with random_numbers_of(0, rows.device):
         training = trainer.backward(networks, rows)
-    networks.evaluate()
-    with torch.no_grad():
+    with networks.evaluating(), torch.no_grad():
         return training, networks(trainer.inputs(rows))
 
 

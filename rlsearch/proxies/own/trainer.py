@@ -1,10 +1,11 @@
 """Trains a user's own network with the members of a population: as one network by vmap, or one after the other."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from rlsearch.common.device import is_cpu
@@ -13,7 +14,7 @@ from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import RewardError, RlsearchError
 from rlsearch.formula import RELU
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.own.factories import (
     SharedActivation,
     build_network,
@@ -21,8 +22,15 @@ from rlsearch.proxies.own.factories import (
     source_digest,
 )
 from rlsearch.proxies.settings import OwnProxySettings
-from rlsearch.proxies.starts import batches
-from rlsearch.proxies.trainers.population import counted, current_device, make_optimiser, padded, scores_of
+from rlsearch.proxies.starts import batches, rates, scored_after
+from rlsearch.proxies.trainers.population import (
+    counted,
+    current_device,
+    make_optimiser,
+    outcomes,
+    padded,
+    rate_dtype,
+)
 
 _DROPOUT_STREAM = 0xD20
 """Makes of a seed that of the numbers that are drawn in training."""
@@ -41,8 +49,8 @@ class Networks(Protocol):
         """Maps ``[K, batch, ...]`` to logits ``[K, batch, ..., classes]``."""
         ...
 
-    def evaluate(self) -> None:
-        """Ends training: dropout stops, and normalisation takes what it has gathered."""
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Interrupts training: dropout stops, and normalisation takes what it has gathered."""
         ...
 
 
@@ -65,9 +73,9 @@ class Alone:
         logits: Tensor = self._network(inputs.squeeze(0)).unsqueeze(0)
         return logits
 
-    def evaluate(self) -> None:
-        """Ends training."""
-        self._network.eval()
+    def evaluating(self) -> AbstractContextManager[None]:
+        """See :meth:`Networks.evaluating`."""
+        return _evaluating(self._network)
 
 
 class Together:
@@ -97,12 +105,22 @@ class Together:
         logits: Tensor = self._forward(self.parameters, self.buffers, inputs)
         return logits
 
-    def evaluate(self) -> None:
-        """Ends training."""
-        self._network.eval()
+    def evaluating(self) -> AbstractContextManager[None]:
+        """See :meth:`Networks.evaluating`."""
+        return _evaluating(self._network)
 
     def _member(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
         return functional_call(self._network, (parameters, buffers), (inputs,))
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    # A user may have frozen some of its modules.
+    trained = [module for module in network.modules() if module.training]
+    network.eval()
+    yield
+    for module in trained:
+        module.training = True
 
 
 class _AllMembers(torch.autograd.Function):
@@ -146,7 +164,7 @@ class OwnTrainer:
         self.device = torch.device(device)
         self._data = load_own_dataset(settings).to(device)
 
-    def train(self, population: Sequence[Training]) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[Outcome | None]:
         """Trains members together or one after the other.
 
         Raises:
@@ -161,11 +179,11 @@ class OwnTrainer:
                 message = f"training {self.settings.target} raised {type(error).__name__}: {error}"
                 raise RewardError(message) from error
 
-    def _train(self, members: Sequence[Training]) -> list[float | None]:
+    def _train(self, members: Sequence[Training]) -> list[Outcome | None]:
         part = members[0].part
         if self.settings.batched is not True:
             return [self._scores([member], self.alone(member), part)[0] for member in members]
-        scores: dict[int, float | None] = {}
+        scores: dict[int, Outcome | None] = {}
         for places in self._groups(members):
             group = padded([members[i] for i in places], self.size)
             found = self._scores(group, self.together(group), part)
@@ -202,7 +220,7 @@ class OwnTrainer:
         return outputs
 
     def step(self, networks: Networks, optimiser: torch.optim.Optimizer, rows: Tensor) -> None:
-        """Trains every member on its ``rows``, shape ``[K, batch]``."""
+        """Trains every member on its ``rows``, shape ``[K, batch]``, at the learning rate that the optimiser has."""
         self.backward(networks, rows)
         optimiser.step()
         optimiser.zero_grad()
@@ -210,18 +228,27 @@ class OwnTrainer:
     def optimiser(self, networks: Networks) -> torch.optim.Optimizer:
         """Makes one optimiser for all members."""
         trained: Iterable[Any] = (p for p in networks.parameters.values() if p.requires_grad)
-        return make_optimiser(self.settings, trained, self.device)
+        rate = torch.tensor(self.settings.learning_rate, dtype=rate_dtype(self.device), device=self.device)
+        return make_optimiser(self.settings, trained, self.device, rate)
 
-    def _scores(self, members: Sequence[Training], networks: Networks, part: str) -> list[float | None]:
+    def _scores(self, members: Sequence[Training], networks: Networks, part: str) -> list[Outcome | None]:
         """Trains and scores; of members that draw random numbers meanwhile, all have the same seed."""
         optimiser = self.optimiser(networks)
+        orders = self.orders(members)
+        ends = scored_after(self.settings, len(orders))
+        learning_rates = rates(self.settings, len(orders))
+        scored = getattr(self._data, part)
+        counts = []
         # Other numbers than those that the weights were drawn from.
         with random_numbers_of(members[0].seed ^ _DROPOUT_STREAM, self.device):
-            for rows in self.orders(members):
+            for done, (rows, rate) in enumerate(zip(orders, learning_rates, strict=True), start=1):
+                optimiser.param_groups[0]["lr"].copy_(rate)
                 self.step(networks, optimiser, rows)
-        networks.evaluate()
-        task, scored = self.settings.task, getattr(self._data, part)
-        return scores_of(task, counted(task, networks, scored, len(members), self.settings.batch_size), scored)
+                if done in ends:
+                    batch = self.settings.batch_size
+                    with networks.evaluating():
+                        counts.append([counted(self.settings.task, networks, scored, len(members), batch)])
+        return outcomes(self.settings, counts, scored)
 
     def _groups(self, members: Sequence[Training]) -> list[list[int]]:
         """Places of members in groups that are trained together."""

@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 from rlsearch.common.threads import no_denormals
 from rlsearch.kernels.base import checked_programs
 from rlsearch.kernels.numba_kernel import packed
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part
 from rlsearch.proxies.networks import NETWORKS, Layer
@@ -55,7 +55,7 @@ class NativeTrainer:
         sizes = (n_kept, n_flowing, n_flowing, settings.n_outputs * self._rows)
         self._buffers = tuple(_aligned(size) for size in sizes)
 
-    def train(self, population: Sequence[Training]) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[Outcome | None]:
         """Trains members; see :class:`~rlsearch.proxies.base.Trainer`."""
         programs = checked_programs([member.formula for member in population], ("x",))
         starts = {member.seed: self._start(member.seed) for member in population}
@@ -66,7 +66,7 @@ class NativeTrainer:
                 for program, member in zip(programs, population, strict=True)
             ]
 
-    def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> float | None:
+    def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> Outcome | None:
         """Trains one member from its initial weights; the result is its score, or None."""
         self._state[0][:] = weights
         for state in self._state[1:]:
@@ -83,7 +83,7 @@ class NativeTrainer:
             _arrays(part),
             self._rows,
         )
-        return right / len(part.labels) if right >= 0 else None
+        return Outcome(right / len(part.labels)) if right >= 0 else None
 
     def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
         """What a seed decides: the weights in the order of the plan, and the rows of every batch."""

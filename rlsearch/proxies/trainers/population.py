@@ -1,25 +1,27 @@
 """The population trainer: K candidates, each with its own formula and seed, trained as one batched network."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import FormulaError
 from rlsearch.formula import RELU, Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationNetwork
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
-from rlsearch.proxies.starts import batches, initial_networks
+from rlsearch.proxies.starts import batches, initial_networks, rates, scored_after, steps_of
 from rlsearch.proxies.tasks import Task
 
 _T = TypeVar("_T")
@@ -59,16 +61,23 @@ class PopulationTrainer:
         self._network = self._initial([0])
         for parameter in self._network.parameters():
             parameter.data = parameter.data.expand(size, *parameter.shape[1:]).to(self._device).contiguous()
-        self._optimiser = make_optimiser(settings, self._network.parameters(), self._device)
-        steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
-        self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
-        # Steps of one graph: all graphs of a training are the same one.
-        self._stretch = max(n for n in range(1, MAX_GRAPH_STEPS + 1) if steps % n == 0)
-        # The step that comes next, where a graph can read it.
+        for module in self._network.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, buffer.expand(size, *buffer.shape[1:]).to(self._device).contiguous())
+        # Where a graph can read them: the step that comes next, and the learning rates of the next and of all.
+        steps = steps_of(settings, settings.sizes[0])
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)
+        self._rates = rates(settings, steps).to(self._device, rate_dtype(self._device))
+        self._rate = self._rates[0].clone()
+        self._optimiser = make_optimiser(settings, self._network.parameters(), self._device, self._rate)
+        self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
+        # Steps of one graph: all graphs of a training are the same one, and it is scored between two of them.
+        self._scored_after = scored_after(settings, steps)
+        ends = math.gcd(steps, *self._scored_after)
+        self._stretch = max(n for n in range(1, MAX_GRAPH_STEPS + 1) if ends % n == 0)
         self._replays: dict[str, Callable[[], object]] = {}
 
-    def train(self, population: Sequence[Training]) -> list[float | None]:
+    def train(self, population: Sequence[Training]) -> list[Outcome | None]:
         """Trains one population of at most ``size`` members; see :class:`~rlsearch.proxies.base.Trainer`."""
         wanted, part = len(population), population[0].part
         members = padded(population, self.size)
@@ -76,11 +85,23 @@ class PopulationTrainer:
             self._load_formulas([member.formula for member in members])
             stretch = self._ready("stretch", self._take_steps, self._first_steps)
             scored = getattr(self._data, part)
-            scoring = self._ready(part, lambda: counted(self._task, self._network, scored, self.size))
+            scoring = self._ready(part, lambda: self._counted(scored))
             self._load_start([member.seed for member in members])
-            for _ in range(len(self._orders) // self._stretch):
+            counts = []
+            for done in range(self._stretch, len(self._orders) + 1, self._stretch):
                 stretch()
-            return scores_of(self._task, scoring(), scored)[:wanted]
+                if done in self._scored_after:
+                    # A graph writes the next counts where these are.
+                    counts.append([tuple(each.clone() for each in of_part) for of_part in scoring()])
+            return outcomes(self.settings, counts, scored)[:wanted]
+
+    def _counted(self, part: Part) -> list[tuple[Tensor, Tensor]]:
+        """What is counted on a part, and on its inputs outside the range of training where they are scored."""
+        self._network.eval()
+        parts = [part] if part.outside is None else [part, part.outside]
+        found = [counted(self._task, self._network, each, self.size) for each in parts]
+        self._network.train()
+        return found
 
     def _load_formulas(self, formulas: Sequence[Formula]) -> None:
         try:
@@ -106,6 +127,10 @@ class PopulationTrainer:
         for state in self._optimiser.state.values():
             for value in state.values():
                 value.zero_()
+        # What a network keeps beside its weights, such as running means of batches.
+        with torch.no_grad():
+            for buffer, fresh in zip(self._network.buffers(), drawn.buffers(), strict=True):
+                buffer.copy_(fresh.to(self._device)[of_member])
         self._at.zero_()
 
     def _initial(self, seeds: Sequence[int]) -> PopulationNetwork:
@@ -116,10 +141,11 @@ class PopulationTrainer:
         train = self._data.train
         # Shape [K, batch].
         rows = self._orders.index_select(0, self._at)[0]
-        outputs = self._network(functional.embedding(rows, train.inputs))
+        outputs = self._network(train.inputs.index_select(0, rows.flatten()).reshape(*rows.shape, -1))
         loss = self._task.loss(outputs, train.labels[rows])
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self._rate.copy_(self._rates.index_select(0, self._at)[0])
         self._optimiser.step()
         self._at += 1
 
@@ -189,19 +215,34 @@ def most_members(settings: ProxySettings, device: str) -> int:
     widest = max(layer.taps * layer.outputs for layer in hidden)
     # Windows, sums, activations, slopes and their gradients.
     numbers = 8 * rows * widest * len(hidden)
-    steps = settings.epochs * (settings.sizes[0] // settings.batch_size)
+    steps = steps_of(settings, settings.sizes[0])
     needed = 4 * numbers + 8 * steps * settings.batch_size
     fitting = max(16, free // 2 // needed)
     return min(MAX_GPU_MEMBERS, 1 << (fitting.bit_length() - 1))
 
 
+def rate_dtype(device: torch.device) -> torch.dtype:
+    """What fused optimisers read a learning rate as."""
+    return torch.float32 if device.type == "cuda" else torch.float64
+
+
 def make_optimiser(
-    settings: TrainingSettings, parameters: Iterable[torch.nn.Parameter], device: torch.device
+    settings: TrainingSettings, parameters: Iterable[torch.nn.Parameter], device: torch.device, rate: Tensor
 ) -> torch.optim.Optimizer:
-    """Makes the optimiser of stacked or single parameters, which treats each number by itself."""
+    """Makes the optimiser of stacked or single parameters, which treats each number by itself.
+
+    Args:
+        settings: The proxy.
+        parameters: All of them.
+        device: Where they are.
+        rate: The learning rate of the next step, a tensor of one number that is written before each step.
+    """
     if settings.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9, fused=True)
-    return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True, capturable=device.type == "cuda")
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)
+    capturable = device.type == "cuda"
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=settings.decay, fused=True, capturable=capturable)
+    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=capturable)
 
 
 @torch.no_grad()
@@ -218,30 +259,63 @@ def counted(
         rows: Examples per forward pass.
 
     Returns:
-        Float and bool of shape ``[members]``.
+        float64 of shape ``[members]`` or ``[members, outputs]``, and bool of shape ``[members]``.
     """
     rows = rows or SCORED_ROWS
-    counts = torch.zeros(members, device=part.labels.device)
+    counts: Tensor | None = None
     finite = torch.ones(members, dtype=torch.bool, device=part.labels.device)
     for start in range(0, len(part.labels), rows):
         inputs, labels = (t[start : start + rows] for t in (part.inputs, part.labels))
         outputs = network(inputs.expand(members, *inputs.shape))
-        counts += task.count(outputs, labels)
+        count = task.count(outputs, labels).double()
+        counts = count if counts is None else counts + count
         finite &= outputs.isfinite().flatten(1).all(dim=1)
+    assert counts is not None, "a part has examples"
     return counts, finite
 
 
-def scores_of(task: Task, counted: tuple[Tensor, Tensor], part: Part) -> list[float | None]:
-    """Each member's score on ``part``, or None where an output is not finite. Here the host waits for the device.
+def outcomes(
+    settings: TrainingSettings, evaluations: Sequence[Sequence[tuple[Tensor, ...]]], part: Part
+) -> list[Outcome | None]:
+    """What came of each member: the mean over evaluations. Here the host waits for the device.
 
     Args:
-        task: Makes scores of counts.
-        counted: What :func:`counted` gave.
+        settings: The proxy, which says what scores are.
+        evaluations: What :func:`counted` gave at each, on the part and on what lies outside, if that is scored.
         part: What was scored.
+
+    Returns:
+        One per member; None where an output or a score is not finite.
     """
-    counts, finite = (each.tolist() for each in counted)
-    scores = task.scores(counts, part.labels)
-    return [score if ok else None for score, ok in zip(scores, finite, strict=True)]
+    parts = [part] if part.outside is None else [part, part.outside]
+    means = []
+    finite = np.array(True)
+    for i, scored in enumerate(parts):
+        found = []
+        for evaluation in evaluations:
+            counts, are_finite = (each.numpy(force=True) for each in evaluation[i])
+            found.append(settings.task.scores(counts, scored.labels))
+            finite = finite & are_finite
+        means.append(np.mean(found, axis=0))
+    return combined(settings, means, finite)
+
+
+def combined(
+    settings: TrainingSettings, means: Sequence[NDArray[np.float64]], finite: NDArray[np.bool_]
+) -> list[Outcome | None]:
+    """Outcomes of the scores inside, and outside if there are such, each of shape ``[members]``."""
+    inside, outside = means[0], means[1] if len(means) > 1 else None
+    scores = inside
+    if outside is not None:
+        assert isinstance(settings, ProxySettings)
+        scores = (1 - settings.outside_weight) * inside + settings.outside_weight * outside
+    found: list[Outcome | None] = []
+    for i, score in enumerate(scores.tolist()):
+        if finite[i] and math.isfinite(score):
+            found.append(Outcome(score, None if outside is None else float(outside[i])))
+        else:
+            found.append(None)
+    return found
 
 
 def current_device(device: torch.device) -> AbstractContextManager[object]:
