@@ -123,10 +123,7 @@ class Proxy:
         """Whether the native trainer trains it: with numba's kernel on a CPU, a network and a task that say it can."""
         if not isinstance(self.settings, ProxySettings) or self.kernel.name != "numba" or not is_cpu(self.device):
             return False
-        s = self.settings
-        simple = s.task.native_count == "right" and s.optimiser != "adamw" and s.schedule == "constant"
-        simple &= s.warmup == 0 and s.evaluations == 1 and s.normalisation != "rms" and s.data.n_tokens is None
-        return NETWORKS[s.network].native and simple and not s.outside_weight
+        return NETWORKS[self.settings.network].native and self.settings.task.native
 
     def _make_trainer(self, size: int) -> Trainer:
         if isinstance(self.settings, OwnProxySettings):

@@ -15,16 +15,23 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from rlsearch.common.threads import no_denormals
+from rlsearch.errors import ConfigError, nearest
 from rlsearch.kernels.base import checked_programs
 from rlsearch.kernels.numba_kernel import packed
+from rlsearch.kernels.numba_source import load_interpreter
 from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part
-from rlsearch.proxies.networks import NETWORKS, Layer
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.proxies.starts import batches, initial_networks
+from rlsearch.proxies.starts import batches, initial_networks, rates, scored_after, steps_of
+from rlsearch.proxies.tasks import Task
+from rlsearch.proxies.trainers.native_loss import BY_OUTPUT, COUNTS, LOSSES
+from rlsearch.proxies.trainers.native_plan import TAPS, make_plan
+from rlsearch.proxies.trainers.population import combined
 
 Reals = NDArray[np.float32]
+Indices = NDArray[np.int64]
+_Pair = tuple[NDArray[Any], NDArray[Any]]
 
 SCORED_ROWS = 128
 """Examples that are scored at once, or as many as a batch has: their activations stay in cache."""
@@ -43,17 +50,22 @@ class NativeTrainer:
     def __init__(self, settings: ProxySettings) -> None:
         self.settings = settings
         self._compiled = compiled_step()
-        self._sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
-        # Finds scipy's BLAS, which the line before has loaded.
+        sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
+        interpreter = load_interpreter()
+        self._library = (sgemm, interpreter.value, interpreter.value_and_slopes)
+        # Finds scipy's BLAS, which the lines before have loaded.
         self._libraries = ThreadpoolController()
         self._data = load_dataset(settings)
         self._rows = max(settings.batch_size, SCORED_ROWS)
-        layers = NETWORKS[settings.network].layers(settings)
-        normalised = settings.normalisation == "layer"
-        self._plan, n_weights, n_kept, n_flowing = _plan(self._compiled, layers, normalised, self._rows)
-        self._state = tuple(_aligned(n_weights) for _ in range(4))
-        sizes = (n_kept, n_flowing, n_flowing, settings.n_outputs * self._rows)
+        self._plan = make_plan(settings, self._rows)
+        self._state = tuple(_aligned(self._plan.n_weights) for _ in range(4))
+        sizes = (self._plan.n_kept, self._plan.n_flowing, self._plan.n_flowing, settings.n_outputs * self._rows)
         self._buffers = tuple(_aligned(size) for size in sizes)
+        steps = steps_of(settings, settings.sizes[0])
+        self._task = task_numbers(settings.task)
+        self._counted = settings.n_outputs if settings.task.native_count in BY_OUTPUT else 1
+        self._rates = rates(settings, steps).numpy()
+        self._scored_after = np.array(scored_after(settings, steps))
 
     def train(self, population: Sequence[Training]) -> list[Outcome | None]:
         """Trains members; see :class:`~rlsearch.proxies.base.Trainer`."""
@@ -66,37 +78,50 @@ class NativeTrainer:
                 for program, member in zip(programs, population, strict=True)
             ]
 
-    def _train(self, program: tuple[Any, ...], weights: Reals, orders: NDArray[np.int64], part: Part) -> Outcome | None:
-        """Trains one member from its initial weights; the result is its score, or None."""
+    def _train(self, program: tuple[Any, ...], weights: Reals, orders: Indices, part: Part) -> Outcome | None:
+        """Trains one member from its initial weights; the result is what came of it, or None."""
         self._state[0][:] = weights
         for state in self._state[1:]:
             state.fill(0)
-        right: int = self._compiled.train(
-            self._sgemm,
+        parts = [part] if part.outside is None else [part, part.outside]
+        counts = np.zeros((2, len(self._scored_after), self._counted))
+        finite: bool = self._compiled.train(
+            self._library,
             program,
-            self._plan,
+            (self._plan.layers, self._plan.table),
             self._state,
             self._buffers,
-            _arrays(self._data.train),
-            orders,
-            (self.settings.optimiser == "adam", self.settings.learning_rate),
-            _arrays(part),
+            (_arrays(self._data.train), _arrays(part), _arrays(part.outside)),
+            (orders, self._rates, self._scored_after),
+            (self.settings.optimiser != "sgd", self.settings.decay),
+            self._task,
+            counts,
             self._rows,
         )
-        return Outcome(right / len(part.labels)) if right >= 0 else None
+        if not finite:
+            return None
+        means = [self._mean_score(*each) for each in zip(counts, parts, strict=False)]
+        return combined(self.settings, means, np.array([True]))[0]
 
-    def _start(self, seed: int) -> tuple[Reals, NDArray[np.int64]]:
+    def _mean_score(self, counts: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
+        """The mean over evaluations, which are to the task what members are; shape ``[1]``."""
+        each_output = self.settings.task.native_count in BY_OUTPUT
+        scores = self.settings.task.scores(counts if each_output else counts[:, 0], part.labels)
+        mean: NDArray[np.float64] = np.mean(scores, keepdims=True)
+        return mean
+
+    def _start(self, seed: int) -> tuple[Reals, Indices]:
         """What a seed decides: the weights in the order of the plan, and the rows of every batch."""
         # Made for its weights alone: it is never called.
         network = initial_networks(self.settings, [seed], torch.relu)
         pieces = []
-        for layer, taps in zip(network.layers, self._plan[:, self._compiled.TAPS], strict=False):
+        for layer, taps in zip(network.layers, self._plan.layers[:, TAPS], strict=False):
             weights, bias = layer.parameters()
             by_channel = weights.reshape(-1, int(taps), weights.shape[-1])
             pieces += [by_channel.transpose(0, 1), bias]
         pieces += [weights[..., : self.settings.n_outputs] for weights in network.head.parameters()]
-        for norm in network.norms:
-            pieces += norm.parameters()
+        for module in (*network.norms, network.embedding):
+            pieces += module.parameters()
         start: Reals = torch.cat([piece.detach().flatten() for piece in pieces]).numpy()
         return start, batches(self.settings, seed, len(self._data.train.labels)).numpy()
 
@@ -108,53 +133,34 @@ def compiled_step() -> ModuleType:
     return native_step
 
 
-def _plan(
-    compiled: ModuleType, layers: Sequence[Layer], normalised: bool, rows: int
-) -> tuple[NDArray[np.int64], int, int, int]:
-    """Where everything lies: the plan, and the sizes of the weights, of what is kept and of what flows."""
-    plan = np.zeros((len(layers), compiled.N_FIELDS), np.int64)
-    weights = kept = flowing = 0
+def task_numbers(task: Task) -> tuple[int, int]:
+    """What a task calls its loss and its count, as the compiled functions do.
 
-    def keep(count: int) -> int:
-        """Makes room for so many numbers of each example, and says where."""
-        nonlocal kept
-        kept += _up(count * rows)
-        return kept - _up(count * rows)
-
-    for i, layer in enumerate(layers):
-        pads = 2 if layer.taps > 1 else 0
-        values_in, values = (layer.positions_in + pads) * layer.channels, layer.positions * layer.outputs
-        fields = {
-            "TAPS": layer.taps,
-            "CHANNELS": layer.channels,
-            "OUTPUTS": layer.outputs,
-            "POSITIONS_IN": layer.positions_in,
-            "POSITIONS": layer.positions,
-            "WEIGHTS": weights,
-            "NORM": -1,
-            "INPUT": keep(values_in),
-            "SLOPE": keep(values),
-            "HAT": keep(values if normalised else 0),
-            "RATE": keep(layer.positions if normalised else 0),
-        }
-        for name, value in fields.items():
-            plan[i, getattr(compiled, name)] = value
-        weights += (layer.inputs + 1) * layer.outputs
-        flowing = max(flowing, values_in * rows)
-    if normalised:
-        for row, layer in zip(plan[:-1], layers[:-1], strict=True):
-            row[compiled.NORM] = weights
-            weights += 2 * layer.outputs
-    return plan, weights, kept, flowing
+    Raises:
+        ConfigError: If there are none of these names.
+    """
+    numbers = []
+    for what, name, names in (("loss", task.native_loss, LOSSES), ("count", task.native_count, COUNTS)):
+        if name not in names:
+            expected = f"expected one of {', '.join(names)}{nearest(str(name), names)}"
+            raise ConfigError(f"the native trainer knows no {what} {name!r} of {task.name}; {expected}")
+        numbers.append(names.index(name))
+    return numbers[0], numbers[1]
 
 
-def _arrays(part: Part) -> tuple[Reals, NDArray[np.int64]]:
-    return part.inputs.numpy(), part.labels.numpy()
+def _arrays(part: Part | None) -> tuple[_Pair, _Pair]:
+    """Inputs as numbers and as tokens, and labels as classes and as numbers: of each two one is empty.
 
-
-def _up(count: int) -> int:
-    """The next multiple of 64 bytes, in numbers."""
-    return -(-count // 16) * 16
+    Of no part all are.
+    """
+    numbers, whole = np.empty((0, 0), np.float32), np.empty((0, 0), np.int64)
+    if part is None:
+        return (numbers, whole), (whole.ravel(), numbers)
+    inputs, labels = part.inputs.numpy(), part.labels.numpy()
+    return (
+        (inputs, whole) if inputs.dtype == np.float32 else (numbers, inputs),
+        (labels, numbers) if labels.dtype == np.int64 else (whole.ravel(), labels),
+    )
 
 
 def _aligned(count: int) -> Reals:
