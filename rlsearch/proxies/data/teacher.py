@@ -34,15 +34,18 @@ class Teacher(Dataset):
     def examples(self, seed: int, count: int) -> Examples:
         """Inputs of independent normal numbers, and the teacher's classes."""
         of_teacher, of_inputs = np.random.default_rng(seed).spawn(2)
-        weights = of_teacher.normal(0, _FREQUENCY, (self.n_features, _UNITS))
-        shifts = of_teacher.uniform(-np.pi, np.pi, _UNITS)
-        mixture = of_teacher.normal(size=(_UNITS, self.n_classes))
+        inputs = of_inputs.normal(size=(count, self.n_features))
+        return inputs, self._classes(of_teacher, inputs)
 
-        def logits(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-            sines, steps = np.split(inputs @ weights + shifts, 2, axis=1)
+    def _classes(self, rng: np.random.Generator, inputs: NDArray[np.float64]) -> NDArray[np.int64]:
+        weights = rng.normal(0, _FREQUENCY, (self.n_features, _UNITS))
+        shifts = rng.uniform(-np.pi, np.pi, _UNITS)
+        mixture = rng.normal(size=(_UNITS, self.n_classes))
+
+        def logits(x: NDArray[np.float64]) -> NDArray[np.float64]:
+            sines, steps = np.split(x @ weights + shifts, 2, axis=1)
             return np.concatenate([np.sin(sines), np.sign(steps)], axis=1) @ mixture
 
         # Without it, a class with a larger mean than the others would take most inputs.
-        known = logits(of_teacher.normal(size=(_CALIBRATION, self.n_features)))
-        inputs = of_inputs.normal(size=(count, self.n_features))
-        return inputs, ((logits(inputs) - known.mean(axis=0)) / known.std(axis=0)).argmax(axis=1)
+        known = logits(rng.normal(size=(_CALIBRATION, self.n_features)))
+        return ((logits(inputs) - known.mean(axis=0)) / known.std(axis=0)).argmax(axis=1)

@@ -60,7 +60,7 @@ class Text(Dataset):
 
     def opened(self, path: Path | None) -> "Text":
         """The texts of a path, which are read when they are asked for."""
-        return self if path is None else _of(path)
+        return self if path is None else _of(path.absolute())
 
     def digest(self) -> str:
         """That of all texts."""
@@ -69,31 +69,30 @@ class Text(Dataset):
     def parts(self, seed: int, sizes: tuple[int, ...]) -> list[Examples]:
         """Passages from the files of each part; no passage is drawn twice."""
         rngs = np.random.default_rng(seed).spawn(len(sizes))
-        blocks = zip(("training", "validation", "test"), _read(self._path).parts, rngs, sizes, strict=True)
+        blocks = zip(("train", "validation", "test"), _read(self._path).parts, rngs, sizes, strict=True)
         return [self._passages(name, texts, rng, size) for name, texts, rng, size in blocks]
 
     def examples(self, seed: int, count: int) -> Examples:
         """Passages from the training files."""
-        return self._passages("training", _read(self._path).parts[0], np.random.default_rng(seed), count)
+        return self._passages("train", _read(self._path).parts[0], np.random.default_rng(seed), count)
 
     def _passages(
         self, name: str, texts: Sequence[NDArray[np.uint8]], rng: np.random.Generator, count: int
     ) -> Examples:
         # Passages are numbered through all texts; none reaches from one text into the next.
-        per_text = [max(0, len(text) - self.n_features) for text in texts]
-        ends = np.cumsum(per_text, dtype=np.int64)
-        available = sum(per_text)
+        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        ends = np.maximum(0, lengths - self.n_features).cumsum()
+        available = int(ends[-1]) if texts else 0
         if count > available:
             raise ConfigError(
                 f"the {name} part of {self._path or 'the standard library'} has {available} passages of "
-                f"{self.n_features + 1} characters; expected at least the {count} of {name}_size"
+                f"{self.n_features + 1} characters; expected the {count} of {name}_size"
             )
         numbers = rng.choice(available, count, replace=False)
         owners = np.searchsorted(ends, numbers, side="right")
-        # Every text before one's own has n_features characters in which no passage begins.
-        starts = numbers + owners * self.n_features
-        windows = starts[:, None] + np.arange(self.n_features + 1)
-        passages = np.concatenate(texts)[windows]
+        # A text's last passage ends with it, whatever the number of characters in which none begins.
+        starts = numbers + (lengths.cumsum() - self.n_features - ends)[owners]
+        passages = np.concatenate(texts)[starts[:, None] + np.arange(self.n_features + 1)]
         return passages[:, :-1], passages[:, -1]
 
 
