@@ -206,10 +206,10 @@ def evaluate(
         print_json(comparison_fields(row) for row in rows)
         return
     with_search = any(row.searched is not None for row in rows)
-    task, label = evaluation.what_is_measured(loaded, runs[0] if runs else None)
-    print_out(comparison_table(rows, seeds, with_search, task))
+    words, label = evaluation.what_is_measured(loaded, runs[0] if runs else None)
+    print_out(comparison_table(rows, seeds, with_search, words))
     print_out(
-        f"{task.title}: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
+        f"{words.title}: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
     )
     if runs:
         print_out(
