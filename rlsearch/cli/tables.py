@@ -6,6 +6,9 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from rlsearch.formula import Formula
+from rlsearch.formula.named import TITLES
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -42,19 +45,37 @@ def print_outcome(outcome: "SearchOutcome") -> None:
 
 
 def leaderboard(board: "list[Judged]") -> "Table":
-    """The best functions of a run as a table."""
-    table = make_table("rank", "reward", "score", "seeds", "latency", "formula")
+    """The best functions of a run as a table; of a panel with the gain on each proxy in the place of a score."""
+    proxies = panel_of(board)
+    # One number says all that is known on a single proxy.
+    shown = [name.replace("-", "\n", 1) for name in proxies] or ["score"]
+    table = make_table("rank", "reward", *shown, "seeds", "latency", "formula")
+    if proxies:
+        table.pad_edge, table.collapse_padding = False, True
     for rank, judged in enumerate(board, start=1):
         result = judged.result
+        scores = [number(result.gains.get(name), "+.2f") for name in proxies] or [number(result.score, ".4f")]
         table.add_row(
             str(rank),
             number(result.value, "+.4f"),
-            number(result.score, ".4f"),
+            *scores,
             str(judged.seeds),
             number(result.latency, ".2f"),
-            str(judged.formula),
+            _title(judged.formula) if judged.is_reference else str(judged.formula),
         )
     return table
+
+
+def _title(formula: Formula) -> str:
+    """How a text calls a known function."""
+    titles = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
+    return titles.get(formula, str(formula))
+
+
+def panel_of(board: "list[Judged]") -> list[str]:
+    """The names of the proxies that functions were trained on, where there are several."""
+    names = next((list(judged.result.gains) for judged in board if judged.result.gains), [])
+    return names if len(names) > 1 else []
 
 
 def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, words: "Words") -> "Table":

@@ -119,6 +119,24 @@ class PanelReward:
                 references += [Training(IDENTITY, name, seed) for seed in seeds[:IDENTITY_SEEDS]]
         return references
 
+    def trainings(self, formulas: Iterable[Formula]) -> list[Training]:
+        """What new functions are trained on: every proxy and learning rate, from every seed; each formula once."""
+        seeds = [search_seed(self.run_seed, i) for i in range(self.settings.seeds)]
+        wanted: list[Training] = []
+        for formula in dict.fromkeys(formulas):
+            for name in self.proxy_names:
+                wanted += [Training(formula, name, seed) for seed in seeds]
+        return wanted
+
+    def rates_of(self, title: str) -> tuple[str, ...]:
+        """The names of a proxy of the panel, one for each of its learning rates, at the first fidelity."""
+        return next(member.rates for member in self._panels[0] if member.title == title)
+
+    def scale_of(self, title: str) -> Scale:
+        """The scale of a proxy of the panel at the first fidelity, when the references are known."""
+        at = self.settings.names.index(title)
+        return self._scales[0][at]
+
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
         """Takes the evaluations of :attr:`references`, and warns of proxies that cannot tell functions apart.
 
@@ -271,13 +289,8 @@ class PanelReward:
         """Judges ``formulas`` without an archive."""
         if not self._scales:
             self.refer(self._trained(self.references))
-        seeds = [search_seed(self.run_seed, i) for i in range(self.settings.seeds)]
-        wanted: list[Training] = []
-        for formula in dict.fromkeys(formulas):
-            for name in self.proxy_names:
-                wanted += [Training(formula, name, seed) for seed in seeds]
         by_formula: dict[Formula, list[Evaluation]] = defaultdict(list)
-        for evaluation in self._trained(wanted):
+        for evaluation in self._trained(self.trainings(formulas)):
             by_formula[evaluation.training.formula].append(evaluation)
         return [self.combine(formula, by_formula[formula]) for formula in formulas]
 
