@@ -77,8 +77,8 @@ class RewardResult:
     latency: float | None = None
     message: str = ""
     standard_error: float | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
-    gains: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+    gains: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 class Reward(Protocol):

@@ -164,10 +164,10 @@ class PanelReward:
             raise RewardError(f"{name} has no score on {member.title}: it diverges there; lower its learning_rate")
         baselines = {name: reference}
         if self.settings.in_spreads:
-            baselines = {text: scores[function(text).fingerprint] for text in self.settings.baselines}
+            baselines = {text: scores.get(function(text).fingerprint, ()) for text in self.settings.baselines}
         scale = Scale.of(reference, baselines)
         task = self.proxies[member.rates[0]].settings.task
-        linear = scores[IDENTITY.fingerprint]
+        linear = scores.get(IDENTITY.fingerprint, ())
         if linear and reference_function != IDENTITY and statistics.fmean(linear) > scale.reference - scale.noise:
             _LOGGER.warning(
                 "%s cannot tell activations apart: a linear network scores %s there, and one with %s %s",
