@@ -1,9 +1,9 @@
 """The settings of the default reward."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Field, Tag
 
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
 from rlsearch.errors import FormulaError
@@ -11,6 +11,7 @@ from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.named import BASELINES, NAMED
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.proxies.tasks import CLASSIFICATION, GAIN, Words
+from rlsearch.rewards.panels import GENERAL, PANELS
 
 _AnyProxy = Annotated[
     Annotated[ProxySettings, Tag(DEFAULT_KIND)] | Annotated[OwnProxySettings, Tag(TARGET_KIND)], BY_TARGET
@@ -51,6 +52,15 @@ def _checked_function(text: str) -> str:
     return text
 
 
+def _named_panel(value: Any) -> Any:
+    """The proxies of a panel that is given by its name."""
+    if not isinstance(value, str):
+        return value
+    if value not in PANELS:
+        raise ValueError(f"unknown panel {value!r}; expected a list of proxies, or one of {', '.join(PANELS)}")
+    return PANELS[value]
+
+
 _Function = Annotated[str, AfterValidator(_checked_function)]
 
 POINTS_PER_DOUBLING = 0.01
@@ -68,8 +78,10 @@ high enough to decide between equals, and too low to buy a worse function.
 class RewardSettings(Settings):
     """Gains of proxies over the reference, minus latency cost."""
 
-    proxies: tuple[_AnyProxy, ...] = Field(
-        (ProxySettings(),), min_length=1, description="what a formula is trained on; gains are combined over them"
+    proxies: Annotated[tuple[_AnyProxy, ...], BeforeValidator(_named_panel)] = Field(
+        GENERAL,
+        min_length=1,
+        description="what a formula is trained on, gains being combined: a list, or a panel by its name: general",
     )
     combine: Literal["mean", "worst", "softmin"] = Field(
         "mean", description="how gains on several proxies become one: their mean, the worst, or softly the worst"
