@@ -26,9 +26,9 @@ from rlsearch.kernels.latency import LatencyCosts, machine
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.schedule import Trained
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import RewardResult
 from rlsearch.rewards.own import PlainReward
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch_envs.activation import ActivationEnv
 from rlsearch_envs.lockstep import LockstepVecEnv
@@ -170,7 +170,7 @@ def _device_search(n: int, overlap: bool, archive: Archive) -> Callable[[], floa
     costs = LatencyCosts("", 0.5, dict.fromkeys(OPERATORS, 0.5))
     # One population a round, as on a GPU.
     proxies = (ProxySettings(population=n),)
-    reward = AccuracyReward(RewardSettings(proxies=proxies), costs, TorchKernel(), "cpu", pool=_Device())
+    reward = PanelReward(RewardSettings(proxies=proxies), costs, TorchKernel(), "cpu", pool=_Device())
     judge = Judge(reward, archive, lambda i: i, rescoring=RescoringSettings(every=0))
     method = PPOSearch(ControllerSettings(overlap=overlap), LanguageSettings().grammar(), n, seed=0)
 

@@ -314,7 +314,10 @@ class OwnProxySettings(TrainingSettings):
 
 
 _ADDED_LATER = frozenset(
-    ("weight_decay learning_rates schedule warmup evaluations data_digest score outside_weight embedding").split()
+    {
+        *("weight_decay", "learning_rates", "schedule", "warmup", "evaluations"),
+        *("data_digest", "score", "outside_weight", "embedding"),
+    }
 )
 """Settings that proxies of older runs do not have."""
 

@@ -16,7 +16,7 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
-from rlsearch.rewards.accuracy import AccuracyReward
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
 from rlsearch.rewards.staged import StagedReward
@@ -38,7 +38,7 @@ def made(*proxies, run_seed=0, status_values=None, leaves_caller_free=False, **v
     settings = RewardSettings(**{"proxies": proxies or (TINY,), "baseline_seeds": 2} | values)
     more = {"status_values": status_values} if status_values else {}
     more |= {"pool": make_pool(1, leaves_caller_free=leaves_caller_free)}
-    return AccuracyReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
+    return PanelReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
 
 
 def scored(formula, proxy_name, *scores, status=Status.OK):
@@ -300,7 +300,7 @@ def test_each_proxy_trains_its_own_requests():
 def two_fidelities():
     """A reward whose leaders are trained ten times as long, with ReLU at 0.5 by the short and 0.7 by the long."""
     settings = RewardSettings(proxies=(TINY,), baseline_seeds=2)
-    reward = AccuracyReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
+    reward = PanelReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
     (short,), (long,) = reward.proxy_names, reward.rescoring_proxy_names
     reward.refer([*scored(RELU, short, 0.5, 0.5), *scored(RELU, long, 0.6, 0.8)])
     return reward, short, long
