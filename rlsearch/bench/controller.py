@@ -23,7 +23,7 @@ from rlsearch.judging.judge import Judge
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import LatencyCosts, machine
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.schedule import Trained
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.base import RewardResult
@@ -149,7 +149,7 @@ class _Device:
         def results() -> Generator[Trained, None, None]:
             time.sleep(max(0.0, end - time.perf_counter()))
             for population in populations:
-                yield Trained(population, [training.formula.size / 12 for training in population], 0.0)
+                yield Trained(population, [Outcome(training.formula.size / 12) for training in population], 0.0)
 
         return results()
 

@@ -240,8 +240,15 @@ class Regression(Task):
         return dataset.n_targets
 
     def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
-        """Finite numbers ``[examples, n_targets]``, as float32."""
-        return _checked_targets(dataset, labels)
+        """Finite numbers ``[examples, n_targets]``, as float32; of each target some differ, or it had no variance."""
+        checked = _checked_targets(dataset, labels)
+        constant = np.flatnonzero((checked == checked[:1]).all(axis=0))
+        if len(constant):
+            raise ConfigError(
+                f"target {constant[0]} of {dataset.name} is {checked[0, constant[0]]:g} for all of {len(checked)} "
+                "examples of a part; expected different numbers, of whose variance the score is a share"
+            )
+        return checked
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean squared error; see :meth:`Task.loss`."""

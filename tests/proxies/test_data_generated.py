@@ -42,12 +42,12 @@ def test_outside_is_the_same_question_for_other_inputs(name):
     assert not any(row.tobytes() in known for row in far_inputs)
 
 
-@pytest.mark.parametrize("name", ["physics", "polynomials"])
-def test_training_is_in_the_cube_and_outside_around_it(name):
+@pytest.mark.parametrize(("name", "unit"), [("physics", math.sqrt(3)), ("polynomials", 1)])
+def test_training_is_in_the_cube_and_outside_around_it(name, unit):
     inputs, _ = DATASETS[name].examples(0, 5000)
     far, _ = DATASETS[name].outside(0, 5000)
-    reach = np.abs(far).max(axis=1)
-    assert np.abs(inputs).max() <= 1
+    reach = np.abs(far).max(axis=1) / unit
+    assert np.abs(inputs).max() <= unit
     assert reach.min() > 1
     assert 1.49 < reach.max() <= 1.5
 
@@ -98,9 +98,9 @@ def test_targets_are_standardised_in_the_same_way_for_every_seed():
     assert np.abs(targets.mean(axis=0)).max() < 0.012  # four standard errors are 0.009
     assert np.abs(targets.std(axis=0) - 1).max() < 0.012
     mean, deviation = physics._moments()
-    np.testing.assert_allclose(targets * deviation + mean, physics._formulas(inputs), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(targets * deviation + mean, physics._formulas(inputs / math.sqrt(3)), rtol=0, atol=1e-11)
     far_inputs, far = DATASETS["physics"].outside(6, 50)
-    np.testing.assert_allclose(far * deviation + mean, physics._formulas(far_inputs), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(far * deviation + mean, physics._formulas(far_inputs / math.sqrt(3)), rtol=0, atol=1e-11)
 
 
 def test_the_moments_of_a_force_in_closed_form():

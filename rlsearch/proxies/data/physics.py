@@ -1,5 +1,6 @@
 """Formulas of physics."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,9 @@ from rlsearch.proxies.tasks import REGRESSION
 
 _REACH = 1.5
 """Inputs outside the range of training reach so far; the formulas are finite up to it."""
+
+_TO_VARIANCE_1 = math.sqrt(3)
+"""Of what is uniform on [-1, 1]. Networks are made for inputs of variance 1, and so are published functions."""
 
 _CALIBRATION = 2**18
 """Inputs that tell the formulas' means and deviations, to about 0.003 deviations."""
@@ -34,8 +38,9 @@ class Physics(Dataset):
     - II.35.21, magnetisation: ``a b tanh(b u / c)``
     - III.9.52, transition in a field of frequency ``b`` near ``c``: ``a (sin(d) / d)**2`` with ``d = (b - c) a / 2``
 
-    Inputs are uniform on [-1, 1]; ``a``, ``b`` and ``c`` are 2 plus one, ``angle`` is pi times and ``u`` 0.6 times one.
-    Outside are those inputs, uniform on [-1.5, 1.5], of which at least one is not in [-1, 1]. Targets have mean 0 and
+    They follow from five numbers that are uniform on [-1, 1]: ``a``, ``b`` and ``c`` are 2 plus one, ``angle`` is pi
+    times and ``u`` 0.6 times one. Inputs are these numbers times the root of 3, which gives them variance 1. Outside
+    are inputs of numbers that are uniform on [-1.5, 1.5], at least one of them not in [-1, 1]. Targets have mean 0 and
     variance 1 over the range of training, to a hundredth; the same numbers shift and scale those of every seed, and
     those outside.
     """
@@ -50,19 +55,19 @@ class Physics(Dataset):
     def examples(self, seed: int, count: int) -> Examples:
         """Inputs of the cube."""
         inside, _ = np.random.default_rng(seed).spawn(2)
-        inputs = inside.uniform(-1, 1, (count, self.n_features))
-        return inputs, _targets(inputs)
+        numbers = inside.uniform(-1, 1, (count, self.n_features))
+        return _TO_VARIANCE_1 * numbers, _targets(numbers)
 
     def outside(self, seed: int, count: int) -> Examples:
         """Inputs of the shell around it."""
         _, outside = np.random.default_rng(seed).spawn(2)
-        inputs = shell(outside, count, self.n_features, _REACH)
-        return inputs, _targets(inputs)
+        numbers = shell(outside, count, self.n_features, _REACH)
+        return _TO_VARIANCE_1 * numbers, _targets(numbers)
 
 
-def _targets(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+def _targets(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     mean, deviation = _moments()
-    return (_formulas(inputs) - mean) / deviation
+    return (_formulas(numbers) - mean) / deviation
 
 
 @lru_cache(maxsize=1)
@@ -72,9 +77,9 @@ def _moments() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return values.mean(axis=0), values.std(axis=0)
 
 
-def _formulas(inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    a, b, c = 2 + inputs[:, :3].T
-    angle, u = np.pi * inputs[:, 3], 0.6 * inputs[:, 4]
+def _formulas(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    a, b, c = 2 + numbers[:, :3].T
+    angle, u = np.pi * numbers[:, 3], 0.6 * numbers[:, 4]
     values = [
         np.exp(-((angle / a) ** 2) / 2) / (a * np.sqrt(2 * np.pi)),
         a * (b + c * u * np.sin(angle)),
