@@ -17,8 +17,8 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
-from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.base import StatusValues
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
 from rlsearch.rewards.staged import StagedReward
 
