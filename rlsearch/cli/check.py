@@ -79,12 +79,14 @@ def _print_proxies(found: "Check") -> None:
 
 def _print_bank(found: "Check", bank: "BankCheck") -> None:
     names = [proxy.title for proxy in found.proxies]
-    functions = make_table("merit", "gain", *(names if len(names) > 1 else ()), "function")
+    several = [name.replace("-", "\n", 1) for name in names] if len(names) > 1 else []
+    functions = make_table("merit", "gain", *several, "function")
+    functions.pad_edge, functions.collapse_padding = False, True
     for formula, merit, result in bank.rows:
         gains = [number(result.gains.get(name), "+.2f") for name in names] if len(names) > 1 else []
         functions.add_row(f"{merit:g}", number(_gain(result), "+.3f"), *gains, formula)
     print_out(functions)
-    orders = make_table("correlation", "95 % interval", "better half", "merit of its first 5", "order by")
+    orders = make_table("correlation", "95 % interval", "better\nhalf", "merit of\nits first 5", "order by")
     for order in bank.orders:
         orders.add_row(
             f"{order.everything:+.2f}",
