@@ -48,4 +48,5 @@ class Teacher(Dataset):
 
         # Without it, a class with a larger mean than the others would take most inputs.
         known = logits(rng.normal(size=(_CALIBRATION, self.n_features)))
-        return ((logits(inputs) - known.mean(axis=0)) / known.std(axis=0)).argmax(axis=1)
+        classes: NDArray[np.int64] = ((logits(inputs) - known.mean(axis=0)) / known.std(axis=0)).argmax(axis=1)
+        return classes
