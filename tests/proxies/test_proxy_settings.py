@@ -51,8 +51,8 @@ def test_sizes_are_chosen_one_by_one():
         ({"data_seed": 5_000_000_000}, "data_seed: .*less than 4294967296, got 5000000000"),
         ({"data_seed": -1}, "data_seed: .*greater than or equal to 0"),
         (
-            {"dataset": "mnist"},
-            "dataset: unknown data set 'mnist'; expected .*; did you mean 'mnist1d'",
+            {"dataset": "mnist1"},
+            "dataset: unknown data set 'mnist1'; expected .*; did you mean 'mnist1d'",
         ),
         ({"network": "mpl"}, "network: unknown network 'mpl'; expected .*; did you mean 'mlp'"),
         ({"normalisation": "batch"}, "normalisation: .*'none', 'layer' or 'rms'"),
