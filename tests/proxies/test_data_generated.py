@@ -42,12 +42,19 @@ def test_outside_is_the_same_question_for_other_inputs(name):
     assert not any(row.tobytes() in known for row in far_inputs)
 
 
-@pytest.mark.parametrize(("name", "unit"), [("physics", math.sqrt(3)), ("polynomials", 1)])
-def test_training_is_in_the_cube_and_outside_around_it(name, unit):
+@pytest.mark.parametrize("name", ["physics", "polynomials", "harmonics", "teacher"])
+def test_inputs_have_variance_1(name):
+    """The cap that harmonics leave out takes a little of it."""
+    inputs, _ = DATASETS[name].examples(0, 20_000)
+    assert inputs.std() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["physics", "polynomials"])
+def test_training_is_in_the_cube_and_outside_around_it(name):
     inputs, _ = DATASETS[name].examples(0, 5000)
     far, _ = DATASETS[name].outside(0, 5000)
-    reach = np.abs(far).max(axis=1) / unit
-    assert np.abs(inputs).max() <= unit
+    reach = np.abs(far).max(axis=1) / math.sqrt(3)
+    assert np.abs(inputs).max() <= math.sqrt(3)
     assert reach.min() > 1
     assert 1.49 < reach.max() <= 1.5
 
@@ -63,9 +70,9 @@ def test_harmonics_leave_out_a_cap_of_30_degrees():
     axis = np.full(3, 1 / math.sqrt(3))
     inputs, _ = DATASETS["harmonics"].examples(0, 5000)
     far, _ = DATASETS["harmonics"].outside(0, 5000)
-    np.testing.assert_allclose(np.linalg.norm(np.concatenate([inputs, far]), axis=1), 1)
-    assert np.degrees(np.arccos(inputs @ axis)).min() > 30
-    assert np.degrees(np.arccos(far @ axis)).max() <= 30
+    np.testing.assert_allclose(np.linalg.norm(np.concatenate([inputs, far]), axis=1), math.sqrt(3))
+    assert np.degrees(np.arccos(inputs @ axis / math.sqrt(3))).min() > 30
+    assert np.degrees(np.arccos(far @ axis / math.sqrt(3))).max() <= 30
 
 
 # --- physics ---
@@ -163,7 +170,7 @@ def test_harmonics_are_those_of_the_tables():
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     inputs, found = harmonics(directions)
     x, y, z = directions.T
-    np.testing.assert_array_equal(inputs, directions)
+    np.testing.assert_allclose(inputs, math.sqrt(3) * directions)
     np.testing.assert_allclose(found[:, 0], -math.sqrt(15) * x * z)  # (2, 1)
     np.testing.assert_allclose(found[:, 1], math.sqrt(105) * x * y * z)  # (3, -2)
     np.testing.assert_allclose(found[:, 2], -math.sqrt(35 / 8) * (x**3 - 3 * x * y**2))  # (3, 3)

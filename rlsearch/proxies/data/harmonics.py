@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.proxies.data.base import DATASETS, Dataset, Examples
+from rlsearch.proxies.data.ranges import TO_VARIANCE_1
 from rlsearch.proxies.tasks import REGRESSION
 
 _HARMONICS = ((2, 1), (3, -2), (3, 3), (4, 0), (4, -3), (5, 2), (5, -4), (6, 1))
@@ -17,8 +18,8 @@ _CAP = np.sqrt(3) / 2
 class Harmonics(Dataset):
     """Eight real spherical harmonics of degrees 2 to 6, as functions of a direction.
 
-    An input is a unit vector, uniform on the sphere without a cap: the directions that are 30 degrees or less from
-    (1, 1, 1), a fifteenth of all, are outside. The harmonics are scaled to a mean square of 1 over the whole sphere
+    A direction is uniform on the sphere without a cap: those that are 30 degrees or less from (1, 1, 1), a fifteenth of
+    all, are outside. The input is its unit vector times the root of 3, which gives it variance 1. The harmonics are scaled to a mean square of 1 over the whole sphere
     (``4 pi`` normalisation) and have the Condon-Shortley sign; those of negative order have the sine of the longitude,
     the others its cosine.
     """
@@ -62,4 +63,4 @@ def _of(directions: NDArray[np.float64]) -> Examples:
         # The real and the imaginary part share the square; without a longitude there is only one of them.
         part = values.imag if order < 0 else values.real
         targets.append(part * (np.sqrt(2) if order else 1))
-    return directions, np.stack(targets, axis=1)
+    return TO_VARIANCE_1 * directions, np.stack(targets, axis=1)

@@ -1,20 +1,16 @@
 """Formulas of physics."""
 
-import math
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.proxies.data.base import DATASETS, Dataset, Examples
-from rlsearch.proxies.data.ranges import shell
+from rlsearch.proxies.data.ranges import TO_VARIANCE_1, shell
 from rlsearch.proxies.tasks import REGRESSION
 
 _REACH = 1.5
 """Inputs outside the range of training reach so far; the formulas are finite up to it."""
-
-_TO_VARIANCE_1 = math.sqrt(3)
-"""Of what is uniform on [-1, 1]. Networks are made for inputs of variance 1, and so are published functions."""
 
 _CALIBRATION = 2**18
 """Inputs that tell the formulas' means and deviations, to about 0.003 deviations."""
@@ -56,13 +52,13 @@ class Physics(Dataset):
         """Inputs of the cube."""
         inside, _ = np.random.default_rng(seed).spawn(2)
         numbers = inside.uniform(-1, 1, (count, self.n_features))
-        return _TO_VARIANCE_1 * numbers, _targets(numbers)
+        return TO_VARIANCE_1 * numbers, _targets(numbers)
 
     def outside(self, seed: int, count: int) -> Examples:
         """Inputs of the shell around it."""
         _, outside = np.random.default_rng(seed).spawn(2)
         numbers = shell(outside, count, self.n_features, _REACH)
-        return _TO_VARIANCE_1 * numbers, _targets(numbers)
+        return TO_VARIANCE_1 * numbers, _targets(numbers)
 
 
 def _targets(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

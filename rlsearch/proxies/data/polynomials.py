@@ -5,7 +5,7 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from rlsearch.proxies.data.base import DATASETS, Dataset, Examples
-from rlsearch.proxies.data.ranges import shell
+from rlsearch.proxies.data.ranges import TO_VARIANCE_1, shell
 from rlsearch.proxies.tasks import REGRESSION
 
 _DEGREE = 4
@@ -23,8 +23,8 @@ class Polynomials(Dataset):
     products have mean 0 and variance 1 over the range of training and do not correlate, and the squares of a target's
     coefficients sum to 1: so it has mean 0 and variance 1 by its construction.
 
-    Inputs are uniform on [-1, 1]. Outside are those inputs, uniform on [-1.5, 1.5], of which at least one is not in
-    [-1, 1].
+    The variables are uniform on [-1, 1], and outside on [-1.5, 1.5], at least one of them not in [-1, 1]. Inputs are the
+    variables times the root of 3, which gives them variance 1.
 
     Another seed has other polynomials, and not only other examples of the same: what holds on the seeds of ``confirm``
     holds for polynomials of this kind, beyond those that a search saw.
@@ -40,18 +40,18 @@ class Polynomials(Dataset):
     def examples(self, seed: int, count: int) -> Examples:
         """Inputs of the cube."""
         coefficients, inside, _ = np.random.default_rng(seed).spawn(3)
-        inputs = inside.uniform(-1, 1, (count, self.n_features))
-        return inputs, self._targets(coefficients, inputs)
+        numbers = inside.uniform(-1, 1, (count, self.n_features))
+        return TO_VARIANCE_1 * numbers, self._targets(coefficients, numbers)
 
     def outside(self, seed: int, count: int) -> Examples:
         """Inputs of the shell around it."""
         coefficients, _, outside = np.random.default_rng(seed).spawn(3)
-        inputs = shell(outside, count, self.n_features, _REACH)
-        return inputs, self._targets(coefficients, inputs)
+        numbers = shell(outside, count, self.n_features, _REACH)
+        return TO_VARIANCE_1 * numbers, self._targets(coefficients, numbers)
 
-    def _targets(self, rng: np.random.Generator, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _targets(self, rng: np.random.Generator, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         # [examples, variables, degrees]: of variance 1 by the factor.
-        powers = legendre.legvander(inputs, _DEGREE) * np.sqrt(2 * np.arange(_DEGREE + 1) + 1)
+        powers = legendre.legvander(numbers, _DEGREE) * np.sqrt(2 * np.arange(_DEGREE + 1) + 1)
         degrees = [d for d in np.ndindex((_DEGREE + 1,) * self.n_features) if 1 <= sum(d) <= _DEGREE]
         terms = [np.prod([powers[:, i, degree] for i, degree in enumerate(d)], axis=0) for d in degrees]
         coefficients = rng.normal(size=(len(terms), self.n_targets))

@@ -1,7 +1,16 @@
-"""Inputs from outside the range of training."""
+"""The range of inputs, and inputs from outside of it."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
+
+TO_VARIANCE_1 = math.sqrt(3)
+"""Times what is uniform on [-1, 1], or a number of a random unit vector in space.
+
+Networks are made for inputs of variance 1. With smaller ones an activation is used around 0 alone, where its curvature
+is all that counts.
+"""
 
 
 def shell(rng: np.random.Generator, count: int, n_features: int, reach: float) -> NDArray[np.float64]:
