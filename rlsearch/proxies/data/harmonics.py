@@ -19,9 +19,9 @@ class Harmonics(Dataset):
     """Eight real spherical harmonics of degrees 2 to 6, as functions of a direction.
 
     A direction is uniform on the sphere without a cap: those that are 30 degrees or less from (1, 1, 1), a fifteenth of
-    all, are outside. The input is its unit vector times the root of 3, which gives it variance 1. The harmonics are scaled to a mean square of 1 over the whole sphere
-    (``4 pi`` normalisation) and have the Condon-Shortley sign; those of negative order have the sine of the longitude,
-    the others its cosine.
+    all, are outside. The input is its unit vector times the root of 3, which gives it variance 1. The harmonics are
+    scaled to a mean square of 1 over the whole sphere (``4 pi`` normalisation) and have the Condon-Shortley sign; those
+    of negative order have the sine of the longitude, the others its cosine.
     """
 
     name = "harmonics"

@@ -23,8 +23,8 @@ class Polynomials(Dataset):
     products have mean 0 and variance 1 over the range of training and do not correlate, and the squares of a target's
     coefficients sum to 1: so it has mean 0 and variance 1 by its construction.
 
-    The variables are uniform on [-1, 1], and outside on [-1.5, 1.5], at least one of them not in [-1, 1]. Inputs are the
-    variables times the root of 3, which gives them variance 1.
+    The variables are uniform on [-1, 1], and outside on [-1.5, 1.5], at least one of them not in [-1, 1]. Inputs are
+    the variables times the root of 3, which gives them variance 1.
 
     Another seed has other polynomials, and not only other examples of the same: what holds on the seeds of ``confirm``
     holds for polynomials of this kind, beyond those that a search saw.
