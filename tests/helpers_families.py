@@ -8,7 +8,7 @@ import numpy as np
 from rlsearch.errors import ConfigError
 from rlsearch.proxies.data import DATASETS, Dataset
 from rlsearch.proxies.networks import NETWORKS, Layer, Network
-from rlsearch.proxies.tasks import Task
+from rlsearch.proxies.tasks import BITS, NEXT_TOKEN, REGRESSION, Task
 
 
 @DATASETS.add
@@ -51,7 +51,7 @@ class Regression(Task):
     def scores(self, counts, labels):
         """Shares of the variance that are explained."""
         spread = float((labels - labels.mean()).square().sum())
-        return [1 - count / spread for count in counts]
+        return 1 - counts / spread
 
 
 @DATASETS.add
@@ -66,6 +66,61 @@ class Ridge(Dataset):
     def examples(self, seed, count):
         inputs = np.random.default_rng(seed).uniform(-1, 1, size=(count, 2))
         return inputs, np.sin(2 * inputs.sum(axis=1))
+
+
+@DATASETS.add
+class Waves(Dataset):
+    """Two waves over a line, which go on outside of it: between -1 and 1, and outside up to 2 on either side."""
+
+    name = "waves"
+    sizes = (400, 200, 200)
+    n_features = 1
+    n_targets = 2
+    task = REGRESSION
+    has_outside = True
+
+    def examples(self, seed, count):
+        return self._at(np.random.default_rng(seed).uniform(-1, 1, size=(count, 1)))
+
+    def outside(self, seed, count):
+        rng = np.random.default_rng((seed, 1))
+        return self._at(rng.uniform(1, 2, size=(count, 1)) * rng.choice((-1, 1), size=(count, 1)))
+
+    def _at(self, inputs):
+        return inputs, np.concatenate([np.sin(3 * inputs), 5 * inputs**2], axis=1)
+
+
+@DATASETS.add
+class Sums(Dataset):
+    """Two numbers of four bits, and the four lowest bits of their sum."""
+
+    name = "sums"
+    sizes = (400, 200, 200)
+    n_features = 8
+    n_targets = 4
+    task = BITS
+
+    def examples(self, seed, count):
+        numbers = np.random.default_rng(seed).integers(16, size=(2, count, 1))
+        bits = (numbers >> np.arange(4)) & 1
+        return np.concatenate(list(bits), axis=1), (numbers.sum(axis=0) >> np.arange(4)) & 1
+
+
+@DATASETS.add
+class Steps(Dataset):
+    """Four letters of eight, each as far from the one before as that from its own; what is asked for is the next."""
+
+    name = "steps"
+    sizes = (400, 200, 200)
+    n_features = 4
+    n_classes = 8
+    n_tokens = 8
+    task = NEXT_TOKEN
+
+    def examples(self, seed, count):
+        first, step = np.random.default_rng(seed).integers(8, size=(2, count, 1))
+        letters = (first + step * np.arange(5)) % 8
+        return letters[:, :4], letters[:, 4]
 
 
 @NETWORKS.add

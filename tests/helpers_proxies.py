@@ -11,6 +11,11 @@ def of_the_package(registry):
     return [name for name in registry if type(registry[name]).__module__.startswith("rlsearch.")]
 
 
+def trained_scores(trainer, members):
+    """What a proxy or a trainer says of each member of a population: its score, or None."""
+    return [None if outcome is None else outcome.score for outcome in trainer.train(members)]
+
+
 def scores(proxy, members, part="validation", pool=None):
     """The scores of members in order, whatever proxy and part they name; from this process unless a pool is given."""
     wanted = [replace(member, proxy=proxy.name, part=part) for member in members]

@@ -23,12 +23,12 @@ from rlsearch.judging.judge import Judge
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import LatencyCosts, machine
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.schedule import Trained
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import RewardResult
 from rlsearch.rewards.own import PlainReward
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch_envs.activation import ActivationEnv
 from rlsearch_envs.lockstep import LockstepVecEnv
@@ -149,7 +149,7 @@ class _Device:
         def results() -> Generator[Trained, None, None]:
             time.sleep(max(0.0, end - time.perf_counter()))
             for population in populations:
-                yield Trained(population, [training.formula.size / 12 for training in population], 0.0)
+                yield Trained(population, [Outcome(training.formula.size / 12) for training in population], 0.0)
 
         return results()
 
@@ -170,7 +170,7 @@ def _device_search(n: int, overlap: bool, archive: Archive) -> Callable[[], floa
     costs = LatencyCosts("", 0.5, dict.fromkeys(OPERATORS, 0.5))
     # One population a round, as on a GPU.
     proxies = (ProxySettings(population=n),)
-    reward = AccuracyReward(RewardSettings(proxies=proxies), costs, TorchKernel(), "cpu", pool=_Device())
+    reward = PanelReward(RewardSettings(proxies=proxies), costs, TorchKernel(), "cpu", pool=_Device())
     judge = Judge(reward, archive, lambda i: i, rescoring=RescoringSettings(every=0))
     method = PPOSearch(ControllerSettings(overlap=overlap), LanguageSettings().grammar(), n, seed=0)
 

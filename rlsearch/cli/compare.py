@@ -113,7 +113,7 @@ def _print_comparison(comparison: "MethodComparison") -> None:
     kinds = [comparison.better, comparison.sooner]
     if confirmed:
         kinds.append(confirmed.better)
-    legend = f"Confirmed: test {confirmed.task.score} of each run's best on fresh seeds. " if confirmed else ""
+    legend = f"Confirmed: test {confirmed.words.score} of each run's best on fresh seeds. " if confirmed else ""
     pairs = list(combinations([m.method for m in comparison.methods], 2))
     if pairs:
         print_out("Probability that a run of one is better than a run of the other, with its 95 % interval:")

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from rlsearch.formula import Formula
+from rlsearch.formula.named import TITLES
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from rlsearch.judging.history import Judged
-    from rlsearch.proxies.tasks import Task
+    from rlsearch.proxies.tasks import Words
     from rlsearch.runs.train import SearchOutcome
     from rlsearch.studies.evaluate import Comparison, Score
     from rlsearch.studies.findings import Finding, Findings
@@ -42,22 +45,40 @@ def print_outcome(outcome: "SearchOutcome") -> None:
 
 
 def leaderboard(board: "list[Judged]") -> "Table":
-    """The best functions of a run as a table."""
-    table = make_table("rank", "reward", "score", "seeds", "latency", "formula")
+    """The best functions of a run as a table; of a panel with the gain on each proxy in the place of a score."""
+    proxies = panel_of(board)
+    # One number says all that is known on a single proxy.
+    shown = [name.replace("-", "\n", 1) for name in proxies] or ["score"]
+    table = make_table("rank", "reward", *shown, "seeds", "latency", "formula")
+    if proxies:
+        table.pad_edge, table.collapse_padding = False, True
     for rank, judged in enumerate(board, start=1):
         result = judged.result
+        scores = [number(result.gains.get(name), "+.2f") for name in proxies] or [number(result.score, ".4f")]
         table.add_row(
             str(rank),
             number(result.value, "+.4f"),
-            number(result.score, ".4f"),
+            *scores,
             str(judged.seeds),
             number(result.latency, ".2f"),
-            str(judged.formula),
+            _title(judged.formula) if judged.is_reference else str(judged.formula),
         )
     return table
 
 
-def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, task: "Task") -> "Table":
+def _title(formula: Formula) -> str:
+    """How a text calls a known function."""
+    titles = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
+    return titles.get(formula, str(formula))
+
+
+def panel_of(board: "list[Judged]") -> list[str]:
+    """The names of the proxies that functions were trained on, where there are several."""
+    names = next((list(judged.result.gains) for judged in board if judged.result.gains), [])
+    return names if len(names) > 1 else []
+
+
+def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, words: "Words") -> "Table":
     """A quick look at functions as a table."""
     fresh = "1 fresh seed" if seeds == 1 else f"{seeds} fresh seeds"
     columns = [f"{fresh}\n(test)", "latency", "function"]
@@ -66,20 +87,20 @@ def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, ta
     table = make_table(*columns)
     for row in rows:
         # A baseline is known by its name.
-        cells = [_score(row.fresh, task), number(row.latency.ratio, ".2f"), row.name or str(row.formula)]
+        cells = [_score(row.fresh, words), number(row.latency.ratio, ".2f"), row.name or str(row.formula)]
         if with_search:
-            cells.insert(0, _score(row.searched, task))
+            cells.insert(0, _score(row.searched, words))
         table.add_row(*cells)
     return table
 
 
-def _score(score: "Score | None", task: "Task") -> str:
+def _score(score: "Score | None", words: "Words") -> str:
     if score is None:
         return "-"
     if math.isnan(score.mean):
         return "diverged"
-    error = "" if math.isnan(score.standard_error) else f" ± {task.score_text(score.standard_error)}"
-    return f"{task.score_text(score.mean)}{error}"
+    error = "" if math.isnan(score.standard_error) else f" ± {words.score_text(score.standard_error)}"
+    return f"{words.score_text(score.mean)}{error}"
 
 
 def number(value: float | None, form: str) -> str:
@@ -144,10 +165,10 @@ def print_findings(findings: "Findings") -> None:
     """Prints scores, differences to every baseline, and the verdicts."""
     print_out(_scores_table(findings))
     if findings.compared and findings.compared_with:
-        print_out(f"Difference in {findings.task.unit} to each baseline; * is significant, all pairs taken together:")
+        print_out(f"Difference in {findings.words.unit} to each baseline; * is significant, all pairs taken together:")
         print_out(_differences_table(findings))
     print_out(
-        f"Test {findings.task.score}: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
+        f"Test {findings.words.score}: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
         f"{findings.latency_label}.\n* no other function is as good and as fast.\n"
     )
     print_list(findings.verdicts)
@@ -168,8 +189,8 @@ def _scores_table(findings: "Findings") -> "Table":
         spread = f"{finding.latency:.2f} ({finding.latency_low:.2f}-{finding.latency_high:.2f})"
         table.add_row(
             str(place) if not finding.name else "",
-            "-" if finding.searched is None else findings.task.score_text(finding.searched),
-            _tested(finding, findings.task),
+            "-" if finding.searched is None else findings.words.score_text(finding.searched),
+            _tested(finding, findings.words),
             " ".join(f"{rate:.2g}" for rate in finding.learning_rates),
             f"{spread}{'*' if on_front else ' '}",
             finding.title,
@@ -178,10 +199,10 @@ def _scores_table(findings: "Findings") -> "Table":
     return table
 
 
-def _tested(finding: "Finding", task: "Task") -> str:
+def _tested(finding: "Finding", words: "Words") -> str:
     if finding.diverged:
         return f"{finding.diverged}/{len(finding.scores)} diverged"
-    return f"{task.score_text(finding.mean)} ± {task.score_text(finding.standard_error)}"
+    return f"{words.score_text(finding.mean)} ± {words.score_text(finding.standard_error)}"
 
 
 def _differences_table(findings: "Findings") -> "Table":
@@ -190,7 +211,7 @@ def _differences_table(findings: "Findings") -> "Table":
     for row in range(len(findings.compared)):
         sure = d.better[row] | d.worse[row]
         marks = ["*" if is_sure else " " for is_sure in sure]
-        cells = [findings.task.cell(mean) + mark for mean, mark in zip(d.mean[row], marks, strict=True)]
+        cells = [findings.words.cell(mean) + mark for mean, mark in zip(d.mean[row], marks, strict=True)]
         table.add_row(str(row + 1), *cells)
     table.columns[-1].justify = "right"
     return table

@@ -1,4 +1,4 @@
-"""The verbs: train, mine, sample, top, evaluate, confirm, transfer, compare, export, config, bench.
+"""The verbs: train, mine, sample, top, check, evaluate, confirm, transfer, compare, export, config, bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from rlsearch.cli.bench import bench_app
+from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
 from rlsearch.cli.options import JsonOption, RunArgument, SetOption, check_folder_name, find_own_code_here
@@ -23,6 +24,7 @@ from rlsearch.cli.tables import (
     leaderboard,
     make_table,
     number,
+    panel_of,
     print_json,
     print_out,
     print_outcome,
@@ -159,10 +161,14 @@ def top(
     board = top_of(run, count)
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula"])
+        proxies = panel_of(board)
+        more = [*(f"score on {name}" for name in proxies), *(f"gain on {name}" for name in proxies)]
+        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", *more])
         for rank, judged in enumerate(board, start=1):
             result = judged.result
-            writer.writerow([rank, result.value, result.score, judged.seeds, result.latency, str(judged.formula)])
+            of_proxies = [result.scores.get(name) for name in proxies] + [result.gains.get(name) for name in proxies]
+            row = [rank, result.value, result.score, judged.seeds, result.latency, str(judged.formula)]
+            writer.writerow([*row, *of_proxies])
         return
     if not board:
         print_out(f"{run} has no formula with a score yet.")
@@ -206,10 +212,10 @@ def evaluate(
         print_json(comparison_fields(row) for row in rows)
         return
     with_search = any(row.searched is not None for row in rows)
-    task, label = evaluation.what_is_measured(loaded, runs[0] if runs else None)
-    print_out(comparison_table(rows, seeds, with_search, task))
+    words, label = evaluation.what_is_measured(loaded, runs[0] if runs else None)
+    print_out(comparison_table(rows, seeds, with_search, words))
     print_out(
-        f"{task.title}: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
+        f"{words.title}: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
     )
     if runs:
         print_out(
@@ -218,6 +224,7 @@ def evaluate(
         )
 
 
+app.command()(check)
 app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)

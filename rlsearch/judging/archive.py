@@ -4,6 +4,7 @@ One writer, in WAL mode, so that others (``rlsearch top``, pandas) can read whil
 writes is one transaction: a killed process leaves whole populations and whole rounds.
 """
 
+import json
 import math
 import os
 import sqlite3
@@ -22,7 +23,7 @@ from rlsearch.proxies.base import Training
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.rewards.staged import Evaluation
 
-_VERSION = 2
+_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE proposals (
@@ -49,6 +50,7 @@ CREATE TABLE evaluations (
     wall_seconds REAL NOT NULL,
     value REAL,                   -- the reward as returned, by a plain reward
     message TEXT NOT NULL,
+    outside REAL,                 -- the part of the score that is on inputs outside the range of training
     UNIQUE (fingerprint, protocol, seed)
 ) STRICT;
 """
@@ -68,7 +70,9 @@ CREATE TABLE functions (
     message TEXT NOT NULL,
     seeds INTEGER NOT NULL,       -- from which it was trained
     rung INTEGER NOT NULL,        -- of successive halving
-    is_reference INTEGER NOT NULL -- 1 for what others are relative to
+    is_reference INTEGER NOT NULL, -- 1 for what others are relative to
+    scores TEXT,                  -- on each proxy, a JSON object
+    gains TEXT                    -- over the reference on each proxy, a JSON object
 ) STRICT, WITHOUT ROWID;
 """
 
@@ -76,11 +80,14 @@ _SET_VERSION = f"PRAGMA user_version = {_VERSION};"
 
 _FUNCTION_COLUMNS = (
     "fingerprint, number, round, formula, size, status, reward, score, standard_error, latency, message, seeds, rung, "
-    "is_reference"
+    "is_reference, scores, gains"
 )
 _EVALUATION_COLUMNS = (
-    "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message"
+    "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside"
 )
+
+# What tables of earlier versions lack; version 1 has no table of functions at all.
+_ADDED_COLUMNS = (("evaluations", "outside", "REAL"), ("functions", "scores", "TEXT"), ("functions", "gains", "TEXT"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +144,29 @@ class Archive:
                 f"{self.path} was made by an earlier version of rlsearch; to bring it up to date: "
                 f"rlsearch train --resume {self.path.parent}"
             )
-        if version not in (1, _VERSION):
+        if version not in range(1, _VERSION + 1):
             raise RunError(f"{path} is an archive of version {version}; expected {_VERSION}")
+        self._columns = {table: self._columns_of(table) for table in ("evaluations", "functions")}
+        if version < _VERSION and not read_only:
+            self._add_columns()
+
+    def _columns_of(self, table: str) -> set[str]:
+        return {name for _, name, *_ in self._connection.execute(f"PRAGMA table_info({table})")}
+
+    def _add_columns(self) -> None:
+        """Gives the tables of an earlier version the columns that they lack."""
+        with self._transaction() as connection:
+            for table, column, kind in _ADDED_COLUMNS:
+                if self._columns[table] and column not in self._columns[table]:
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+                    self._columns[table].add(column)
+            if not self._lacks_functions:
+                connection.execute(_SET_VERSION)
+
+    def _selected(self, table: str, columns: str) -> str:
+        """The columns for a query, with null for one that an archive of an earlier version lacks."""
+        there = self._columns[table]
+        return ", ".join(name if name in there else f"NULL AS {name}" for name in columns.split(", "))
 
     def close(self) -> None:
         """Closes the file; the write-ahead log is folded into it."""
@@ -185,6 +213,7 @@ class Archive:
                 evaluation.wall_seconds,
                 None if math.isnan(result.value) else result.value,
                 result.message,
+                evaluation.outside,
             )
             rows.append(row)
         with self._transaction() as connection:
@@ -221,6 +250,7 @@ class Archive:
             if self._lacks_functions:
                 connection.execute(_FUNCTIONS_SCHEMA)
                 connection.execute(_SET_VERSION)
+                self._columns["functions"] = self._columns_of("functions")
             connection.execute("DELETE FROM functions WHERE round >= ?", (round_number,))
             there = {fingerprint for (fingerprint,) in connection.execute("SELECT fingerprint FROM functions")}
             missing = [entry for entry in functions if entry[1] not in there]
@@ -229,14 +259,15 @@ class Archive:
 
     def evaluations(self) -> Iterator[tuple[int, Evaluation]]:
         """Yields round and evaluation, in the order in which they were stored."""
-        rows = self._read(
-            "SELECT round, formula, protocol, seed, status, score, latency, wall_seconds, value, message "
-            "FROM evaluations ORDER BY id"
+        columns = self._selected(
+            "evaluations",
+            "round, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside",
         )
-        for number, formula, proxy, seed, status, score, latency, seconds, value, message in rows:
+        rows = self._read(f"SELECT {columns} FROM evaluations ORDER BY id")
+        for number, formula, proxy, seed, status, score, latency, seconds, value, message, outside in rows:
             training = Training(Formula.parse(formula), proxy, seed)
             result = RewardResult(math.nan if value is None else value, Status(status), score, latency, message)
-            yield number, Evaluation(training, result, seconds)
+            yield number, Evaluation(training, result, seconds, outside)
 
     def functions(self, best: int | None = None) -> Iterator[tuple[str, Judged]]:
         """Yields fingerprint and function of all whole rounds and of the references, in the order in which they came.
@@ -244,8 +275,10 @@ class Archive:
         Args:
             best: Yield only so many, those with the highest rank.
         """
-        columns = (
-            "fingerprint, formula, status, reward, score, standard_error, latency, message, seeds, rung, is_reference"
+        columns = self._selected(
+            "functions",
+            "fingerprint, formula, status, reward, score, standard_error, latency, message, seeds, rung, is_reference, "
+            "scores, gains",
         )
         chosen = ""
         if best is not None:
@@ -255,8 +288,9 @@ class Archive:
                 f"ORDER BY rung DESC, reward DESC, size, number LIMIT {int(best)})"
             )
         rows = self._read(f"SELECT {columns} FROM functions {chosen} ORDER BY number")
-        for fingerprint, text, status, reward, score, error, latency, message, seeds, rung, is_reference in rows:
-            result = RewardResult(reward, Status(status), score, latency, message, error)
+        for fingerprint, text, status, reward, score, error, latency, message, seeds, rung, is_reference, *more in rows:
+            scores, gains = (json.loads(each) if each else {} for each in more)
+            result = RewardResult(reward, Status(status), score, latency, message, error, scores, gains)
             yield fingerprint, Judged(Formula.parse(text), result, seeds, rung, bool(is_reference))
 
     def candidates(self) -> int:
@@ -347,6 +381,8 @@ def _put_functions(
             judged.seeds,
             judged.rung,
             judged.is_reference,
+            json.dumps(dict(result.scores)) if result.scores else None,
+            json.dumps(dict(result.gains)) if result.gains else None,
         )
         rows.append(row)
     connection.executemany(_insert("functions", _FUNCTION_COLUMNS, "INSERT OR REPLACE"), rows)

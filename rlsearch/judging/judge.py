@@ -135,8 +135,9 @@ class Judge:
         return self.history.leaderboard(count)
 
     def recent(self, count: int) -> list[Judged]:
-        """The ``count`` functions judged last, the newest first."""
-        return self.history.recent(count)
+        """The ``count`` functions judged last, the newest first; a reference counts when it has been proposed."""
+        recent = self.history.recent(count + len(self._references))
+        return [judged for judged in recent if judged.last_round >= 0 or not judged.is_reference][:count]
 
     def _take_up(self) -> None:
         """Reads the archive: the rounds before this one are known, this one's evaluations need not be done again."""

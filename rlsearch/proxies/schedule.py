@@ -31,7 +31,7 @@ class Trained:
     @property
     def scores(self) -> list[float | None]:
         """The score of each member."""
-        return [outcome and outcome.score for outcome in self.outcomes]
+        return [None if outcome is None else outcome.score for outcome in self.outcomes]
 
 
 def train_populations(

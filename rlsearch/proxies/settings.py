@@ -313,8 +313,16 @@ class OwnProxySettings(TrainingSettings):
         return hash(self.model_dump_json())
 
 
-_ADDED_LATER = frozenset(
-    ("weight_decay learning_rates schedule warmup evaluations data_digest score outside_weight embedding").split()
+_ADDED_LATER = (
+    "weight_decay",
+    "learning_rates",
+    "schedule",
+    "warmup",
+    "evaluations",
+    "data_digest",
+    "score",
+    "outside_weight",
+    "embedding",
 )
 """Settings that proxies of older runs do not have."""
 

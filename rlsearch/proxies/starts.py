@@ -37,8 +37,9 @@ def steps_of(settings: TrainingSettings, examples: int) -> int:
 
 
 def rates(settings: TrainingSettings, steps: int) -> Tensor:
-    """The learning rate of every step, float32 of shape ``[steps]``: a line up from 0, and then what is settled."""
-    rising = round(settings.warmup * steps)
+    """The learning rate of every step, float64 of shape ``[steps]``: a line up from 0, and then what is settled."""
+    # One step at least is left behind the line.
+    rising = min(round(settings.warmup * steps), steps - 1)
     shares = []
     for step in range(steps):
         # From 0 at the end of warm-up to 1 behind the last step.

@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Task(ABC):
-    """A loss, and what scores mean. Of two scores the higher one is better, whatever the task.
-
-    Trainers ask a task for its loss and its score; tables, axes and verdicts for their words. None of them knows what
-    it is that they train or show.
-
-    Shapes are those of a population: outputs ``[K, batch, ..., outputs]``, labels ``[K, batch, ...]``, and in scoring,
-    where all members see the same examples, labels ``[batch, ...]``.
+class Words:
+    """What scores mean, for people: tables, axes and verdicts ask for it. Of two scores the higher one is better.
 
     Attributes:
         name: ``"classification"``.
@@ -38,13 +32,7 @@ class Task(ABC):
         decimals: Of a number in ``unit`` or in ``scale``.
         score_decimals: Of a score as tables show it.
         worst: The score that a training which diverged counts as, where a number is wanted.
-        native_loss: The loss by its name in the native trainer; None if it has none of that kind, and then it does not
-            train by it.
-        native_count: What is counted, by its name there.
     """
-
-    native_loss: ClassVar[str | None] = None
-    native_count: ClassVar[str | None] = None
 
     name: str
     score: str
@@ -55,17 +43,6 @@ class Task(ABC):
     decimals: int = 3
     score_decimals: int = 4
     worst: float = 0.0
-
-    def __init_subclass__(cls) -> None:
-        """A subclass may change loss or score, so it is native only if it says so itself."""
-        # The first of the two classes that a dataclass with slots is made of has no super() of its own.
-        for name in ("native_loss", "native_count"):
-            setattr(cls, name, cls.__dict__.get(name))
-
-    @property
-    def native(self) -> bool:
-        """Whether the native trainer trains by this loss and counts this score."""
-        return self.native_loss is not None and self.native_count is not None
 
     @property
     def title(self) -> str:
@@ -116,6 +93,36 @@ class Task(ABC):
     def score_text(self, score: float) -> str:
         """Writes a score, or the standard error of one, as tables show it: ``"0.6495"``."""
         return format(score, f".{self.score_decimals}f")
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Words, ABC):
+    """A loss and a score, and what scores mean.
+
+    Trainers ask a task for its loss and its score. None of them knows what it is that they train.
+
+    Shapes are those of a population: outputs ``[K, batch, ..., outputs]``, labels ``[K, batch, ...]``, and in scoring,
+    where all members see the same examples, labels ``[batch, ...]``.
+
+    Attributes:
+        native_loss: The loss by its name in the native trainer; None if it has none of that kind, and then it does not
+            train by it.
+        native_count: What is counted, by its name there.
+    """
+
+    native_loss: ClassVar[str | None] = None
+    native_count: ClassVar[str | None] = None
+
+    def __init_subclass__(cls) -> None:
+        """A subclass may change loss or score, so it is native only if it says so itself."""
+        # The first of the two classes that a dataclass with slots is made of has no super() of its own.
+        for name in ("native_loss", "native_count"):
+            setattr(cls, name, cls.__dict__.get(name))
+
+    @property
+    def native(self) -> bool:
+        """Whether the native trainer trains by this loss and counts this score."""
+        return self.native_loss is not None and self.native_count is not None
 
     @abstractmethod
     def n_outputs(self, dataset: Dataset) -> int:
@@ -233,8 +240,15 @@ class Regression(Task):
         return dataset.n_targets
 
     def checked_labels(self, dataset: Dataset, labels: NDArray[Any]) -> NDArray[Any]:
-        """Finite numbers ``[examples, n_targets]``, as float32."""
-        return _checked_targets(dataset, labels)
+        """Finite numbers ``[examples, n_targets]``, as float32; of each target some differ, or it had no variance."""
+        checked = _checked_targets(dataset, labels)
+        constant = np.flatnonzero((checked == checked[:1]).all(axis=0))
+        if len(constant):
+            raise ConfigError(
+                f"target {constant[0]} of {dataset.name} is {checked[0, constant[0]]:g} for all of {len(checked)} "
+                "examples of a part; expected different numbers, of whose variance the score is a share"
+            )
+        return checked
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean squared error; see :meth:`Task.loss`."""
@@ -345,3 +359,8 @@ BITS = Bits(
     name="bits", score="bits right", unit="percentage points", gain="points", scale="%", factor=100.0, decimals=1
 )
 """Labels are several bits at once."""
+
+GAIN = Words(
+    name="panel", score="gain", unit="spreads of the baselines", gain="spreads", scale="spreads", decimals=2, worst=-3.0
+)
+"""The mean over the proxies of a panel, whose scores are of different kinds; see :mod:`rlsearch.rewards.panel`."""

@@ -3,10 +3,10 @@
 Import-light on purpose: the environment knows a reward by this module alone.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from pydantic import Field
 
@@ -34,17 +34,26 @@ class Status(StrEnum):
 class StatusValues(Settings):
     """The reward of a formula that has no score, by status.
 
-    On the default reward's scale, where 0 is "as good as ReLU" and chance lies near -0.5, -1 is worse than anything
-    that trains. That is so of accuracies; of a task whose scores spread wider, set them lower.
+    On the scale of accuracies, where 0 is "as good as ReLU" and chance lies near -0.5, -1 is worse than anything that
+    trains; where gains are in spreads of the baselines, and cut at -3, -4 is.
     """
 
-    unfit: float = Field(-1.0, description="screened out before any training")
-    diverged: float = Field(-1.0, description="training became non-finite")
-    failed: float = Field(-1.0, description="the reward raised or broke its contract")
+    unfit: float | None = Field(None, description="screened out before any training; None: -1, or -4 of spreads")
+    diverged: float | None = Field(None, description="training became non-finite; None: as for unfit")
+    failed: float | None = Field(None, description="the reward raised or broke its contract; None: as for unfit")
 
     def of(self, status: Status) -> float:
-        """The value configured for ``status``, which is not ``Status.OK``."""
-        return float(getattr(self, status.value))
+        """The value for ``status``, which is not ``Status.OK``."""
+        value = getattr(self, status.value)
+        return WORST_POINTS if value is None else float(value)
+
+    def filled(self, worst: float) -> Self:
+        """The same with ``worst`` where nothing is said."""
+        return self.model_copy(update={name: worst for name, value in self if value is None})
+
+
+WORST_POINTS, WORST_SPREADS = -1.0, -4.0
+"""Worse than the reward of anything that trains, where gains are in points of accuracy, and where in spreads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,8 @@ class RewardResult:
         latency: Forward plus backward time as a ratio to ReLU. None where it is not known.
         message: Why the status is not ok, in words.
         standard_error: Of the score, over seeds. None where it is not known, for instance from a single seed.
+        scores: Scores that it was made of, by name, such as one for each proxy of a panel.
+        gains: What of it each of them gave, by the same names.
     """
 
     value: float
@@ -66,6 +77,8 @@ class RewardResult:
     latency: float | None = None
     message: str = ""
     standard_error: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+    gains: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 class Reward(Protocol):

@@ -1,12 +1,17 @@
 """The settings of the default reward."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Tag
 
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
+from rlsearch.errors import FormulaError
+from rlsearch.formula import OPERATORS, Formula
+from rlsearch.formula.named import BASELINES, NAMED
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.proxies.tasks import CLASSIFICATION, GAIN, Words
+from rlsearch.rewards.panels import GENERAL, PANELS
 
 _AnyProxy = Annotated[
     Annotated[ProxySettings, Tag(DEFAULT_KIND)] | Annotated[OwnProxySettings, Tag(TARGET_KIND)], BY_TARGET
@@ -27,26 +32,107 @@ class ScreeningSettings(Settings):
     min_spread: float = Field(1e-3, ge=0, description="values that vary less are a constant")
 
 
-class RewardSettings(Settings):
-    """Scores of proxies minus latency cost, relative to ReLU."""
+def function(text: str) -> Formula:
+    """A function of ``x``: a formula, or the name of a published function or an operator.
 
-    proxies: tuple[_AnyProxy, ...] = Field(
-        (ProxySettings(),), min_length=1, description="what a formula is trained on; gains are averaged over them"
+    Raises:
+        FormulaError: If it is neither, or has another input.
+    """
+    formula = Formula.parse(f"{text}(x)" if text in NAMED or text in OPERATORS else text)
+    if formula.inputs != ("x",):
+        raise FormulaError(f"{text!r} is a function of {', '.join(formula.inputs) or 'nothing'}; expected one of x")
+    return formula
+
+
+def _checked_function(text: str) -> str:
+    try:
+        function(text)
+    except FormulaError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _named_panel(value: Any) -> Any:
+    """The proxies of a panel that is given by its name."""
+    if not isinstance(value, str):
+        return value
+    if value not in PANELS:
+        raise ValueError(f"unknown panel {value!r}; expected a list of proxies, or one of {', '.join(PANELS)}")
+    return PANELS[value]
+
+
+_Function = Annotated[str, AfterValidator(_checked_function)]
+
+POINTS_PER_DOUBLING = 0.01
+"""Default latency weight where gains are in points: twice the activation's time costs one point of accuracy."""
+
+SPREADS_PER_DOUBLING = 0.1
+"""Default latency weight where gains are in spreads of the baselines.
+
+GELU takes about twice ReLU's time and gains about one spread over it, so a function must win a tenth of what GELU wins
+to be worth twice the time. In a whole network an activation is some per cent of the time of a step; so the price is
+high enough to decide between equals, and too low to buy a worse function.
+"""
+
+
+class RewardSettings(Settings):
+    """Gains of proxies over the reference, minus latency cost."""
+
+    proxies: Annotated[tuple[_AnyProxy, ...], BeforeValidator(_named_panel)] = Field(
+        GENERAL,
+        min_length=1,
+        description="what a formula is trained on, gains being combined: a list, or a panel by its name: general",
+    )
+    combine: Literal["mean", "worst", "softmin"] = Field(
+        "mean", description="how gains on several proxies become one: their mean, the worst, or softly the worst"
+    )
+    reference: _Function = Field("relu", description="what gains are counted from: a name or a formula of x")
+    baselines: tuple[_Function, ...] = Field(
+        BASELINES, min_length=2, description="functions whose spread is the unit of gains, names or formulas of x"
     )
     seeds: int = Field(1, ge=1, le=100, description="trainings of a new function on each proxy")
-    baseline_seeds: int = Field(8, ge=1, le=100, description="trainings of ReLU on each proxy")
-    latency_weight: float = Field(
-        0.01, ge=0, description="what twice ReLU's latency costs, in units of the score, such as accuracy"
+    baseline_seeds: int = Field(
+        8, ge=1, le=100, description="trainings of the reference and of the baselines on each proxy"
+    )
+    latency_weight: float | None = Field(
+        None,
+        ge=0,
+        description="what twice ReLU's latency costs, in units of the gain; None: 0.01 of the accuracy of a single "
+        "classifier, else 0.1 of the baselines' spread",
     )
     latency_costs: Path | None = Field(
         None, description="file with the operators' costs; None: this machine's, calibrated once"
     )
     screening: ScreeningSettings = Field(ScreeningSettings(), description="which formulas are not worth training")
 
-    @model_validator(mode="after")
-    def _has_one_task(self) -> Self:
-        tasks = list(dict.fromkeys(proxy.task for proxy in self.proxies))
-        if len(tasks) > 1:
-            names = ", ".join(task.name for task in tasks)
-            raise ValueError(f"the proxies have scores of different kinds ({names}), of which there is no mean")
-        return self
+    @property
+    def in_spreads(self) -> bool:
+        """Whether gains are in spreads of the baselines; those of a single classifier are in points of accuracy."""
+        return len(self.proxies) > 1 or self.proxies[0].task != CLASSIFICATION
+
+    @property
+    def words(self) -> Words:
+        """What a function's score means: that of the single classifier, or its gain."""
+        return GAIN if self.in_spreads else self.proxies[0].task
+
+    @property
+    def references(self) -> tuple[Formula, ...]:
+        """The reference first, then the baselines, if their spread is the unit; each once."""
+        texts = (self.reference, *(self.baselines if self.in_spreads else ()))
+        return tuple({formula.fingerprint: formula for formula in map(function, texts)}.values())
+
+    @property
+    def price_of_doubling(self) -> float:
+        """The latency weight that is used."""
+        if self.latency_weight is not None:
+            return self.latency_weight
+        return SPREADS_PER_DOUBLING if self.in_spreads else POINTS_PER_DOUBLING
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each proxy, different from the others'."""
+        names: list[str] = []
+        for proxy in self.proxies:
+            taken = sum(name.partition(" ")[0] == proxy.name for name in names)
+            names.append(f"{proxy.name} ({taken + 1})" if taken else proxy.name)
+        return tuple(names)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from rlsearch.formula import Formula
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.rewards.base import RewardResult, Status
 
 
@@ -19,11 +19,14 @@ class Evaluation:
         result: What became of it. Its value is the reward as returned by a plain reward, which has no other parts; a
             training of a proxy has none of its own, and there it is NaN.
         wall_seconds: Its share of the time that its population took.
+        outside: The score on inputs outside the range of training, which is a part of ``score``; None where there is
+            none.
     """
 
     training: Training
     result: RewardResult
     wall_seconds: float = 0.0
+    outside: float | None = None
 
     @property
     def status(self) -> Status:
@@ -41,15 +44,14 @@ class Evaluation:
         return self.status.is_trained
 
     @classmethod
-    def of_score(
-        cls, training: Training, score: float | None, latency: float | None = None, wall_seconds: float = 0.0
+    def of_outcome(
+        cls, training: Training, outcome: Outcome | None, latency: float | None = None, wall_seconds: float = 0.0
     ) -> "Evaluation":
-        """The evaluation of a training whose trainer returned ``score``; None where it became non-finite."""
-        if score is None:
+        """The evaluation of a training from what its trainer returned; None where it became non-finite."""
+        if outcome is None:
             result = RewardResult(math.nan, Status.DIVERGED, None, latency, "training became non-finite")
-        else:
-            result = RewardResult(math.nan, Status.OK, score, latency)
-        return cls(training, result, wall_seconds)
+            return cls(training, result, wall_seconds)
+        return cls(training, RewardResult(math.nan, Status.OK, outcome.score, latency), wall_seconds, outcome.outside)
 
 
 @runtime_checkable

@@ -20,9 +20,10 @@ from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
-from rlsearch.proxies.tasks import Task
-from rlsearch.rewards.accuracy import AccuracyReward
+from rlsearch.proxies.tasks import Words
+from rlsearch.rewards.base import WORST_POINTS, WORST_SPREADS
 from rlsearch.rewards.own import PlainReward
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
@@ -47,9 +48,13 @@ def resolve(config: Config) -> Config:
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
     if config.proxy_reward is not None:
-        # A user's own network says only on this machine what it can do.
-        proxies = [completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p for p in config.proxies]
+        # A user's own network says only on this machine what it can do, and files what is in them.
+        proxies = [
+            completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p.completed() for p in config.proxies
+        ]
         changes["reward"] = config.proxy_reward.model_copy(update={"proxies": tuple(proxies)})
+    in_spreads = config.proxy_reward is not None and config.proxy_reward.in_spreads
+    changes["status_values"] = config.status_values.filled(WORST_SPREADS if in_spreads else WORST_POINTS)
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
     changes["search"] = method.budget(config.search, own)
@@ -67,14 +72,15 @@ def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:
     return config.proxies
 
 
-def task_of(config: Config) -> Task:
-    """What the scores of a config's proxies mean.
+def words_of(config: Config) -> Words:
+    """What the scores of functions mean that the proxies of a config are trained with.
 
     Raises:
         ConfigError: If its reward has no proxies.
     """
-    # All have one task; see RewardSettings.
-    return proxies_of(config)[0].task
+    proxies_of(config)
+    assert config.proxy_reward is not None
+    return config.proxy_reward.words
 
 
 def kernel_of(config: Config) -> Kernel:
@@ -105,7 +111,8 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     assert settings is not None
     kernel = kernel_of(config)
     # What a search can write, and what it is relative to.
-    operators = {*config.language.operators, *(i.operator.name for i in RELU.program.instructions)}
+    relative_to = [RELU, *settings.references]
+    operators = {*config.language.operators, *(i.operator.name for f in relative_to for i in f.program.instructions)}
     # A run keeps the costs that it began with, whatever machine resumes it.
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs, operators)
@@ -113,7 +120,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         costs = LatencyCosts.load(settings.latency_costs, operators)
     else:
         costs = cached_costs(kernel, config.device)
-    reward = AccuracyReward(
+    reward = PanelReward(
         settings,
         costs,
         kernel,
@@ -168,7 +175,7 @@ def make_judge(config: Config, reward: StagedReward, archive: Archive, first_rou
     # The rungs of a method are shares of epochs; the judge knows proxies by their names.
     rungs = None
     if climbed := method.rungs(own_settings(config)):
-        assert isinstance(reward, AccuracyReward)
+        assert isinstance(reward, PanelReward)
         names = dict(zip(fidelities(config), reward.fidelities, strict=True))
         rungs = [Rung(names[rung.epochs], rung.seeds) for rung in climbed]
     return Judge(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import rankdata
 
 from rlsearch.errors import StorageError
 from rlsearch.formula import OPERATORS
@@ -19,6 +20,9 @@ from rlsearch.runs.events import RunEvents
 
 MAX_CURVES = 6
 """How many functions of the leaderboard have their curves drawn."""
+
+MIN_FUNCTIONS_FOR_CORRELATION = 16
+"""Fewer say little of how alike two proxies are."""
 
 
 class Monitor(RunEvents):
@@ -78,6 +82,9 @@ class Monitor(RunEvents):
         self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
         self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
+        figure = proxies_figure(list(judge.known.values()))
+        if figure is not None:
+            self._writer.add_figure("search/proxies", figure, step, close=False)
 
 
 def leader_scalars(judge: Judge) -> dict[str, float]:
@@ -90,6 +97,10 @@ def leader_scalars(judge: Judge) -> dict[str, float]:
             scalars["search/best_score"] = best.score
         if best.latency is not None:
             scalars["search/best_latency"] = best.latency
+        # Where it wins: on a panel, each proxy by itself.
+        for name, gain in best.gains.items() if len(best.gains) > 1 else ():
+            scalars[f"best_gain/{name}"] = gain
+            scalars[f"best_score/{name}"] = best.scores[name]
     return scalars
 
 
@@ -115,14 +126,49 @@ def round_scalars(report: RoundReport) -> dict[str, float]:
 
 
 def leaderboard_markdown(board: Sequence[Judged]) -> str:
-    """The leaderboard as a Markdown table."""
-    lines = ["| rank | reward | score | seeds | latency | formula |", "|---|---|---|---|---|---|"]
+    """The leaderboard as a Markdown table; of a panel with score and gain on each proxy."""
+    proxies = next((list(judged.result.gains) for judged in board if len(judged.result.gains) > 1), [])
+    columns = ["rank", "reward", "score", "seeds", "latency", "formula", *proxies]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for rank, judged in enumerate(board, start=1):
         result = judged.result
-        score = "" if result.score is None else f"{result.score:.4f}"
-        latency = "" if result.latency is None else f"{result.latency:.2f}"
-        lines.append(f"| {rank} | {result.value:+.4f} | {score} | {judged.seeds} | {latency} | `{judged.formula}` |")
+        cells = [
+            str(rank),
+            f"{result.value:+.4f}",
+            "" if result.score is None else f"{result.score:.4f}",
+            str(judged.seeds),
+            "" if result.latency is None else f"{result.latency:.2f}",
+            f"`{judged.formula}`",
+            *(f"{result.scores[name]:.4f} ({result.gains[name]:+.2f})" for name in proxies),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def proxies_figure(functions: Sequence[Judged]) -> Figure | None:
+    """How alike the proxies of a panel order the functions of a run: Spearman's correlation between gains.
+
+    Returns:
+        A figure; None if there are not several proxies, or too few functions to speak of an order.
+    """
+    rows = [judged.result.gains for judged in functions if len(judged.result.gains) > 1]
+    if len(rows) < MIN_FUNCTIONS_FOR_CORRELATION:
+        return None
+    names = list(rows[0])
+    gains = np.array([[row[name] for name in names] for row in rows])
+    # Of equal gains, such as those that are cut, all have their middle rank.
+    ranks = np.apply_along_axis(rankdata, 0, gains)
+    with np.errstate(invalid="ignore"):
+        correlations = np.corrcoef(ranks, rowvar=False)
+    figure = Figure(figsize=(1.5 + len(names), 1 + len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(correlations, vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    for (row, column), value in np.ndenumerate(correlations):
+        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=8)
+    axes.set_title(f"correlation of gains over {len(rows)} functions", fontsize=8)
+    return figure
 
 
 def curves_figure(board: Sequence[Judged]) -> Figure:

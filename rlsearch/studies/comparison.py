@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rlsearch.common.files import write_text
 from rlsearch.errors import StorageError
 from rlsearch.formula import Formula
-from rlsearch.proxies.tasks import Task
+from rlsearch.proxies.tasks import Words
 from rlsearch.studies.figures import methods_figure
 from rlsearch.studies.findings import Findings
 from rlsearch.studies.methods import (
@@ -85,12 +85,12 @@ class Confirmed:
     Attributes:
         scores: For each method, the interquartile mean over runs of the test score of the run's best.
         better: For each ordered pair, the probability that the best of a run of the first has the higher score.
-        task: What the scores are.
+        words: What the scores are.
     """
 
     scores: dict[str, Estimate]
     better: dict[tuple[str, str], Estimate]
-    task: Task
+    words: Words
 
     @classmethod
     def of(cls, findings: Findings, records: "Records") -> "Confirmed":
@@ -98,10 +98,10 @@ class Confirmed:
         score: dict[str, float] = {}
         for finding in (*findings.formulas, *findings.baselines):
             fingerprint = Formula.parse(finding.formula).fingerprint
-            score[fingerprint] = findings.task.worst if finding.diverged else finding.mean
+            score[fingerprint] = findings.words.worst if finding.diverged else finding.mean
         of_runs = {m: np.array([score[record.best.fingerprint] for record in runs]) for m, runs in records.items()}
         scores = {method: estimate(values) for method, values in of_runs.items()}
-        return cls(scores, _pairs(of_runs), findings.task)
+        return cls(scores, _pairs(of_runs), findings.words)
 
 
 @dataclass(frozen=True, slots=True)

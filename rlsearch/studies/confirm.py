@@ -28,7 +28,7 @@ from rlsearch.judging.archive import Archive
 from rlsearch.kernels import Kernel
 from rlsearch.kernels.latency import Latency, label, measure
 from rlsearch.proxies.settings import TrainingSettings
-from rlsearch.runs.build import kernel_of, pool_of, resolve, task_of
+from rlsearch.runs.build import kernel_of, pool_of, resolve, words_of
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run, opened
@@ -170,7 +170,7 @@ def confirm_formulas(
 
 def _with_proxies(config: Config) -> Config:
     config = resolve(config)
-    task_of(config)
+    words_of(config)
     return config
 
 
@@ -244,7 +244,7 @@ def _study(
         latency_label=label(kernel, config.device),
         source=source,
         caveats=_caveats(config.proxies),
-        task=task_of(config),
+        words=words_of(config),
     )
     _write(findings, folder, run, config, options)
     return Confirmation(findings, folder, retraining.trained)

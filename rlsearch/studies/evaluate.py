@@ -27,9 +27,9 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
 from rlsearch.kernels.latency import Latency, label, measure
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.tasks import Task
+from rlsearch.proxies.tasks import Words
 from rlsearch.rewards.base import Status
-from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve, task_of
+from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve, words_of
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run, opened
@@ -134,7 +134,7 @@ def _measured(
 ) -> tuple[NDArray[np.float64], list[Latency]]:
     """Each formula's mean test score over proxies for every fresh seed, ``[formulas, seeds]``, and its latency."""
     # Before anything is trained: refuses scores of different kinds, and other inputs than x.
-    task_of(config)
+    words_of(config)
     proxies, kernel = proxies_of(config), kernel_of(config)
     for formula in formulas:
         kernel.population([formula])
@@ -156,7 +156,7 @@ def _measured(
     return scores, latencies
 
 
-def what_is_measured(config: Config | None = None, run: Run | Path | str | None = None) -> tuple[Task, str]:
+def what_is_measured(config: Config | None = None, run: Run | Path | str | None = None) -> tuple[Words, str]:
     """What the scores of :func:`evaluate` mean, and which kernel and device latencies hold for.
 
     Args:
@@ -166,7 +166,7 @@ def what_is_measured(config: Config | None = None, run: Run | Path | str | None 
     if config is None and run is not None:
         config = opened(run).config
     config = resolve(config or Config())
-    return task_of(config), label(kernel_of(config), config.device)
+    return words_of(config), label(kernel_of(config), config.device)
 
 
 def _wanted(formulas: Sequence[Formula], history: History, best: int) -> dict[str, Formula]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from rlsearch.proxies.tasks import Task
+from rlsearch.proxies.tasks import Words
 from rlsearch.studies.findings import Finding, Findings
 from rlsearch.studies.methods import Estimate
 
@@ -50,7 +50,7 @@ def forest_figure(findings: Findings) -> Figure:
     panels[0].set_yticks(range(len(labels)), labels)
     panels[0].set_ylim(n_rows - 0.4, -0.6)
     panels[0].set_xlim(*_reach(findings))
-    figure.supxlabel(findings.task.difference_axis, fontsize=9)
+    figure.supxlabel(findings.words.difference_axis, fontsize=9)
 
     handles = [
         _mark(">", BETTER, "better than the baseline"),
@@ -65,7 +65,7 @@ def forest_figure(findings: Findings) -> Figure:
 
 
 def _forest_panel(axes: Axes, findings: Findings, column: int) -> None:
-    d, baseline, task = findings.differences, findings.compared_with[column], findings.task
+    d, baseline, words = findings.differences, findings.compared_with[column], findings.words
     axes.axvline(0, color="black", linewidth=0.8)
     for row in range(len(findings.compared)):
         colour, marker = OPEN, "o"
@@ -73,23 +73,23 @@ def _forest_panel(axes: Axes, findings: Findings, column: int) -> None:
             colour, marker = BETTER, ">"
         elif d.worse[row, column]:
             colour, marker = WORSE, "<"
-        ends = task.factor * np.array([d.low[row, column], d.high[row, column]])
+        ends = words.factor * np.array([d.low[row, column], d.high[row, column]])
         ends = np.clip(ends, -FAR_OUTSIDE, FAR_OUTSIDE)
         axes.plot(ends, [row, row], color=colour, linewidth=1.6, solid_capstyle="butt")
-        axes.plot(task.factor * d.mean[row, column], row, marker=marker, color=colour, markersize=5)
-    axes.set_title(f"minus {baseline.title}  ({task.level(baseline.mean)})", fontsize=9)
+        axes.plot(words.factor * d.mean[row, column], row, marker=marker, color=colour, markersize=5)
+    axes.set_title(f"minus {baseline.title}  ({words.level(baseline.mean)})", fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     axes.tick_params(labelsize=8)
 
 
 def _reach(findings: Findings) -> tuple[float, float]:
     """The ends of the x-axis, in the task's unit; intervals without an end run out of the panel."""
-    d, task = findings.differences, findings.task
-    ends = task.factor * np.concatenate([end[np.isfinite(end)] for end in (d.mean, d.low, d.high)])
+    d, words = findings.differences, findings.words
+    ends = words.factor * np.concatenate([end[np.isfinite(end)] for end in (d.mean, d.low, d.high)])
     low, high = ends.min(initial=0.0), ends.max(initial=0.0)
 
     # A twentieth of what is shown; where all differences are zero, half of the smallest that can be told.
-    margin = 0.05 * (high - low) + 0.5 * task.resolution
+    margin = 0.05 * (high - low) + 0.5 * words.resolution
     return float(low - margin), float(high + margin)
 
 
@@ -97,22 +97,22 @@ def pareto_figure(findings: Findings) -> Figure:
     """Draws score against latency, with the front that no function beats in both."""
     figure = Figure(figsize=(8.5, 5), layout="constrained")
     axes = figure.add_subplot()
-    task, shown = findings.task, (*findings.formulas, *findings.baselines)
+    words, shown = findings.words, (*findings.formulas, *findings.baselines)
 
     # The front is a staircase: for more time, the score of the best that takes no longer.
     on_front = [f for f, is_on_front in zip(shown, findings.front.tolist(), strict=True) if is_on_front]
     on_front.sort(key=lambda f: f.latency)
     axes.step(
-        [f.latency for f in on_front], [task.factor * f.mean for f in on_front],
+        [f.latency for f in on_front], [words.factor * f.mean for f in on_front],
         where="post", color="black", linewidth=1, linestyle="--", zorder=1,
     )  # fmt: skip
 
     # Baselines carry their names; formulas carry numbers, which the legend explains.
     for finding in findings.compared_with:
-        place = _point(axes, finding, task, BASELINE, "s", 6)
+        place = _point(axes, finding, words, BASELINE, "s", 6)
         axes.annotate(finding.title, place, xytext=(7, 5), textcoords="offset points", fontsize=8)
     for number, finding in enumerate(findings.compared, start=1):
-        place = _point(axes, finding, task, BETTER, "o", 11)
+        place = _point(axes, finding, words, BETTER, "o", 11)
         axes.annotate(
             str(number), place,
             ha="center", va="center", fontsize=7, color="white", weight="bold", zorder=4,
@@ -123,7 +123,7 @@ def pareto_figure(findings: Findings) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(f"latency as a ratio to ReLU (median and quartiles)\n{findings.latency_label}", fontsize=9)
-    axes.set_ylabel(f"{task.axis} (mean and standard error)", fontsize=9)
+    axes.set_ylabel(f"{words.axis} (mean and standard error)", fontsize=9)
     axes.set_title(f"Score against latency, {findings.seeds} fresh seeds and data sets", fontsize=10, loc="left")
     axes.grid(alpha=0.3)
     handles = [_mark("s", BASELINE, "baseline"), Line2D([], [], color="black", linestyle="--", label="Pareto front")]
@@ -147,12 +147,12 @@ def _ticks(findings: Sequence[Finding]) -> list[float]:
     return [tick for tick in ticks if low / 1.05 <= tick <= high * 1.05]
 
 
-def _point(axes: Axes, finding: Finding, task: Task, colour: str, marker: str, size: float) -> tuple[float, float]:
+def _point(axes: Axes, finding: Finding, words: Words, colour: str, marker: str, size: float) -> tuple[float, float]:
     """Draws a function with its spread in both directions; the result is where it lies."""
-    x, y = finding.latency, task.factor * finding.mean
+    x, y = finding.latency, words.factor * finding.mean
     spread = [[finding.latency - finding.latency_low], [finding.latency_high - finding.latency]]
     axes.errorbar(
-        x, y, xerr=np.maximum(spread, 0), yerr=task.factor * finding.standard_error,
+        x, y, xerr=np.maximum(spread, 0), yerr=words.factor * finding.standard_error,
         color=colour, marker=marker, markersize=size, elinewidth=1, zorder=3,
     )  # fmt: skip
     return x, y

@@ -26,8 +26,8 @@ def to_json(findings: Findings, more: Mapping[str, Any]) -> str:
         **more,
         "seeds": findings.seeds,
         "confidence": findings.differences.confidence,
-        "task": findings.task.name,
-        "score": findings.task.score,
+        "task": findings.words.name,
+        "score": findings.words.score,
         "latency_label": findings.latency_label,
         "verdicts": findings.verdicts,
         "functions": [

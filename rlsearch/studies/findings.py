@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rlsearch.proxies.tasks import CLASSIFICATION, Task
+from rlsearch.proxies.tasks import CLASSIFICATION, Words
 from rlsearch.studies.paired import Bools, Differences, Floats, paired_differences, pareto_front
 
 MAX_STEADY_QUARTILE_RATIO = 1.5
@@ -74,7 +74,7 @@ class Findings:
         latency_label: What the latencies were measured on.
         source: Where the formulas come from, as a text goes on after "no formula ": ``"of this run"``.
         caveats: What else a reader has to know.
-        task: What the scores are, and how their differences are said.
+        words: What the scores are, and how their differences are said.
     """
 
     formulas: tuple[Finding, ...]
@@ -84,7 +84,7 @@ class Findings:
     latency_label: str
     source: str
     caveats: tuple[str, ...] = ()
-    task: Task = CLASSIFICATION
+    words: Words = CLASSIFICATION
 
     @classmethod
     def of(
@@ -96,7 +96,7 @@ class Findings:
         source: str = "of this run",
         caveats: tuple[str, ...] = (),
         confidence: float = 0.95,
-        task: Task = CLASSIFICATION,
+        words: Words = CLASSIFICATION,
     ) -> "Findings":
         """Compares ``formulas`` with ``baselines``, all of them trained from the same seeds."""
         sound, diverged = _told_apart(formulas)
@@ -116,7 +116,7 @@ class Findings:
             latency_label=latency_label,
             source=source,
             caveats=caveats,
-            task=task,
+            words=words,
         )
 
     @cached_property
@@ -161,7 +161,7 @@ class Findings:
         d, baseline, row = self.differences, self.compared_with[column], self._strongest(column)
         formula = self.compared[row]
         evidence = (
-            f"{self.task.in_words(d.mean[row, column])}, {self._interval(row, column)}, "
+            f"{self.words.in_words(d.mean[row, column])}, {self._interval(row, column)}, "
             f"{p_text(d.p[row, column])} after correction"
         )
         n_better = int(d.better[:, column].sum())
@@ -173,7 +173,7 @@ class Findings:
     def _interval(self, row: int, column: int) -> str:
         low, high = self.differences.low[row, column], self.differences.high[row, column]
         if not math.isinf(low):
-            ends = f"{self.task.number(low)} to {self.task.number(high)}"
+            ends = f"{self.words.number(low)} to {self.words.number(high)}"
             return f"{self.differences.confidence * 100:.3g} % interval {ends}"
         if self.seeds < MIN_SEEDS_FOR_INTERVAL:
             return f"{self.seeds} seeds are too few for an interval"

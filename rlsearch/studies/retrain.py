@@ -110,10 +110,10 @@ class Retraining:
         done = 0
         with closing(train_populations(proxies, list(missing.values()), self.pool, in_order=False)) as populations:
             for population in populations:
-                seconds = population.seconds / len(population.scores)
+                seconds = population.seconds / len(population.outcomes)
                 evaluations = [
-                    Evaluation.of_score(training, score, wall_seconds=seconds)
-                    for training, score in zip(population.trainings, population.scores, strict=True)
+                    Evaluation.of_outcome(training, outcome, wall_seconds=seconds)
+                    for training, outcome in zip(population.trainings, population.outcomes, strict=True)
                 ]
                 self.archive.add_evaluations(0, evaluations)
                 self._known |= {evaluation.training.key: evaluation.score for evaluation in evaluations}

@@ -20,8 +20,8 @@ from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import cached_costs
 from rlsearch.proxies.base import Training
-from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import Status
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.runs.build import make_method
 from rlsearch.runs.config import load_config
 
@@ -43,7 +43,7 @@ BEST = 16  # scored again on fresh seeds
 
 def search(name, seed, path):
     """Returns the rewards of the first TRAINED trained functions, proposals made, and the best's fresh rewards."""
-    reward = AccuracyReward(CONFIG.reward, cached_costs(TorchKernel(), "cpu"), TorchKernel(), "cpu", run_seed=seed)
+    reward = PanelReward(CONFIG.reward, cached_costs(TorchKernel(), "cpu"), TorchKernel(), "cpu", run_seed=seed)
     with Archive(path, create=True) as archive:
         judge = Judge(reward, archive, lambda i: search_seed(seed, i), rescoring=RescoringSettings(every=0))
         wanted = CONFIG.search.model_copy(update={"method": name})

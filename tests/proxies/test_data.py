@@ -12,11 +12,12 @@ from mnist1d.data import get_dataset_args, make_dataset
 from rlsearch.proxies.data import DATASETS, load
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.proxies.tasks import CLASSIFICATION
+from rlsearch.proxies.tasks import CLASSIFICATION, NEXT_TOKEN
 
 torch.set_num_threads(1)
 
-NAMES = of_the_package(DATASETS)
+NAMES = [name for name in of_the_package(DATASETS) if not DATASETS[name].needs_path]
+CLASSES = (CLASSIFICATION, NEXT_TOKEN)
 PARTS = ("train", "validation", "test")
 
 
@@ -63,16 +64,16 @@ def test_shapes_and_dtypes(name):
     for part, size in zip(PARTS, (40, 20, 12), strict=True):
         inputs, labels = getattr(dataset, part).inputs, getattr(dataset, part).labels
         assert inputs.shape == (size, declared.n_features)
-        assert labels.shape == (size,)
-        assert inputs.dtype == torch.float32
+        assert labels.shape == ((size,) if declared.task in CLASSES else (size, declared.n_targets))
+        assert inputs.dtype == (torch.float32 if declared.n_tokens is None else torch.int64)
         assert labels.isfinite().all()
         assert inputs.isfinite().all()
-        if declared.task is CLASSIFICATION:
+        if declared.task in CLASSES:
             assert labels.dtype == torch.int64
             assert set(labels.tolist()) <= set(range(declared.n_classes))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if DATASETS[name].n_tokens is None])
 def test_parts_are_disjoint_and_hold_all_classes(name):
     settings, declared = small(name, train_size=1000, validation_size=396, test_size=400), DATASETS[name]
     dataset = load_dataset(settings)

@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import helpers_families
@@ -31,7 +31,7 @@ from rlsearch.proxies.networks.mlp import Mlp
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings, source_of_outsiders
 from rlsearch.proxies.starts import batches
-from rlsearch.proxies.tasks import Classification
+from rlsearch.proxies.tasks import CLASSIFICATION, Classification
 from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
 
 torch.set_num_threads(1)
@@ -132,8 +132,6 @@ def test_a_class_of_a_script_reaches_the_workers(tmp_path):
 @dataclass(frozen=True, slots=True)
 class Hinge(Classification):
     """Classification by another loss, which the native trainer does not know."""
-
-    native = False
 
     def loss(self, outputs, labels):
         """Each output is to be on its own side of 0, by a margin of 1."""
@@ -282,8 +280,9 @@ def test_a_cell_that_runs_again_replaces_its_class():
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda x, y: (x[:, :3], y), r"made inputs \[12, 3\] and labels \[12\]; expected \[12, 6\] and \[12\]"),
-        (lambda x, y: (x[:8], y[:8]), r"made inputs \[8, 6\]"),
+        (lambda x, y: (x[:, :3], y), r"made inputs \[4, 3\] and labels \[4\]; expected \[4, 6\] and as many labels"),
+        (lambda x, y: (x[:8], y[:8]), r"made inputs \[0, 6\] and labels \[0\]; expected \[4, 6\]"),
+        (lambda x, y: (x, y[:11]), r"made inputs \[4, 6\] and labels \[3\]; expected \[4, 6\] and as many labels"),
         (lambda x, y: (x, y + 1), r"labels of wrong reach from \d to 5; expected 0 to 4"),
         (lambda x, y: (x, y - 1), "labels of wrong reach from -1 to"),
     ],
@@ -345,10 +344,10 @@ def test_what_inherits_from_a_plain_chain_is_none_unless_it_says_so():
         native = True
 
     assert Mlp.native
-    assert Classification.native
+    assert CLASSIFICATION.native
     assert Renamed.native
     assert not Halved.native
-    assert not Smoothed.native
+    assert not Smoothed(**asdict(CLASSIFICATION)).native
 
 
 def test_an_edited_class_from_outside_is_another_proxy(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from torch.nn import functional
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.networks import NETWORKS, Layer
-from rlsearch.proxies.networks.layers import PopulationLinear
+from rlsearch.proxies.networks.layers import PopulationEmbedding, PopulationLinear, PopulationRMSNorm
 from rlsearch.proxies.settings import ProxySettings
 
 torch.set_num_threads(1)
@@ -52,8 +52,12 @@ def linear(population, k, n_out=None):
 def norm(population, k):
     if isinstance(population, nn.Identity):
         return nn.Identity()
-    layer = nn.LayerNorm(population.scale.shape[-1])
-    layer.weight.data, layer.bias.data = population.scale[k, 0].clone(), population.shift[k, 0].clone()
+    if isinstance(population, PopulationRMSNorm):
+        layer = nn.RMSNorm(population.scale.shape[-1], eps=1e-5)
+    else:
+        layer = nn.LayerNorm(population.scale.shape[-1])
+        layer.bias.data = population.shift[k, 0].clone()
+    layer.weight.data = population.scale[k, 0].clone()
     return layer
 
 
@@ -91,7 +95,7 @@ SINGLE = {"mlp": single_mlp, "conv1d": single_conv}
 
 
 @pytest.mark.parametrize("members", [1, 3])
-@pytest.mark.parametrize("normalisation", ["none", "layer"])
+@pytest.mark.parametrize("normalisation", ["none", "layer", "rms"])
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_torchs_own_layers(name, normalisation, members):
     """Logits, and the gradient of every weight."""
@@ -111,10 +115,11 @@ def test_equals_torchs_own_layers(name, normalisation, members):
             torch.testing.assert_close(theirs.weight.grad, mine, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(head.weight.grad, network.head.weight.grad[k].T[:10], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(head.bias.grad, network.head.bias.grad[k, 0, :10], rtol=1e-4, atol=1e-4)
-        if normalisation == "layer":
-            (mine, *_), theirs = network.norms, next(m for m in single.modules() if isinstance(m, nn.LayerNorm))
-            torch.testing.assert_close(theirs.weight.grad, mine.scale.grad[k, 0], rtol=1e-4, atol=1e-4)
-            torch.testing.assert_close(theirs.bias.grad, mine.shift.grad[k, 0], rtol=1e-4, atol=1e-4)
+        if normalisation != "none":
+            theirs = next(m for m in single.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm))
+            # Scale and, of layer normalisation, shift.
+            for single_one, mine in zip(theirs.parameters(), network.norms[0].parameters(), strict=True):
+                torch.testing.assert_close(single_one.grad, mine.grad[k, 0], rtol=1e-4, atol=1e-4)
 
 
 def test_the_padding_classes_are_cut_off_and_learn_nothing():
@@ -127,7 +132,7 @@ def test_the_padding_classes_are_cut_off_and_learn_nothing():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("normalisation", ["none", "layer"])
+@pytest.mark.parametrize("normalisation", ["none", "layer", "rms"])
 def test_members_do_not_see_each_other(name, normalisation):
     network, x = built(3, name, normalisation=normalisation), inputs(3, 4, 40)
     leaf = x.clone().requires_grad_()
@@ -194,6 +199,24 @@ def test_normalisations_start_as_torchs():
     for n in network.norms:
         assert (n.scale == 1).all()
         assert (n.shift == 0).all()
+    for n in built(2, normalisation="rms").norms:
+        assert (n.scale == 1).all()
+        assert len(list(n.parameters())) == 1
+
+
+def test_an_embedding_is_a_table_of_each_members_own():
+    """As torch's own: normal numbers of sd 1; and each token's row in its place."""
+    embedding = PopulationEmbedding(generators(0, 1, 0), 50, 12)
+    tokens = torch.randint(50, (3, 6, 4), generator=torch.Generator().manual_seed(0))
+    found = embedding(tokens)
+    assert found.shape == (3, 6, 48)
+    for k in range(3):
+        theirs = nn.Embedding.from_pretrained(embedding.weight[k])
+        assert torch.equal(found[k], theirs(tokens[k]).flatten(1))
+    assert embedding.weight[1].mean().item() == pytest.approx(0.0, abs=0.15)  # of 600 numbers: standard error 0.04
+    assert embedding.weight[1].std().item() == pytest.approx(1.0, abs=0.1)
+    assert torch.equal(embedding.weight[0], embedding.weight[2])
+    assert not torch.equal(embedding.weight[0], embedding.weight[1])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -219,7 +242,7 @@ def test_global_random_numbers_are_untouched():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("normalisation", ["none", "layer"])
+@pytest.mark.parametrize("normalisation", ["none", "layer", "rms"])
 def test_every_slice_starts_on_a_16_byte_boundary(name, normalisation):
     """Of weights and of what an activation gets, so that a member's bits do not depend on its slot."""
     seen = []

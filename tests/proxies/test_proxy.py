@@ -9,7 +9,7 @@ from helpers_proxies import scores as scores_of
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies import proxy as module
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 
@@ -35,7 +35,7 @@ def gpu(monkeypatch):
         def train(self, members):
             assert len(members) <= self.size
             Gpu.trained.append((self.size, len(members), members[0].part))
-            return [float(member.seed) for member in members]
+            return [Outcome(float(member.seed)) for member in members]
 
     Gpu.made, Gpu.trained = [], []
     monkeypatch.setattr(module, "PopulationTrainer", Trainer)

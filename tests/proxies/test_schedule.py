@@ -8,7 +8,7 @@ import torch
 from rlsearch import Formula
 from rlsearch.common.pool import InProcess, LokyPool
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.schedule import train_populations
 from rlsearch.proxies.settings import ProxySettings
@@ -54,7 +54,12 @@ def test_populations_come_proxy_by_proxy_with_their_trainings():
 
 def test_nothing_is_trained_before_it_is_asked_for(monkeypatch):
     trained = []
-    monkeypatch.setattr(Proxy, "train", lambda self, population: trained.append(self.name) or [0.5] * len(population))
+
+    def train(self, population):
+        trained.append(self.name)
+        return [Outcome(0.5)] * len(population)
+
+    monkeypatch.setattr(Proxy, "train", train)
     populations = train_populations(PROXIES, wanted(FIRST, SECOND), InProcess())
     assert trained == []
     next(populations)

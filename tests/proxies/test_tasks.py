@@ -94,5 +94,5 @@ def test_the_score_is_the_share_of_labels_that_are_the_first_largest():
     labels = torch.tensor([1, 0])
     counts = CLASSIFICATION.count(outputs, labels)
     assert counts.tolist() == [2, 0]
-    assert CLASSIFICATION.scores(counts.tolist(), labels) == [1.0, 0.0]
+    assert CLASSIFICATION.scores(counts.numpy(), labels).tolist() == [1.0, 0.0]
     assert CLASSIFICATION.n_outputs(DATASETS["digits"]) == 10

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import CURVE, DIGITS, archive_rows, command, environment, make_config, proxies, rlsearch
+from helpers_proxies import trained_scores
 
 from rlsearch import Formula, Status, export, resume, train
 from rlsearch.common.seeds import fresh_seed, search_seed
@@ -166,7 +167,7 @@ def test_an_evaluation_is_on_fresh_seeds_and_the_test_part(real_run):
     per_proxy = []
     for settings in real_run.config.proxies:
         trainings = [Training(wanted, "", fresh_seed(3, i), "test") for i in range(3)]
-        per_proxy.append(Proxy(settings, default_kernel("cpu"), "cpu").train(trainings))
+        per_proxy.append(trained_scores(Proxy(settings, default_kernel("cpu"), "cpu"), trainings))
     expected = evaluation.Score.of(np.mean(per_proxy, axis=0).tolist())
     assert by_fingerprint[wanted.fingerprint].fresh == expected
     assert expected.seeds == 3

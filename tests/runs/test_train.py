@@ -24,7 +24,7 @@ from rlsearch.controller import methods
 from rlsearch.errors import ConfigError, RunError
 from rlsearch.formula import RELU
 from rlsearch.judging.ledger import Ledger
-from rlsearch.rewards.accuracy import search_seed
+from rlsearch.rewards.panel import search_seed
 from rlsearch.runs.build import resolve
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.config import load_config
@@ -325,7 +325,7 @@ def test_a_proxy_on_which_relu_does_not_train_is_an_error(tmp_path, monkeypatch)
     def diverging(self, requests):
         yield [evaluated(request, None, Status.DIVERGED) for request in requests]
 
-    monkeypatch.setattr("rlsearch.rewards.accuracy.AccuracyReward.evaluate", diverging)
+    monkeypatch.setattr("rlsearch.rewards.panel.PanelReward.evaluate", diverging)
     with pytest.raises(rlsearch.RlsearchError, match=r"ReLU has no score on digits-mlp-.*lower its learning_rate") as e:
         train(make_config(proxies(tmp_path)), "a")
     assert e.value.exit_code == 1

@@ -8,6 +8,7 @@ import sqlite3
 import numpy as np
 import pytest
 from helpers import CURVE, DIGITS, Recorder, make_config, proxies
+from helpers_proxies import trained_scores
 
 from rlsearch import Formula, train
 from rlsearch.common.progress import Events
@@ -91,7 +92,7 @@ def test_scores_are_those_of_fresh_seeds_and_data_on_the_test_part_at_the_chosen
             seed = fresh_seed(3, 1000 + j)
             fresh = {"data_seed": 2**31 + seed, "validation_size": 4, "learning_rate": found.learning_rates[i]}
             proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
-            (expected[i, j],) = proxy.train([Training(parse(found.formula), "", seed, "test")])
+            (expected[i, j],) = trained_scores(proxy, [Training(parse(found.formula), "", seed, "test")])
     assert found.scores == pytest.approx(expected.mean(axis=0), abs=1e-12)
 
 
@@ -106,7 +107,7 @@ def test_the_learning_rate_is_the_best_of_three_on_a_validation_part_of_its_own(
                 fresh["learning_rate"] = settings.learning_rate * factor
                 proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
                 members = [Training(parse(found.formula), "p", fresh_seed(3, 4000 + j)) for j in range(2)]
-                means[factor] = sum(proxy.train(members))
+                means[factor] = sum(trained_scores(proxy, members))
             best = max(means, key=means.__getitem__)
             assert found.learning_rates[i] == settings.learning_rate * best
             chosen.add(best)

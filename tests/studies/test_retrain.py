@@ -1,5 +1,6 @@
 import pytest
 from helpers import DIGITS, Recorder
+from helpers_proxies import trained_scores
 
 from rlsearch import Formula
 from rlsearch.common.pool import make_pool
@@ -45,7 +46,7 @@ class Stop(Events):
 def expected():
     """What each proxy alone says of each training."""
     by_name = {proxy.name: proxy for proxy in PROXY_OF}
-    return [by_name[training.proxy].train([training])[0] for training in WANTED]
+    return [trained_scores(by_name[training.proxy], [training])[0] for training in WANTED]
 
 
 def test_scores_are_those_of_each_proxy_alone_in_the_order_asked_for(tmp_path, expected):

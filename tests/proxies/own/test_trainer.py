@@ -356,10 +356,11 @@ def test_every_setting_changes_the_name():
         "arguments": {"width": 12},
         "data": {"target": "helpers_networks:vectors", "examples": 512},
         "data_seed": 1, "optimiser": "sgd", "learning_rate": 0.1, "batch_size": 16, "epochs": 3, "population": 4,
-        "batched": False, "source": "another",
+        "batched": False, "source": "another", "weight_decay": 0.1, "learning_rates": (0.1, 0.2), "schedule": "cosine",
+        "warmup": 0.1, "evaluations": 2,
     }  # fmt: skip
     assert set(changes) == set(OwnProxySettings.model_fields)
-    first = settings(source="one")
+    first = settings(source="one", optimiser="adamw")
     names = {Proxy(first, KERNEL, "cpu").name}
     for name, value in changes.items():
         changed = OwnProxySettings.check(first.model_dump() | {name: value})

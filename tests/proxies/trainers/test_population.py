@@ -1,12 +1,16 @@
-import contextlib
-import copy
-import os
-import subprocess
-import sys
-from dataclasses import replace
-
 import pytest
 import torch
+from helpers_population import (
+    EXPLODING,
+    FORMULAS,
+    SMOOTH,
+    assert_a_members_bits_do_not_depend_on_its_population,
+    assert_a_nan_changes_no_bit_of_the_others,
+    assert_same_bits,
+    proxy,
+    settings,
+    state,
+)
 from helpers_proxies import scores
 from torch import nn
 from torch.nn import functional
@@ -14,57 +18,17 @@ from torch.nn import functional
 from rlsearch import Formula
 from rlsearch.common.pool import LokyPool
 from rlsearch.errors import FormulaError
-from rlsearch.kernels import TorchKernel, kernel_named
-from rlsearch.proxies.base import Training
+from rlsearch.kernels import TorchKernel
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches
 from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.proxies.trainers import population
-from rlsearch.proxies.trainers.population import PopulationTrainer
 
 torch.set_num_threads(1)
-
-TEXTS = ["relu(x)", "silu(x)", "tanh(x)", "x + sin(x)", "gelu(x)", "max(x, sigmoid(x))", "x * atan(x)"]
-FORMULAS = [Formula.parse(text) for text in TEXTS]
-SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "gelu(x)", "x + sin(x)", "softplus(x)")]
-EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
-SIZES = {"train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32}
-
-
-def settings(**values):
-    return ProxySettings(**SIZES | {"widths": (12, 8), "epochs": 2, "population": 4} | values)
-
-
-def proxy(**values):
-    return Proxy(settings(**values), TorchKernel(), "cpu")
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """The networks that were trained, as they were when they were scored."""
-    networks = []
-    counted = population.counted
-
-    def keeping(task, network, *arguments):
-        networks.append(copy.deepcopy(network))  # the trainer goes on with its own
-        return counted(task, network, *arguments)
-
-    monkeypatch.setattr(population, "counted", keeping)
-    return networks
-
-
-def weights(network, k):
-    return [parameter.detach()[k].clone() for parameter in network.parameters()]
-
-
-def assert_same_bits(a, b):
-    for p, q in zip(a, b, strict=True):
-        assert torch.equal(p.view(torch.int32), q.view(torch.int32))
-
 
 SHAPES = pytest.mark.parametrize(
     "values",
@@ -171,38 +135,12 @@ def test_more_points_than_are_scored_at_once(monkeypatch):
 @SHAPES
 @pytest.mark.parametrize("slot", [0, 2])
 def test_a_member_that_becomes_nan_changes_no_bit_of_the_others(values, slot, trained):
-    p = proxy(**values)
-    size = p.settings.population
-    members = [Training(FORMULAS[k % len(FORMULAS)], "p", k) for k in range(size)]
-    clean = scores(p, members)
-    members[slot] = Training(EXPLODING, "p", slot)
-    found = scores(p, members)
-    assert found[slot] is None
-    assert None not in clean
-    assert not all(w.isfinite().all() for w in weights(trained[1], slot))
-    others = [k for k in range(size) if k != slot]
-    assert [found[k] for k in others] == [clean[k] for k in others]
-    for k in others:
-        assert_same_bits(weights(trained[0], k), weights(trained[1], k))
+    assert_a_nan_changes_no_bit_of_the_others(proxy(**values), slot, trained)
 
 
 @SHAPES
 def test_a_members_bits_do_not_depend_on_its_population(values, trained):
-    """Other neighbours, every slot, a short last population that is filled up."""
-    p = proxy(**values)
-    size = p.settings.population
-    member = Training(FORMULAS[1], "p", 11)
-    neighbours = [Training(FORMULAS[k % len(FORMULAS)], "p", k) for k in range(2 * size)]
-    (alone,) = scores(p, [member])
-    expected = weights(trained[-1], 0)
-    for slot in range(size):
-        for others in (neighbours[:size], neighbours[size:]):
-            found = scores(p, [*others[:slot], member, *others[slot + 1 :]])
-            assert found[slot] == alone
-            assert_same_bits(weights(trained[-1], slot), expected)
-    found = scores(p, [*neighbours[:size], neighbours[0], member])  # the second population has two members
-    assert found[size + 1] == alone
-    assert_same_bits(weights(trained[-1], 1), expected)
+    assert_a_members_bits_do_not_depend_on_its_population(proxy(**values), trained)
 
 
 def test_members_of_different_seeds_in_one_population():
@@ -224,7 +162,7 @@ def test_a_seed_decides_weights_and_order(trained):
             Training(FORMULAS[2], "p", 5),
         ],
     )
-    a, b, c, d = (weights(trained[0], k) for k in range(4))
+    a, b, c, d = (state(trained[0], k) for k in range(4))
     assert_same_bits(a, b)
     assert all(not torch.equal(p, q) for p, q in zip(a, c, strict=True))
     assert all(not torch.equal(p, q) for p, q in zip(a, d, strict=True))
@@ -249,7 +187,7 @@ def test_the_same_bits_again(values, trained):
         torch.set_num_threads(1)
     for k in range(4):
         for other in trained[1:]:
-            assert_same_bits(weights(trained[0], k), weights(other, k))
+            assert_same_bits(state(trained[0], k), state(other, k))
 
 
 def test_the_same_with_workers():
@@ -271,17 +209,17 @@ def test_diverged_in_one_validation_point_only():
     activation = TorchKernel().population([Formula.parse("exp(exp(x))"), Formula.parse("x")])
     network = lambda x: torch.cat([activation(x), torch.zeros_like(x)], dim=-1)  # noqa: E731
     counts = population.counted(CLASSIFICATION, network, part, 2)
-    assert population.scores_of(CLASSIFICATION, counts, part) == [None, 1.0]
+    assert population.outcomes(settings(), [[counts]], part) == [None, Outcome(1.0)]
 
 
 def test_denormals_are_flushed_in_training_only(monkeypatch):
     tiny, seen = torch.tensor([1e-40]), []
-    scores_of = population.scores_of
-    monkeypatch.setattr(population, "scores_of", lambda *a: seen.append((tiny * 1).item()) or scores_of(*a))
+    outcomes = population.outcomes
+    monkeypatch.setattr(population, "outcomes", lambda *a: seen.append((tiny * 1).item()) or outcomes(*a))
     scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert seen == [0.0]
     assert (tiny * 1).item() > 0
-    monkeypatch.setattr(population, "scores_of", lambda *a: 1 / 0)
+    monkeypatch.setattr(population, "outcomes", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scores(proxy(), [Training(FORMULAS[0], "p", 0)])
     assert (tiny * 1).item() > 0
@@ -315,63 +253,7 @@ def test_the_test_part_is_scored_when_asked_for(trained):
     assert found == pytest.approx(right / 40)
 
 
-# --- the name ---
-
-CHANGES = {
-    "dataset": {"dataset": "digits"},
-    "network": {"network": "conv1d"},
-    "data_seed": {"data_seed": 1},
-    "train_size": {"train_size": 100},
-    "validation_size": {"validation_size": 84},
-    "test_size": {"test_size": 44},
-    "widths": {"widths": (8, 12)},
-    "normalisation": {"normalisation": "layer"},
-    "optimiser": {"optimiser": "sgd"},
-    "learning_rate": {"learning_rate": 0.02},
-    "batch_size": {"batch_size": 16},
-    "epochs": {"epochs": 3},
-    "population": {"population": 8},
-}
-
-
-def test_every_setting_changes_the_name():
-    assert set(CHANGES) == set(ProxySettings.model_fields)
-    names = {proxy(**change).name for change in CHANGES.values()} | {proxy().name}
-    assert len(names) == len(CHANGES) + 1
-
-
-def test_kernel_and_kind_of_device_change_the_name():
-    other = TorchKernel()
-    other.name = "other"
-    assert Proxy(settings(), other, "cpu").name != proxy().name
-    assert Proxy(settings(), TorchKernel(), "cuda").name != proxy().name
-    assert Proxy(settings(), TorchKernel(), "cuda:1").name == Proxy(settings(), TorchKernel(), "cuda").name
-
-
-def test_the_name_is_readable_and_the_same_in_every_process():
-    name = proxy(network="conv1d").name
-    assert name.startswith("mnist1d-conv1d-")
-    code = (
-        "from rlsearch.kernels import TorchKernel; from rlsearch.proxies.proxy import Proxy;"
-        "from rlsearch.proxies.settings import ProxySettings;"
-        f"print(Proxy(ProxySettings(**{settings(network='conv1d').model_dump()}), TorchKernel(), 'cpu').name)"
-    )
-    environment = os.environ | {"PYTHONHASHSEED": "7"}
-    command = [sys.executable, "-c", code]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
-    assert ran.stdout.strip() == name
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", ["torch", "triton"])
-def test_cuda_trains_like_the_cpu(name):
-    """With triton's kernel training is a CUDA graph, which a second population replays with its own formulas."""
-    kernel, values = kernel_named(name, "cuda"), {"validation_size": 1000, "train_size": 400, "epochs": 2}
-    on_cuda = Proxy(settings(**values), kernel, "cuda")
-    for formulas in (SMOOTH[:4], SMOOTH[3::-1]):
-        members = [Training(formula, "p", 0) for formula in formulas]
-        assert scores(on_cuda, members) == pytest.approx(scores(proxy(**values), members), abs=0.05)
+# --- formulas of later populations ---
 
 
 class Narrow(TorchKernel):
@@ -397,87 +279,3 @@ def test_formulas_for_which_an_activation_has_no_room_get_a_new_one():
     assert scores(p, members) == scores(proxy(), members)
     assert scores(p, members[::-1]) == scores(proxy(), members)[::-1]
     assert kernel.made == [2, max(f.size for f in FORMULAS[:4])]
-
-
-def test_memory_decides_how_many_members_a_gpu_trains(monkeypatch):
-    found = []
-    for gib in (0.1, 8, 16, 140):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, gib=gib: (int(gib * 2**30), 2**40))
-        found.append([population.most_members(ProxySettings(**values), "cuda") for values in ({}, {"epochs": 500})])
-    assert all(members & (members - 1) == 0 for row in found for members in row)  # powers of two
-    assert found[0] == [16, 16]
-    assert found[-1][0] == 2048
-    assert [row[0] for row in found] == sorted(row[0] for row in found)
-    assert all(short >= long for short, long in found)
-    assert found[1][0] > 16
-
-
-@pytest.mark.parametrize("programs_are_data", [True, False])
-def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, monkeypatch):
-    """Else it would repeat the first population's formulas for ever. A GPU is only pretended here."""
-    kernel = TorchKernel()
-    kernel.programs_are_data = programs_are_data
-    trainer = PopulationTrainer(settings(), kernel, "cpu", 4)
-    captured = []
-    monkeypatch.setattr(trainer, "_device", torch.device("cuda"))
-    monkeypatch.setattr(population, "current_device", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(trainer, "_captured", lambda work, warm_up: captured.append(1) or work)
-    monkeypatch.setattr(trainer, "_load_start", lambda seeds: trainer._at.zero_())
-    for part in ("validation", "validation", "test"):
-        trainer.train([Training(f, "p", 0, part) for f in FORMULAS[:4]])
-    assert len(captured) == 3 * programs_are_data  # some steps, and scoring on either part
-
-
-def test_capture_warms_up_beside_the_default_stream(monkeypatch):
-    """The order of events on a GPU, which is only pretended here."""
-    events = []
-
-    class Stream:
-        def __init__(self, name):
-            self.name = name
-
-        def wait_stream(self, other):
-            events.append(f"{self.name} waits for {other.name}")
-
-    class Graph:
-        def replay(self):
-            events.append("replay")
-
-    @contextlib.contextmanager
-    def within(name):
-        events.append(f"begin {name}")
-        yield
-        events.append(f"end {name}")
-
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("side"))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("default"))
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: within(stream.name))
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: within(f"capture on {stream.name}"))
-    trainer = PopulationTrainer(settings(), TorchKernel(), "cpu", 4)
-    replay = trainer._captured(lambda: events.append("work") or "results", lambda: events.append("warm-up"))
-    assert events == [
-        "side waits for default", "begin side", "warm-up", "end side", "default waits for side",
-        "begin capture on side", "work", "end capture on side",
-    ]  # fmt: skip
-    events.clear()
-    assert replay() == "results"
-    assert events == ["replay"]
-
-
-def test_what_capture_does_is_undone(monkeypatch):
-    """Capture trains for some steps; members of the first population and of later ones begin anew all the same."""
-    trainer, warm_ups = PopulationTrainer(settings(), TorchKernel(), "cpu", 4), []
-
-    def ready(name, work, warm_up=None):
-        if name not in warm_ups:
-            warm_ups.append(name)
-            (warm_up or work)()
-        return work
-
-    monkeypatch.setattr(trainer, "_ready", ready)
-    members = [Training(formula, "p", seed) for formula in FORMULAS[:2] for seed in (0, 1)]
-    for part in ("validation", "test", "validation"):
-        found = trainer.train([replace(member, part=part) for member in members])
-        assert found == scores(proxy(population=4), members, part)
-    assert warm_ups == ["stretch", "validation", "test"]

@@ -4,6 +4,7 @@ import time
 import pytest
 import torch
 from helpers import evaluated
+from helpers_proxies import trained_scores
 
 from rlsearch import Formula
 from rlsearch.common.pool import make_pool
@@ -16,8 +17,8 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
-from rlsearch.rewards.accuracy import AccuracyReward
 from rlsearch.rewards.base import StatusValues
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
 from rlsearch.rewards.staged import StagedReward
 
@@ -38,7 +39,7 @@ def made(*proxies, run_seed=0, status_values=None, leaves_caller_free=False, **v
     settings = RewardSettings(**{"proxies": proxies or (TINY,), "baseline_seeds": 2} | values)
     more = {"status_values": status_values} if status_values else {}
     more |= {"pool": make_pool(1, leaves_caller_free=leaves_caller_free)}
-    return AccuracyReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
+    return PanelReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
 
 
 def scored(formula, proxy_name, *scores, status=Status.OK):
@@ -220,7 +221,7 @@ def test_evaluations_are_proxys_scores_population_by_population():
     assert [len(part) for part in parts] == [0, 4, 2]
     evaluations = [e for part in parts for e in part]
     assert [e.training for e in evaluations] == requests
-    assert [e.score for e in evaluations] == [reward.proxies[proxy_name].train([r])[0] for r in requests]
+    assert [e.score for e in evaluations] == [trained_scores(reward.proxies[proxy_name], [r])[0] for r in requests]
     for e in evaluations:
         assert e.status is Status.OK
         assert e.result.latency == COSTS.ratio(e.training.formula)
@@ -291,7 +292,7 @@ def test_each_proxy_trains_its_own_requests():
     for request, score in found.items():
         points = 40 if request.proxy == a else 80
         assert score == round(score * points) / points
-    assert found[requests[0]] == reward.proxies[b].train([requests[0]])[0]
+    assert [found[requests[0]]] == trained_scores(reward.proxies[b], [requests[0]])
 
 
 # --- fidelity ---
@@ -300,7 +301,7 @@ def test_each_proxy_trains_its_own_requests():
 def two_fidelities():
     """A reward whose leaders are trained ten times as long, with ReLU at 0.5 by the short and 0.7 by the long."""
     settings = RewardSettings(proxies=(TINY,), baseline_seeds=2)
-    reward = AccuracyReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
+    reward = PanelReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
     (short,), (long,) = reward.proxy_names, reward.rescoring_proxy_names
     reward.refer([*scored(RELU, short, 0.5, 0.5), *scored(RELU, long, 0.6, 0.8)])
     return reward, short, long
@@ -343,6 +344,6 @@ def test_the_higher_fidelity_is_the_longer_training():
     scores = {e.training.proxy: e.score for e in everything(reward, requests)}
     for proxy_name, epochs in ((short, 2), (long, 20)):
         proxy = Proxy(ProxySettings.check(TINY | {"epochs": epochs}), TorchKernel(), "cpu")
-        (expected,) = proxy.train([Training(SILU, proxy.name, 3)])
+        (expected,) = trained_scores(proxy, [Training(SILU, proxy.name, 3)])
         assert scores[proxy_name] == expected
     assert scores[short] != scores[long]
