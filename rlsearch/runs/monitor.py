@@ -171,7 +171,8 @@ def proxies_figure(functions: Sequence[Judged]) -> Figure | None:
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     for (row, column), value in np.ndenumerate(correlations):
-        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=8)
+        text = "-" if math.isnan(value) else f"{value:+.2f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8)
     axes.set_title(f"correlation of gains over {len(rows)} functions", fontsize=8)
     return figure
 
