@@ -20,8 +20,8 @@ from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import cached_costs
 from rlsearch.proxies.base import Training
-from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.base import Status
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.runs.build import make_method
 from rlsearch.runs.config import load_config
 
