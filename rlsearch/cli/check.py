@@ -94,7 +94,7 @@ def _print_bank(found: "Check", bank: "BankCheck") -> None:
     for name, order in zip(("all", *_numbered(found)) if names else ("all",), bank.orders, strict=True):
         orders.add_row(
             _signed(order.everything),
-            f"{_signed(order.low)} to {_signed(order.high)}",
+            "-" if math.isnan(order.low) else f"{_signed(order.low)} to {_signed(order.high)}",
             _signed(order.better_half),
             f"{order.top_merit:.1f}",
             name,

@@ -161,7 +161,7 @@ def check(
         assert isinstance(reward, PanelReward)
         references = _evaluated(reward, reward.references, "references", told)
         reward.refer(references)
-        checked = [_proxy_check(reward, title, references) for title in reward.settings.names]
+        checked = [proxy_check(reward, title, references) for title in reward.settings.names]
         if not functions:
             return Check(checked, reward.settings.in_spreads, config.workers, None)
         results = _judged(reward, [entry.formula for entry in functions], told)
@@ -244,7 +244,14 @@ def _judged(reward: PanelReward, formulas: Sequence[Formula], events: Events) ->
     return [reward.combine(formula, by_formula[formula]) for formula in formulas]
 
 
-def _proxy_check(reward: PanelReward, title: str, references: Sequence[Evaluation]) -> ProxyCheck:
+def proxy_check(reward: PanelReward, title: str, references: Sequence[Evaluation]) -> ProxyCheck:
+    """What the references of a reward say of one of its proxies.
+
+    Args:
+        reward: Knows them already.
+        title: The proxy's name in the panel.
+        references: Their evaluations.
+    """
     names = reward.rates_of(title)
     proxy = reward.proxies[names[0]]
     # The median: the first populations make data and compile, and those that are not full pay for empty places.
