@@ -11,6 +11,7 @@ from rlsearch.common.device import device_type, is_cpu
 from rlsearch.common.timing import Clock, in_turn
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.starts import scored_after, steps_of
 
 PIECE_SECONDS = 0.02
 """What one timed piece lasts."""
@@ -58,7 +59,7 @@ def product_rate(settings: ProxySettings, device: str, clock: Clock) -> tuple[fl
     if is_cpu(device) and find_spec("numba") is not None:
         from rlsearch.bench.native_products import multiplying  # numba is optional
 
-        ways[NATIVE] = multiplying(layer_sizes(settings), settings.batch_size)
+        ways[NATIVE] = multiplying(layer_sizes(settings), settings.batch_size, _learns_inputs(settings))
     # scipy's BLAS is loaded by now, and is limited too.
     with threadpool_limits(1, user_api="blas"):
         times = in_turn(ways, ROUNDS, clock, piece=PIECE_SECONDS)
@@ -96,18 +97,27 @@ def layer_sizes(settings: ProxySettings) -> list[tuple[int, int, int]]:
     return [(layer.positions, layer.inputs, layer.outputs) for layer in NETWORKS[settings.network].layers(settings)]
 
 
+def _learns_inputs(settings: ProxySettings) -> bool:
+    """Whether the gradient of the first layer's inputs is needed: that of the tokens' table is made from it."""
+    return settings.data.n_tokens is not None
+
+
 def step_products(settings: ProxySettings) -> list[tuple[int, int, int]]:
-    """The products of one training step: outputs, weights' gradients, and inputs' from the second layer on."""
+    """The products of one training step: outputs, weights' gradients, and inputs' where they are learned."""
     products = []
     for i, (per_example, a, b) in enumerate(layer_sizes(settings)):
         rows = per_example * settings.batch_size
-        products += [(rows, a, b), (a, rows, b), *([(rows, b, a)] if i else [])]
+        products += [(rows, a, b), (a, rows, b)]
+        if i or _learns_inputs(settings):
+            products.append((rows, b, a))
     return products
 
 
 def operations_per_candidate(settings: ProxySettings) -> float:
     """Floating-point operations of the products of one training and its scoring."""
     train, validation, _ = settings.sizes
-    steps = settings.epochs * (train // settings.batch_size)
-    scoring = operations([(rows * validation, a, b) for rows, a, b in layer_sizes(settings)])
+    steps = steps_of(settings, train)
+    # Outside of the range of training there are as many examples again.
+    scored = len(scored_after(settings, steps)) * validation * (2 if settings.outside_weight else 1)
+    scoring = operations([(rows * scored, a, b) for rows, a, b in layer_sizes(settings)])
     return steps * operations(step_products(settings)) + scoring

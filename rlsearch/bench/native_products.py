@@ -10,12 +10,15 @@ from numba.extending import get_cython_function_address
 from rlsearch.proxies.trainers.native_product import add_product
 
 
-def native_products(layers: Sequence[tuple[int, int, int]], batch: int) -> list[tuple[bool, bool, int, int, int]]:
+def native_products(
+    layers: Sequence[tuple[int, int, int]], batch: int, learns_inputs: bool = False
+) -> list[tuple[bool, bool, int, int, int]]:
     """The products of one training step as the trainer does them: one of each kind per position of a layer.
 
     Args:
         layers: Positions, inputs and outputs; see :func:`~rlsearch.bench.limits.layer_sizes`.
         batch: Examples.
+        learns_inputs: Whether the gradient of the first layer's inputs is computed too.
 
     Returns:
         Whether the operands are turned, and the sizes, as
@@ -23,15 +26,16 @@ def native_products(layers: Sequence[tuple[int, int, int]], batch: int) -> list[
     """
     products = []
     for i, (positions, a, b) in enumerate(layers):
-        # Nobody asks for the gradient of the examples.
-        back = [(False, False, a, batch, b)] if i else []
+        back = [(False, False, a, batch, b)] if i or learns_inputs else []
         products += positions * [(True, False, b, batch, a), (False, True, a, b, batch), *back]
     return products
 
 
-def multiplying(layers: Sequence[tuple[int, int, int]], batch: int) -> Callable[[], object]:
+def multiplying(
+    layers: Sequence[tuple[int, int, int]], batch: int, learns_inputs: bool = False
+) -> Callable[[], object]:
     """A call that does the products of one training step; their operands share memory and stay in cache."""
-    products = np.array(native_products(layers, batch))
+    products = np.array(native_products(layers, batch, learns_inputs))
     m, n, k = products[:, 2:].T
     # torch's memory is aligned.
     a, b, c = (torch.randn(int(size.max())).numpy() for size in (m * k, k * n, m * n))

@@ -1,6 +1,7 @@
 """Proxies: candidates trained per second, in populations and by a loop over single networks."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,15 @@ from rlsearch.kernels import Kernel, TorchKernel
 from rlsearch.kernels.latency import machine
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.load import load_dataset
-from rlsearch.proxies.data.parts import Parts
+from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.networks import NETWORKS, Layer
+from rlsearch.proxies.networks.layers import NORM_EPSILON
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.schedule import train_populations
 from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.starts import batches, rates, scored_after
+from rlsearch.proxies.tasks import Task
+from rlsearch.proxies.trainers.population import counted, outcomes
 
 PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
 """The quickstart's, and a convolutional one, trained for less long than a search would, or it would take minutes."""
@@ -136,30 +141,64 @@ def _training(proxy: Proxy, formulas: Sequence[Formula], count: int, pool: Pool)
 
 
 def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Parts) -> float:
-    """Trains one candidate as one would by hand, torch's own layers and optimiser; returns validation accuracy."""
-    generator = torch.Generator().manual_seed(seed)
+    """Trains one candidate as one would by hand, by torch's own layers, losses and optimisers.
+
+    Args:
+        settings: The proxy.
+        formula: The activation.
+        seed: Of the initial weights, which are not the proxy's own, and of the order of the examples.
+        data: Of the proxy.
+
+    Returns:
+        The validation score; NaN if a number is not finite.
+    """
+    inputs, labels = data.train.inputs, data.train.labels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = plain_network(settings, formula).to(data.train.inputs.device)
-    optimiser: torch.optim.Optimizer
-    if settings.optimiser == "sgd":
-        optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9)
-    else:
-        optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        network = plain_network(settings, formula).to(inputs.device)
+    optimiser, loss_of = _optimiser(settings, network), _loss(settings.task)
+    rows_of_steps = batches(settings, seed, len(labels)).to(inputs.device)
+    rates_of_steps = rates(settings, len(rows_of_steps)).tolist()
+    ends = scored_after(settings, len(rows_of_steps))
+    counts = []
+    for step, (rows, rate) in enumerate(zip(rows_of_steps, rates_of_steps, strict=True), start=1):
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = loss_of(network(inputs[rows]), labels[rows])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        if step in ends:
+            parts = [part for part in (data.validation, data.validation.outside) if part is not None]
+            counts.append([_counted(settings.task, network, part) for part in parts])
+    (outcome,) = outcomes(settings, counts, data.validation)
+    return math.nan if outcome is None else outcome.score
 
-    # Every epoch in a new order; what does not fill a batch is left out, as the project's trainers do.
-    count, batch = len(data.train.labels), settings.batch_size
-    for _ in range(settings.epochs):
-        order = torch.randperm(count, generator=generator).to(data.train.labels.device)
-        for rows in order[: count - count % batch].reshape(-1, batch):
-            loss = functional.cross_entropy(network(data.train.inputs[rows]), data.train.labels[rows])
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-    with torch.inference_mode():
-        pieces = torch.split(data.validation.inputs, ROWS_SCORED_AT_A_TIME)
-        predicted = torch.cat([network(piece).argmax(dim=-1) for piece in pieces])
-        return float((predicted == data.validation.labels).float().mean())
+
+def _optimiser(settings: ProxySettings, network: nn.Module) -> torch.optim.Optimizer:
+    parameters = network.parameters()
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=0.9)
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.decay)
+    return torch.optim.Adam(parameters, lr=settings.learning_rate)
+
+
+_LOSSES: Mapping[str | None, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": functional.cross_entropy,
+    "squared_error": functional.mse_loss,
+    "binary_cross_entropy": functional.binary_cross_entropy_with_logits,
+}
+
+
+def _loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
+    """A task's loss in torch's own words, or if it has none there, in the task's."""
+    return _LOSSES.get(task.native_loss, lambda outputs, labels: task.loss(outputs[None], labels[None]))
+
+
+def _counted(task: Task, network: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
+    """What a task counts of one network; see :func:`~rlsearch.proxies.trainers.population.counted`."""
+    return counted(task, lambda inputs: network(inputs[0])[None], part, 1, ROWS_SCORED_AT_A_TIME)
 
 
 def plain_network(settings: ProxySettings, formula: Formula) -> nn.Module:
@@ -168,8 +207,12 @@ def plain_network(settings: ProxySettings, formula: Formula) -> nn.Module:
     if not kind.native:
         return _OneMember(settings, formula)
     *hidden, head = kind.layers(settings)
-    first = hidden[0]
-    modules: list[nn.Module] = [nn.Unflatten(1, (first.channels, first.positions_in))] if first.taps > 1 else []
+    first, n_tokens = hidden[0], settings.data.n_tokens
+    modules: list[nn.Module] = []
+    if n_tokens is not None:
+        modules += [nn.Embedding(n_tokens, settings.embedding), nn.Flatten()]
+    if first.taps > 1:
+        modules.append(nn.Unflatten(1, (first.channels, first.positions_in)))
     for layer in hidden:
         modules += [_linear(layer), *_norm(settings, layer), formula.to_module()]
     if head.positions_in > 1 or first.taps > 1:
@@ -186,7 +229,9 @@ def _linear(layer: Layer) -> nn.Module:
 def _norm(settings: ProxySettings, layer: Layer) -> list[nn.Module]:
     if settings.normalisation == "none":
         return []
-    return [nn.LayerNorm(layer.outputs) if layer.taps == 1 else _ChannelNorm(layer.outputs)]
+    kind = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}[settings.normalisation]
+    norm = kind(layer.outputs, eps=NORM_EPSILON)
+    return [norm if layer.taps == 1 else _OverChannels(norm)]
 
 
 class _OneMember(nn.Module):
@@ -202,8 +247,13 @@ class _OneMember(nn.Module):
         return outputs
 
 
-class _ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of ``[batch, channels, length]``, at every position."""
+class _OverChannels(nn.Module):
+    """A normalisation over the channels of ``[batch, channels, length]``, at every position."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        outputs: Tensor = self.norm(x.transpose(1, 2)).transpose(1, 2)
+        return outputs

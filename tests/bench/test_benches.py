@@ -2,13 +2,15 @@
 
 import math
 
+import helpers_families  # noqa: F401 (adds data sets)
 import numpy as np
 import pytest
 import torch
 from helpers import DIGITS
+from helpers_plain import plain_mlp
 from torch import nn
 
-from rlsearch.bench import controller, latency
+from rlsearch.bench import controller, latency, proxies
 from rlsearch.bench.controller import bench_controller, measure_round
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import EagerKernel, available_kernels, bench_kernels
@@ -21,10 +23,11 @@ from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import Latency, LatencyCosts
+from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks import NETWORKS
-from rlsearch.proxies.networks.layers import PopulationLayerNorm, PopulationLinear
 from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.trainers.population import PopulationTrainer
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
 
@@ -149,32 +152,38 @@ def test_proxies_by_processes():
     assert_sound(report)
 
 
-@pytest.mark.parametrize("normalisation", ["none", "layer"])
+@pytest.mark.parametrize("normalisation", ["none", "layer", "rms"])
 @pytest.mark.parametrize(
-    "settings", [{"dataset": "digits", "widths": (8, 12)}, {"network": "conv1d", "widths": (8, 4, 12)}], ids=str
+    "settings",
+    [
+        {"dataset": "digits", "widths": (8, 12)},
+        {"network": "conv1d", "widths": (8, 4, 12)},
+        {"dataset": "steps", "widths": (8, 12)},
+    ],
+    ids=str,
 )
 def test_the_eager_network_is_the_proxys(settings, normalisation):
-    """With the same weights it gives the same logits; a convolution's weights are windows times a matrix."""
-    settings = ProxySettings(normalisation=normalisation, **settings)
-    features = 64 if settings.dataset == "digits" else 40
+    """With the same weights it gives the same outputs; a convolution's weights are windows times a matrix."""
+    settings = ProxySettings(normalisation=normalisation, batch_size=20, **settings)
     generator = torch.Generator().manual_seed(0)
     ours = NETWORKS[settings.network].build(settings, [generator], TorchKernel().population([SILU]))
     plain = plain_network(settings, SILU)
-    linear = [module for module in plain if isinstance(module, nn.Linear | nn.Conv1d)]
-    norms = [module for module in plain if isinstance(module, nn.LayerNorm)]
     with torch.no_grad():
-        mine = [module for module in ours.modules() if isinstance(module, PopulationLinear)]
-        for layer, copied in zip(mine, linear, strict=True):
+        linears = [module for module in plain.modules() if isinstance(module, nn.Linear | nn.Conv1d)]
+        for layer, copied in zip((*ours.layers, ours.head), linears, strict=True):
             columns = len(copied.bias)
             copied.weight.copy_(layer.weight[0, :, :columns].T.reshape(copied.weight.shape))
             copied.bias.copy_(layer.bias[0, 0, :columns])
-        stretched = [module for module in ours.modules() if isinstance(module, PopulationLayerNorm)]
-        for norm, copied in zip(stretched, norms, strict=True):
+        norms = [module for module in plain.modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm)]
+        for norm, copied in zip([norm for norm in ours.norms if list(norm.parameters())], norms, strict=True):
             norm.scale.uniform_(0.5, 2, generator=torch.Generator().manual_seed(1))
             copied.weight.copy_(norm.scale[0, 0])
-        x = torch.randn(5, features, generator=torch.Generator().manual_seed(2))
+        for module in plain.modules():
+            if isinstance(module, nn.Embedding):
+                module.weight.copy_(ours.embedding.weight[0])
+        x = load_dataset(settings).validation.inputs[:5]
         torch.testing.assert_close(plain(x), ours(x[None])[0], atol=1e-5, rtol=1e-5)
-    assert plain(x).shape == (5, 10)
+    assert plain(x).shape == (5, settings.n_outputs)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
@@ -190,6 +199,32 @@ def test_the_eager_loop_learns_and_leaves_random_numbers_alone(optimiser):
     assert torch.equal(torch.rand(1), expected)
     assert accuracy > 0.9  # chance is 0.1
     assert accuracy == train_eagerly(settings, SILU, 0, load_dataset(settings))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"dataset": "waves", "schedule": "cosine", "warmup": 0.5},
+        {"dataset": "waves", "outside_weight": 0.5, "evaluations": 3},
+        {"dataset": "sums", "optimiser": "adamw", "weight_decay": 0.5},
+        {"dataset": "steps", "normalisation": "rms", "optimiser": "sgd", "schedule": "linear"},
+        {"score": "loss", "normalisation": "layer"},
+    ],
+    ids=str,
+)
+def test_the_eager_loop_trains_what_the_proxy_does(values, monkeypatch):
+    """From the proxy's own initial weights, for a few steps."""
+    sizes = {"train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32, "epochs": 2}
+    settings = ProxySettings.check(sizes | {"widths": (12, 8)} | values)
+    monkeypatch.setattr(proxies, "plain_network", lambda settings, formula: plain_mlp(settings, formula, 3))
+    (ours,) = PopulationTrainer(settings, TorchKernel(), "cpu", 1).train([Training(SILU, "p", 3)])
+    tolerance = 1.5 / 80 if settings.task.score == "bits right" else 2e-3
+    assert train_eagerly(settings, SILU, 3, load_dataset(settings)) == pytest.approx(ours.score, abs=tolerance)
+
+
+def test_an_eager_training_that_diverges_is_nan():
+    settings = ProxySettings(dataset="waves", widths=(8,), batch_size=32, optimiser="sgd", learning_rate=1e6)
+    assert math.isnan(train_eagerly(settings, Formula.parse("x * x * x"), 0, load_dataset(settings)))
 
 
 # --- screening ---

@@ -1,3 +1,4 @@
+import helpers_families  # noqa: F401 (adds data sets)
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,9 @@ from rlsearch.common.timing import PROCESS
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.networks.layers import PopulationLinear
 from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.trainers import native_plan
 
+TOKENS = ProxySettings(dataset="steps", widths=(8,), batch_size=4, embedding=12)
 CONV = ProxySettings(network="conv1d", widths=(16, 8))
 
 
@@ -32,10 +35,24 @@ def test_products_of_a_step_by_hand():
     ]  # fmt: skip
 
 
+def test_the_inputs_gradient_is_needed_where_they_are_learned():
+    """Four letters of twelve numbers are 48 inputs, and there are eight letters that may come next."""
+    assert step_products(TOKENS)[:3] == [(4, 48, 8), (48, 4, 8), (4, 8, 48)]
+
+
 def test_operations_of_a_training_by_hand():
     settings = ProxySettings(widths=(8,), batch_size=4, train_size=12, validation_size=20, test_size=4, epochs=5)
     step = 2 * 4 * (2 * 40 * 8 + 3 * 8 * 10)
     assert operations_per_candidate(settings) == 5 * 3 * step + 2 * 20 * (40 * 8 + 8 * 10)
+
+
+def test_scores_are_counted_as_often_as_they_are_made():
+    """Three times, and each time outside of the range of training too."""
+    sizes = {"batch_size": 4, "train_size": 40, "validation_size": 20, "test_size": 4, "epochs": 1}
+    once = ProxySettings(dataset="waves", widths=(8,), **sizes)
+    more = ProxySettings(dataset="waves", widths=(8,), evaluations=3, outside_weight=0.5, **sizes)
+    scoring = 2 * 20 * (1 * 8 + 8 * 2)
+    assert operations_per_candidate(more) - operations_per_candidate(once) == (3 * 2 - 1) * scoring
 
 
 @pytest.mark.parametrize("settings", [ProxySettings(), ProxySettings(dataset="digits", widths=(12,)), CONV])
@@ -88,7 +105,7 @@ def test_without_numba_the_limit_is_torchs(monkeypatch):
     assert product_rate(CONV, "cpu", PROCESS)[1] == "torch"
 
 
-@pytest.mark.parametrize("settings", [ProxySettings(), CONV])
+@pytest.mark.parametrize("settings", [ProxySettings(), CONV, TOKENS])
 def test_native_products_are_those_of_the_native_trainer(settings):
     native = pytest.importorskip(
         "rlsearch.proxies.trainers.native", reason="numba is not installed", exc_type=ImportError
@@ -96,11 +113,11 @@ def test_native_products_are_those_of_the_native_trainer(settings):
     from rlsearch.bench.native_products import native_products
 
     trainer = native.NativeTrainer(settings)
-    step = trainer._compiled
-    columns = (trainer._plan[:, step.POSITIONS], trainer._plan[:, [step.TAPS, step.CHANNELS]].prod(axis=1))
-    layers = list(zip(*columns, trainer._plan[:, step.OUTPUTS], strict=True))
+    plan = trainer._plan.layers
+    columns = (plan[:, native_plan.POSITIONS], plan[:, [native_plan.TAPS, native_plan.CHANNELS]].prod(axis=1))
+    layers = list(zip(*columns, plan[:, native_plan.OUTPUTS], strict=True))
     assert layers == layer_sizes(settings)
-    products = native_products(layers, settings.batch_size)
+    products = native_products(layers, settings.batch_size, learns_inputs=settings is TOKENS)
     assert sum(2 * m * n * k for _, _, m, n, k in products) == operations(step_products(settings))
 
 

@@ -8,7 +8,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers_proxies import scores
+from helpers_native import (
+    EXPLODING,
+    FORMULAS,
+    MEMBERS,
+    SMOOTH,
+    assert_a_nan_changes_no_bit_of_the_next,
+    assert_same_bits,
+    assert_the_same_bits_again,
+    assert_the_step_of_a_population,
+    one_by_one,
+    settings,
+)
+from helpers_proxies import scores, trained_scores
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rlsearch import Formula
@@ -19,7 +31,6 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.trainers.population import PopulationTrainer
 
 native = pytest.importorskip("rlsearch.proxies.trainers.native", reason="numba is not installed", exc_type=ImportError)
@@ -27,13 +38,6 @@ from rlsearch.kernels.numba_kernel import NumbaKernel  # noqa: E402 (needs numba
 from rlsearch.proxies.trainers import native_product  # noqa: E402
 
 torch.set_num_threads(1)
-
-TEXTS = ["relu(x)", "silu(x)", "tanh(x)", "x + sin(x)", "gelu(x)", "max(x, sigmoid(x))", "x * atan(x)", "x"]
-FORMULAS = [Formula.parse(text) for text in TEXTS]
-SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "gelu(x)", "x + sin(x)")]
-EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
-SIZES = {"train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32}
-MEMBERS = [Training(formula, "p", k) for k, formula in enumerate(FORMULAS)]
 
 SHAPES = pytest.mark.parametrize(
     "values",
@@ -51,62 +55,18 @@ SHAPES = pytest.mark.parametrize(
 )
 
 
-def settings(**values):
-    return ProxySettings(**SIZES | {"widths": (12, 8), "epochs": 2, "population": 8} | values)
-
-
-def weights(trainer):
-    return trainer._state[0].copy()
-
-
-def by_population(s, members):
-    """The population trainer's scores, and its members' weights as the native trainer keeps them."""
-    trainer = PopulationTrainer(s, TorchKernel(), "cpu", 8)
-    found = trainer.train(members)
-    network = trainer._network
-    taps = 4 if s.network == "conv1d" else 1
-    flat = []
-    for k in range(len(members)):
-        pieces = []
-        for layer in network.layers:
-            n_in, n_out = layer.weight[k].shape
-            pieces += [layer.weight[k].reshape(n_in // taps, taps, n_out).transpose(0, 1), layer.bias[k]]
-        pieces += [network.head.weight[k, :, :10], network.head.bias[k, :, :10]]
-        pieces += [piece[k] for norm in network.norms for piece in norm.parameters()]
-        flat.append(torch.cat([piece.detach().flatten() for piece in pieces]).numpy())
-    return found, flat
-
-
-def one_by_one(trainer, members):
-    """Scores and weights."""
-    found = [(trainer.train([member])[0], weights(trainer)) for member in members]
-    return [score for score, _ in found], [kept for _, kept in found]
-
-
-def assert_same_bits(a, b):
-    for p, q in zip(a, b, strict=True):
-        assert np.array_equal(p.view(np.int32), q.view(np.int32))
-
-
 # --- it trains what the population trainer trains ---
 
 
 @SHAPES
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_one_step_equals_the_population_trainer(values, optimiser):
-    """Adam divides a gradient by its own size, so one of about 0 may take half a step to either side by rounding."""
     values = {"batch_size": 32} | values
     s = settings(**values | {"optimiser": optimiser, "epochs": 1, "train_size": values["batch_size"]})
-    scores, expected = by_population(s, MEMBERS)
-    found, ours = one_by_one(native.NativeTrainer(s), MEMBERS)
-    assert found == pytest.approx(scores, abs=1.5 / 80)
-    for k in range(len(MEMBERS)):
-        if optimiser == "sgd":
-            np.testing.assert_allclose(ours[k], expected[k], rtol=1e-5, atol=3e-7)
-        else:
-            away = np.abs(ours[k] - expected[k])
-            assert away.max() < 1.5 * s.learning_rate
-            assert (away > 1e-5).mean() < 0.02
+    trainer = native.NativeTrainer(s)
+    assert_the_step_of_a_population(trainer, MEMBERS)
+    expected = trained_scores(PopulationTrainer(s, TorchKernel(), "cpu", 8), MEMBERS)
+    assert trained_scores(trainer, MEMBERS) == pytest.approx(expected, abs=1.5 / 80)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +81,9 @@ def test_whole_trainings_equal_the_population_trainer(values, optimiser):
     sizes = {"train_size": 400, "batch_size": 64, "validation_size": 400, "epochs": 4}
     s = settings(**sizes, optimiser=optimiser, **values)
     members = [Training(formula, "p", 3) for formula in SMOOTH]
-    found = native.NativeTrainer(s).train(members)
-    assert found == pytest.approx(by_population(s, members)[0], abs=2.5 / 400)
+    found = trained_scores(native.NativeTrainer(s), members)
+    expected = trained_scores(PopulationTrainer(s, TorchKernel(), "cpu", 8), members)
+    assert found == pytest.approx(expected, abs=2.5 / 400)
     assert len(set(found)) > 1
 
 
@@ -137,17 +98,6 @@ def test_more_points_than_are_scored_at_once(network, monkeypatch):
     assert trainer.train(MEMBERS) == whole
 
 
-def test_the_first_of_equal_logits_is_chosen():
-    """As torch's argmax; logits are [classes, examples]."""
-    logits = np.array([[0, 1, 2, 0], [5, 1, 2, 0], [5, 1, 3, -1]], np.float32)
-    labels = np.array([1, 0, 2, 1])
-    right = native.compiled_step()._right
-    arguments = labels, np.arange(4), np.zeros(4, np.float32), np.zeros(4, np.int64)
-    assert right(logits.ravel(), *arguments) == 3
-    logits[2, 3] = -np.inf
-    assert right(logits.ravel(), *arguments) == -1
-
-
 # --- members are alone ---
 
 
@@ -155,12 +105,7 @@ def test_the_first_of_equal_logits_is_chosen():
 def test_the_same_bits_again(values):
     """By the same trainer, by another, in any company, and whatever BLAS's threads are."""
     s = settings(**values)
-    trainer = native.NativeTrainer(s)
-    first, kept = one_by_one(trainer, MEMBERS[:4])
-    again, kept_again = one_by_one(trainer, MEMBERS[3::-1])
-    assert again == first[::-1]
-    assert_same_bits(kept_again, kept[::-1])
-    assert trainer.train(MEMBERS)[:4] == first
+    first, kept = assert_the_same_bits_again(lambda: native.NativeTrainer(s), MEMBERS[:4])
     with threadpool_limits(2, user_api="blas"):
         other, kept_other = one_by_one(native.NativeTrainer(s), MEMBERS[:4])
     assert other == first
@@ -170,15 +115,7 @@ def test_the_same_bits_again(values):
 @SHAPES
 def test_a_member_that_becomes_nan_changes_no_bit_of_the_next(values):
     s = settings(**values)
-    expected = one_by_one(native.NativeTrainer(s), MEMBERS[:2])
-    trainer = native.NativeTrainer(s)
-    (score,) = trainer.train([Training(EXPLODING, "p", 0)])
-    assert score is None
-    assert not np.isfinite(weights(trainer)).all()
-    found = one_by_one(trainer, MEMBERS[:2])
-    assert found[0] == expected[0]
-    assert None not in found[0]
-    assert_same_bits(found[1], expected[1])
+    assert_a_nan_changes_no_bit_of_the_next(lambda: native.NativeTrainer(s), MEMBERS[:2])
 
 
 def test_a_proxy_takes_it_for_numbas_kernel_on_a_cpu():
@@ -186,7 +123,7 @@ def test_a_proxy_takes_it_for_numbas_kernel_on_a_cpu():
     proxy = Proxy(settings(population=4), NumbaKernel(), "cpu")
     alone = scores(proxy, members)
     assert isinstance(proxy._trainers[4], native.NativeTrainer)
-    assert alone == native.NativeTrainer(settings()).train(members)
+    assert alone == trained_scores(native.NativeTrainer(settings()), members)
     assert scores(proxy, members, pool=LokyPool(2)) == alone
     by_torch = Proxy(settings(population=4), TorchKernel(), "cpu")
     by_torch.train(members[:4])
@@ -224,7 +161,7 @@ def test_diverged_in_one_validation_point_only():
     inputs = data.validation.inputs.clone()
     inputs[70] = 1e6
     trainer._data = Parts(data.train, Part(inputs, data.validation.labels), data.test)
-    found = trainer.train([Training(Formula.parse("exp(x)"), "p", 0), Training(FORMULAS[0], "p", 0)])
+    found = trained_scores(trainer, [Training(Formula.parse("exp(x)"), "p", 0), Training(FORMULAS[0], "p", 0)])
     assert found[0] is None
     assert 0 <= found[1] <= 1
 
@@ -238,9 +175,9 @@ def test_one_thread_and_no_denormals_in_training_only():
 
     def training(*arguments):
         seen.append(((tiny * 1).item(), threads()))
-        return -1
+        return False
 
-    trainer._compiled = SimpleNamespace(train=training, TAPS=trainer._compiled.TAPS)
+    trainer._compiled = SimpleNamespace(train=training)
     with threadpool_limits(2, user_api="blas"):
         assert trainer.train(MEMBERS[:1]) == [None]
         assert threads() == {2}
