@@ -156,6 +156,7 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+    network.eval()
     with torch.inference_mode():
         pieces = torch.split(data.validation.inputs, ROWS_SCORED_AT_A_TIME)
         predicted = torch.cat([network(piece).argmax(dim=-1) for piece in pieces])

@@ -23,7 +23,8 @@ from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import Latency, LatencyCosts
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks import NETWORKS
-from rlsearch.proxies.networks.layers import PopulationLayerNorm, PopulationLinear
+from rlsearch.proxies.networks.layers import PopulationLinear
+from rlsearch.proxies.networks.norms import PopulationLayerNorm
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
