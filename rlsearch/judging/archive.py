@@ -105,6 +105,9 @@ class Archive:
         create: Whether to make a new one; else it must exist.
         read_only: Whether to open for reading alone, which needs no lock.
 
+    Attributes:
+        is_old: Whether an earlier version made it, and nothing has brought it up to date yet.
+
     Raises:
         RunError: If the file is missing, damaged, or not an archive of this version.
         StorageError: If a new one cannot be made.
@@ -151,7 +154,7 @@ class Archive:
                 f"rlsearch train --resume {self.path.parent}"
             )
         # The table of functions of an earlier version is made anew by the judge of a resumed run; see begin_at.
-        self._is_old = version < _VERSION
+        self.is_old = version < _VERSION
         if not read_only and "outside" not in self._columns("evaluations"):
             with self._transaction() as connection:
                 connection.execute("ALTER TABLE evaluations ADD COLUMN outside REAL")
@@ -244,7 +247,7 @@ class Archive:
         with self._transaction() as connection:
             # Made and filled at once, so that nobody takes an empty table for a run without functions. No row is kept:
             # gains were not known then, and with the reward's arithmetic rewards may have changed.
-            if self._is_old:
+            if self.is_old:
                 connection.execute("DROP TABLE IF EXISTS functions")
                 connection.execute(_FUNCTIONS_SCHEMA)
                 connection.execute(_SET_VERSION)
@@ -252,7 +255,7 @@ class Archive:
             there = {fingerprint for (fingerprint,) in connection.execute("SELECT fingerprint FROM functions")}
             missing = [entry for entry in functions if entry[1] not in there]
             _put_functions(connection, round_number - 1, missing)
-        self._is_old = False
+        self.is_old = False
 
     def evaluations(self) -> Iterator[tuple[int, Evaluation]]:
         """Yields round and evaluation, in the order in which they were stored."""

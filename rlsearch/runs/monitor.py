@@ -89,9 +89,9 @@ class Monitor(RunEvents):
 
 
 def leader_scalars(judge: Judge) -> dict[str, float]:
-    """What is known of the best function, by tag."""
+    """What is known of the best function that the search has found, by tag."""
     scalars: dict[str, float] = {"search/candidates": judge.candidates}
-    for judged in judge.leaderboard(1):
+    for judged in judge.history.found(1):
         best = judged.result
         scalars["search/best_reward"] = best.value
         if best.score is not None:
