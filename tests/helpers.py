@@ -60,9 +60,9 @@ class NoArchive:
         pass
 
 
-def evaluated(training, score=None, status=Status.OK, *, wall_seconds=0.0, **more):
+def evaluated(training, score=None, status=Status.OK, *, wall_seconds=0.0, outside=None, **more):
     """What became of a training."""
-    return Evaluation(training, RewardResult(math.nan, status, score, **more), wall_seconds)
+    return Evaluation(training, RewardResult(math.nan, status, score, **more), wall_seconds, outside)
 
 
 class Recorder(RunEvents):

@@ -7,6 +7,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks import NETWORKS
+from rlsearch.proxies.networks.norms import PopulationBatchNorm, PopulationRMSNorm
 from rlsearch.proxies.starts import batches
 from rlsearch.proxies.tasks import Bits, Regression
 
@@ -18,17 +19,80 @@ def plain_mlp(s, formula, seed):
     if s.data.n_tokens is not None:
         table = start.embedding.weight[0].detach().clone()
         modules += [nn.Embedding.from_pretrained(table, freeze=False), nn.Flatten()]
-    norm = {"none": nn.Identity, "layer": nn.LayerNorm, "rms": lambda width: nn.RMSNorm(width, eps=1e-5)}
-    for layer, width in zip(start.layers, s.widths, strict=True):
-        modules += [_linear(layer, width), norm[s.normalisation](width), formula.to_module()]
+    for layer, norm, width in zip(start.layers, start.norms, s.widths, strict=True):
+        modules += [_linear(layer, width), plain_norm(norm, 0), formula.to_module()]
     return nn.Sequential(*modules, _linear(start.head, s.n_outputs))
 
 
-def _linear(population, width):
+def _linear(population, width, k=0):
     linear = nn.Linear(population.weight.shape[1], width)
-    linear.weight.data = population.weight[0].T[:width].detach().clone()
-    linear.bias.data = population.bias[0, 0, :width].detach().clone()
+    linear.weight.data = population.weight[k].T[:width].detach().clone()
+    linear.bias.data = population.bias[k, 0, :width].detach().clone()
     return linear
+
+
+class PlainResNet(nn.Module):
+    """The residual network of member ``k`` of a population."""
+
+    def __init__(self, population, k, activation):
+        super().__init__()
+        self.image = population.image
+        self.activation = activation
+        self.convolutions = nn.ModuleList()
+        for layer in population.layers:
+            outputs, inputs = layer.weight.shape[1:]
+            channels = inputs // 9
+            # A block that is wider than the one before it halves the image; the first convolution does not.
+            stride = 2 if self.convolutions and outputs > channels else 1
+            has_bias = layer.bias is not None
+            convolution = nn.Conv2d(channels, outputs, 3, stride, padding=1, bias=has_bias)
+            own = layer.weight[k].detach().reshape(outputs, 3, 3, channels)
+            convolution.weight.data = own.permute(0, 3, 1, 2).contiguous()
+            if has_bias:
+                convolution.bias.data = layer.bias[k, 0].detach().clone()
+            self.convolutions.append(convolution)
+        self.norms = nn.ModuleList(plain_norm(norm, k, images=True) for norm in population.norms)
+        self.head = _linear(population.head, 10, k)
+
+    def forward(self, x):
+        x = self.activation(self.norms[0](self.convolutions[0](x.unflatten(1, self.image))))
+        for i in range(1, len(self.convolutions), 2):
+            y = self.activation(self.norms[i](self.convolutions[i](x)))
+            y = self.norms[i + 1](self.convolutions[i + 1](y))
+            if y.shape[1] > x.shape[1]:
+                x = x[:, :, ::2, ::2]
+                x = torch.cat([x, torch.zeros_like(y[:, x.shape[1] :])], dim=1)
+            x = self.activation(x + y)
+        return self.head(x.mean(dim=(2, 3)))
+
+
+class Channels(nn.Module):
+    """Applies a module of the last axis to the channels of ``[batch, channels, ...]``."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def plain_norm(population, k, images=False):
+    """The normalisation of member ``k``, of rows or of the channels of images."""
+    if isinstance(population, nn.Identity):
+        return nn.Identity()
+    width = population.scale.shape[-1]
+    if isinstance(population, PopulationBatchNorm):
+        norm = nn.BatchNorm2d(width) if images else nn.BatchNorm1d(width)
+        norm.running_mean, norm.running_var = population.mean[k, 0].clone(), population.variance[k, 0].clone()
+    elif isinstance(population, PopulationRMSNorm):
+        norm = nn.RMSNorm(width, eps=1e-5)
+    else:
+        norm = nn.LayerNorm(width)
+    norm.weight.data = population.scale[k, 0].detach().clone()
+    if not isinstance(population, PopulationRMSNorm):
+        norm.bias.data = population.shift[k, 0].detach().clone()
+    return norm if isinstance(norm, nn.BatchNorm2d) or not images else Channels(norm)
 
 
 def plain_loss(task, outputs, labels):

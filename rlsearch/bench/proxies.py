@@ -24,7 +24,7 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.networks import NETWORKS, Layer
-from rlsearch.proxies.networks.layers import NORM_EPSILON
+from rlsearch.proxies.networks.norms import NORM_EPSILON
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.schedule import train_populations
 from rlsearch.proxies.settings import ProxySettings
@@ -198,7 +198,10 @@ def _loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _counted(task: Task, network: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
     """What a task counts of one network; see :func:`~rlsearch.proxies.trainers.population.counted`."""
-    return counted(task, lambda inputs: network(inputs[0])[None], part, 1, ROWS_SCORED_AT_A_TIME)
+    network.eval()
+    found = counted(task, lambda inputs: network(inputs[0])[None], part, 1, ROWS_SCORED_AT_A_TIME)
+    network.train()
+    return found
 
 
 def plain_network(settings: ProxySettings, formula: Formula) -> nn.Module:

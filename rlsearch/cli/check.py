@@ -1,5 +1,6 @@
 """The verb that looks at a config's proxies before a search does."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ def check(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a config's proxies: what a candidate costs, and whether they can tell functions apart.
+    """Look at what a config's proxies cost, and what they can tell.
 
     With a bank it says how well the reward orders functions that you know: rlsearch check CONFIG --bank bank.csv
     """
@@ -52,8 +53,8 @@ def check(
 
 
 def _print_proxies(found: "Check") -> None:
-    table = make_table("seconds", "ref.", "identity", "spread", "noise", "trained", "proxy")
-    for proxy in found.proxies:
+    table = make_table("seconds", "ref.", "identity", "spread", "noise", "trained", "proxy", narrow=True)
+    for name, proxy in zip(_numbered(found), found.proxies, strict=True):
         task, scale = proxy.task, proxy.scale
         table.add_row(
             f"{proxy.seconds:.3f}",
@@ -62,49 +63,63 @@ def _print_proxies(found: "Check") -> None:
             task.number(scale.spread) if found.in_spreads else "-",
             task.number(scale.noise),
             proxy.way,
-            proxy.title,
+            name,
         )
     print_out(table)
     an_hour = found.candidates_an_hour
     print_out(
-        "Seconds: of one core or GPU for a candidate. Ref., identity: scores of the reference, of a linear network.\n"
+        "Seconds: of one core or GPU, for a candidate.\n"
+        "Ref., identity: scores of the reference, and of a linear network.\n"
         "Spread: between the best and the worst baseline, the unit of gains.\n"
-        "Noise: standard deviation between seeds. Spread and noise are in the unit of the score's "
-        "differences.\n"
-        f"A candidate takes {found.seconds:.3f} s on all of them; {found.workers} worker(s) train about "
-        f"{an_hour:,.0f} in an hour.\n"
-        f"For a search of {MINUTES} minutes: --set search.candidates={an_hour * MINUTES / 60:.0f}"
+        "Noise: standard deviation between seeds. Both as differences of scores.\n"
+        f"A candidate takes {found.seconds:.3f} s in all; {found.workers} worker(s) train about {an_hour:,.0f} in an "
+        f"hour.\nFor a search of {MINUTES} minutes: --set search.candidates={max(1, round(an_hour * MINUTES / 60))}"
     )
 
 
 def _print_bank(found: "Check", bank: "BankCheck") -> None:
-    names = [proxy.title for proxy in found.proxies]
-    several = [name.replace("-", "\n", 1) for name in names] if len(names) > 1 else []
-    functions = make_table("merit", "gain", *several, "function")
-    functions.pad_edge, functions.collapse_padding = False, True
+    from rlsearch.studies.check import TOP
+
+    names = [proxy.title for proxy in found.proxies] if len(found.proxies) > 1 else []
+    numbers = [str(i) for i in range(1, len(names) + 1)]
+    functions = make_table("merit", "gain", *numbers, "function", narrow=True)
     for formula, merit, result in bank.rows:
-        gains = [number(result.gains.get(name), "+.2f") for name in names] if len(names) > 1 else []
+        gains = [number(result.gains.get(name), "+.2f") for name in names]
         functions.add_row(f"{merit:g}", number(_gain(result), "+.3f"), *gains, formula)
     print_out(functions)
-    orders = make_table("correlation", "95 % interval", "better\nhalf", "merit of\nits first 5", "order by")
-    for order in bank.orders:
+
+    orders = make_table(
+        "correlation", "95 % interval", "better\nhalf", f"merit of\nits first {TOP}", "order by", narrow=True
+    )
+    for name, order in zip(("all", *_numbered(found)) if names else ("all",), bank.orders, strict=True):
         orders.add_row(
-            f"{order.everything:+.2f}",
-            f"{order.low:+.2f} to {order.high:+.2f}",
-            f"{order.better_half:+.2f}",
+            _signed(order.everything),
+            "-" if math.isnan(order.low) else f"{_signed(order.low)} to {_signed(order.high)}",
+            _signed(order.better_half),
             f"{order.top_merit:.1f}",
-            order.title,
+            name,
         )
     print_out(orders)
     print_out(
-        f"Spearman's correlation with merit over {len(bank.rows)} functions; the interval is over resampled "
-        f"functions.\nThe mean merit of the best five is {bank.best:.1f}; of five drawn at random {bank.chance:.1f}."
+        f"Spearman's correlation with merit over {len(bank.rows)} functions; the interval is over\n"
+        f"resampled functions. The mean merit of the best {TOP} is {bank.best:.1f}; of {TOP} drawn at random\n"
+        f"{bank.chance:.1f}."
     )
-    if found.correlations is not None and len(names) > 1:
-        between = make_table(*(str(i + 1) for i in range(len(names))), "correlation between gains")
-        for i, name in enumerate(names):
-            between.add_row(*(f"{value:+.2f}" for value in found.correlations[i]), f"{i + 1} {name}")
+    if names:
+        between = make_table(*numbers, "correlation between gains", narrow=True)
+        for row, name in zip(bank.correlations, _numbered(found), strict=True):
+            between.add_row(*map(_signed, row), name)
         print_out(between)
+
+
+def _numbered(found: "Check") -> list[str]:
+    """The names of the proxies; of a panel each with the number that its columns have."""
+    names = [proxy.title for proxy in found.proxies]
+    return [f"{i} {name}" for i, name in enumerate(names, start=1)] if len(names) > 1 else names
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.2f}"
 
 
 def _gain(result: "RewardResult") -> float | None:
@@ -113,7 +128,7 @@ def _gain(result: "RewardResult") -> float | None:
 
 
 def _fields(found: "Check") -> dict[str, Any]:
-    """Everything, as JSON."""
+    """Everything, as JSON; nulls where nothing is known."""
     proxies = [
         {
             "proxy": proxy.title,
@@ -121,7 +136,7 @@ def _fields(found: "Check") -> dict[str, Any]:
             "seconds": proxy.seconds,
             "trained": proxy.way,
             "reference": proxy.scale.reference,
-            "spread": proxy.scale.spread,
+            "spread": proxy.scale.spread if found.in_spreads else None,
             "noise": proxy.scale.noise,
             "identity": proxy.linear,
         }
@@ -129,19 +144,36 @@ def _fields(found: "Check") -> dict[str, Any]:
     ]
     fields: dict[str, Any] = {"proxies": proxies, "workers": found.workers}
     if found.bank is not None:
-        fields["functions"] = [
-            {"formula": formula, "merit": merit, "gain": _gain(result), "gains": dict(result.gains)}
-            for formula, merit, result in found.bank.rows
-        ]
-        fields["orders"] = [
-            {
-                "by": order.title,
-                "correlation": order.everything,
-                "interval": [order.low, order.high],
-                "better_half": order.better_half,
-                "merit_of_first_5": order.top_merit,
-            }
-            for order in found.bank.orders
-        ]
-        fields["merit_of_best_5"], fields["merit_by_chance"] = found.bank.best, found.bank.chance
+        fields |= _bank_fields(found.bank)
     return fields
+
+
+def _bank_fields(bank: "BankCheck") -> dict[str, Any]:
+    from rlsearch.studies.check import TOP
+
+    functions = [
+        {"formula": formula, "merit": merit, "gain": _gain(result), "gains": dict(result.gains)}
+        for formula, merit, result in bank.rows
+    ]
+    orders = [
+        {
+            "by": order.title,
+            "correlation": _known(order.everything),
+            "interval": [_known(order.low), _known(order.high)],
+            "better_half": _known(order.better_half),
+            "merit_of_first": order.top_merit,
+        }
+        for order in bank.orders
+    ]
+    return {
+        "functions": functions,
+        "orders": orders,
+        "correlations": [list(map(_known, row)) for row in bank.correlations.tolist()],
+        "first": TOP,
+        "merit_of_best": bank.best,
+        "merit_by_chance": bank.chance,
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

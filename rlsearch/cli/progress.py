@@ -129,6 +129,6 @@ def _write_line(text: str) -> None:
 
 
 def _leader(judge: Judge) -> str:
-    for judged in judge.leaderboard(1):
+    for judged in judge.history.found(1):
         return f"{judged.result.value:+.4f} {judged.formula}"
     return "none yet"

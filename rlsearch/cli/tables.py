@@ -6,12 +6,10 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rlsearch.formula import Formula
-from rlsearch.formula.named import TITLES
-
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from rlsearch.formula import Formula
     from rlsearch.judging.history import Judged
     from rlsearch.proxies.tasks import Words
     from rlsearch.runs.train import SearchOutcome
@@ -47,11 +45,9 @@ def print_outcome(outcome: "SearchOutcome") -> None:
 def leaderboard(board: "list[Judged]") -> "Table":
     """The best functions of a run as a table; of a panel with the gain on each proxy in the place of a score."""
     proxies = panel_of(board)
-    # One number says all that is known on a single proxy.
-    shown = [name.replace("-", "\n", 1) for name in proxies] or ["score"]
-    table = make_table("rank", "reward", *shown, "seeds", "latency", "formula")
-    if proxies:
-        table.pad_edge, table.collapse_padding = False, True
+    # One number says all that is known on a single proxy. A user's network is known by the factory's name.
+    shown = [name.rpartition(":")[2].replace("-", "\n", 1) for name in proxies] or ["score"]
+    table = make_table("rank", "reward", *shown, "seeds", "latency", "formula", narrow=bool(proxies))
     for rank, judged in enumerate(board, start=1):
         result = judged.result
         scores = [number(result.gains.get(name), "+.2f") for name in proxies] or [number(result.score, ".4f")]
@@ -66,8 +62,11 @@ def leaderboard(board: "list[Judged]") -> "Table":
     return table
 
 
-def _title(formula: Formula) -> str:
+def _title(formula: "Formula") -> str:
     """How a text calls a known function."""
+    from rlsearch.formula import Formula
+    from rlsearch.formula.named import TITLES
+
     titles = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
     return titles.get(formula, str(formula))
 
@@ -135,12 +134,18 @@ def comparison_fields(row: "Comparison") -> dict[str, Any]:
     }
 
 
-def make_table(*columns: str, text_at: int = -1) -> "Table":
-    """Makes an empty table of numbers, and of one column of text, which is folded where room is short."""
+def make_table(*columns: str, text_at: int = -1, narrow: bool = False) -> "Table":
+    """Makes an empty table of numbers, and of one column of text, which is folded where room is short.
+
+    Args:
+        columns: Their titles.
+        text_at: The place of the text.
+        narrow: Whether columns stand close together, so that many of them go on a screen of 80.
+    """
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=not narrow, collapse_padding=narrow)
     for place, column in enumerate(columns):
         if place == text_at % len(columns):
             table.add_column(column, overflow="fold")
@@ -181,9 +186,8 @@ def print_list(lines: Iterable[str]) -> None:
 
 
 def _scores_table(findings: "Findings") -> "Table":
-    table = make_table("#", "search\nsaw", f"{findings.seeds} fresh\nseeds (test)", "rate", "latency", "function")
-    # Room for formulas on a screen of 80 columns.
-    table.pad_edge, table.collapse_padding = False, True
+    columns = ("#", "search\nsaw", f"{findings.seeds} fresh\nseeds (test)", "rate", "latency", "function")
+    table = make_table(*columns, narrow=True)
     shown = (*findings.formulas, *findings.baselines)
     for place, (finding, on_front) in enumerate(zip(shown, findings.front.tolist(), strict=True), start=1):
         spread = f"{finding.latency:.2f} ({finding.latency_low:.2f}-{finding.latency_high:.2f})"

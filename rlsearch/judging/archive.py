@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,9 +86,6 @@ _EVALUATION_COLUMNS = (
     "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside"
 )
 
-# What tables of earlier versions lack; version 1 has no table of functions at all.
-_ADDED_COLUMNS = (("evaluations", "outside", "REAL"), ("functions", "scores", "TEXT"), ("functions", "gains", "TEXT"))
-
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -108,6 +105,9 @@ class Archive:
         create: Whether to make a new one; else it must exist.
         read_only: Whether to open for reading alone, which needs no lock.
 
+    Attributes:
+        is_old: Whether an earlier version made it, and nothing has brought it up to date yet.
+
     Raises:
         RunError: If the file is missing, damaged, or not an archive of this version.
         StorageError: If a new one cannot be made.
@@ -123,49 +123,48 @@ class Archive:
             if create:
                 _make(path)
             self._connection = _connect(path, "mode=ro" if read_only else "mode=rw")
-            if read_only and _needs_more_than_reading(path):
+            try:
+                self._open(read_only)
+            except BaseException:
                 self._connection.close()
-                self._connection = _connect(path, "immutable=1")
-            if not read_only:
-                (report,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-                if report != "ok":
-                    raise RunError(f"{path} is damaged: {report}")
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            # NORMAL survives the death of the process. A power cut may cost the last commits, which are then redone.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+                raise
         except (sqlite3.DatabaseError, OSError) as error:
             if create:
                 raise StorageError(f"{path} cannot be made: {error}") from error
             raise RunError(f"{path} is not a readable archive: {error}") from error
-        # Version 1 had no table of functions. The judge of a resumed run makes it; see begin_at.
-        self._lacks_functions = version == 1
-        if self._lacks_functions and read_only:
+
+    def _open(self, read_only: bool) -> None:
+        """Checks the file and its version, and makes it ready for writing."""
+        if read_only and _needs_more_than_reading(self.path):
+            self._connection.close()
+            self._connection = _connect(self.path, "immutable=1")
+        if not read_only:
+            (report,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            if report != "ok":
+                raise RunError(f"{self.path} is damaged: {report}")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        # NORMAL survives the death of the process. A power cut may cost the last commits, which are then redone.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if version not in range(1, _VERSION + 1):
+            raise RunError(f"{self.path} is an archive of version {version}; expected {_VERSION}")
+        # Version 1 had no table of functions.
+        if version == 1 and read_only:
             raise RunError(
                 f"{self.path} was made by an earlier version of rlsearch; to bring it up to date: "
                 f"rlsearch train --resume {self.path.parent}"
             )
-        if version not in range(1, _VERSION + 1):
-            raise RunError(f"{path} is an archive of version {version}; expected {_VERSION}")
-        self._columns = {table: self._columns_of(table) for table in ("evaluations", "functions")}
-        if version < _VERSION and not read_only:
-            self._add_columns()
+        # The table of functions of an earlier version is made anew by the judge of a resumed run; see begin_at.
+        self.is_old = version < _VERSION
+        if not read_only and "outside" not in self._columns("evaluations"):
+            with self._transaction() as connection:
+                connection.execute("ALTER TABLE evaluations ADD COLUMN outside REAL")
 
-    def _columns_of(self, table: str) -> set[str]:
+    def _columns(self, table: str) -> set[str]:
         return {name for _, name, *_ in self._connection.execute(f"PRAGMA table_info({table})")}
-
-    def _add_columns(self) -> None:
-        """Gives the tables of an earlier version the columns that they lack."""
-        with self._transaction() as connection:
-            for table, column, kind in _ADDED_COLUMNS:
-                if self._columns[table] and column not in self._columns[table]:
-                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-                    self._columns[table].add(column)
-            if not self._lacks_functions:
-                connection.execute(_SET_VERSION)
 
     def _selected(self, table: str, columns: str) -> str:
         """The columns for a query, with null for one that an archive of an earlier version lacks."""
-        there = self._columns[table]
+        there = self._columns(table)
         return ", ".join(name if name in there else f"NULL AS {name}" for name in columns.split(", "))
 
     def close(self) -> None:
@@ -239,23 +238,24 @@ class Archive:
             _put_functions(connection, round_number, functions)
 
     def begin_at(self, round_number: int, functions: Iterable[tuple[int, str, Judged]]) -> None:
-        """Sets the table of functions back to the beginning of a round.
+        """Sets the table of functions back to the beginning of a round; that of an earlier version is made anew.
 
         Args:
             round_number: The round. What was written in it or later is forgotten.
             functions: All that are known at its beginning: number, fingerprint and what is known.
         """
         with self._transaction() as connection:
-            # Made and filled at once, so that nobody takes an empty table for a run without functions.
-            if self._lacks_functions:
+            # Made and filled at once, so that nobody takes an empty table for a run without functions. No row is kept:
+            # gains were not known then, and with the reward's arithmetic rewards may have changed.
+            if self.is_old:
+                connection.execute("DROP TABLE IF EXISTS functions")
                 connection.execute(_FUNCTIONS_SCHEMA)
                 connection.execute(_SET_VERSION)
-                self._columns["functions"] = self._columns_of("functions")
             connection.execute("DELETE FROM functions WHERE round >= ?", (round_number,))
             there = {fingerprint for (fingerprint,) in connection.execute("SELECT fingerprint FROM functions")}
             missing = [entry for entry in functions if entry[1] not in there]
             _put_functions(connection, round_number - 1, missing)
-        self._lacks_functions = False
+        self.is_old = False
 
     def evaluations(self) -> Iterator[tuple[int, Evaluation]]:
         """Yields round and evaluation, in the order in which they were stored."""
@@ -295,18 +295,15 @@ class Archive:
 
     def candidates(self) -> int:
         """How many functions the whole rounds have trained, references not counted."""
-        ((count,),) = self._read(
-            "SELECT COUNT(DISTINCT fingerprint) FROM evaluations WHERE round BETWEEN 0 AND ? AND status IN (?, ?)",
-            self.rounds() - 1,
-            Status.OK.value,
-            Status.DIVERGED.value,
-        )
-        return int(count)
+        return self._count_trained("DISTINCT fingerprint")
 
     def trainings(self) -> int:
         """How many trainings the whole rounds took, those of the references not counted."""
+        return self._count_trained("*")
+
+    def _count_trained(self, what: str) -> int:
         ((count,),) = self._read(
-            "SELECT COUNT(*) FROM evaluations WHERE round BETWEEN 0 AND ? AND status IN (?, ?)",
+            f"SELECT COUNT({what}) FROM evaluations WHERE round BETWEEN 0 AND ? AND status IN (?, ?)",
             self.rounds() - 1,
             Status.OK.value,
             Status.DIVERGED.value,
@@ -381,11 +378,16 @@ def _put_functions(
             judged.seeds,
             judged.rung,
             judged.is_reference,
-            json.dumps(dict(result.scores)) if result.scores else None,
-            json.dumps(dict(result.gains)) if result.gains else None,
+            _as_json(result.scores),
+            _as_json(result.gains),
         )
         rows.append(row)
     connection.executemany(_insert("functions", _FUNCTION_COLUMNS, "INSERT OR REPLACE"), rows)
+
+
+def _as_json(numbers: Mapping[str, float]) -> str | None:
+    # A user's own arithmetic may give numbers of numpy.
+    return json.dumps({name: float(number) for name, number in numbers.items()}) if numbers else None
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:

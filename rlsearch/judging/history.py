@@ -53,6 +53,7 @@ class History:
     def __init__(self, functions: Iterable[tuple[str, Judged]] = ()) -> None:
         self.known: dict[str, Judged] = {}
         self._numbers: dict[str, int] = {}
+        self._references: set[str] = set()
         self._board = Leaderboard(self._place)
         for fingerprint, judged in functions:
             self.put(fingerprint, judged)
@@ -61,6 +62,8 @@ class History:
         """Takes in a function that is new, or whose rank has changed."""
         self.known[fingerprint] = judged
         self._numbers.setdefault(fingerprint, len(self._numbers))
+        if judged.is_reference:
+            self._references.add(fingerprint)
         if judged.result.status is Status.OK:
             self._board.put(fingerprint)
 
@@ -71,6 +74,11 @@ class History:
     def leaderboard(self, count: int) -> list[Judged]:
         """The ``count`` best functions that have a score, best first."""
         return [self.known[fingerprint] for fingerprint in self._board.best(count)]
+
+    def found(self, count: int) -> list[Judged]:
+        """The ``count`` best functions that are no reference, best first."""
+        board = self.leaderboard(count + len(self._references))
+        return [judged for judged in board if not judged.is_reference][:count]
 
     def recent(self, count: int) -> list[Judged]:
         """The ``count`` functions that came last, the newest first."""

@@ -141,7 +141,7 @@ class Judge:
 
     def _take_up(self) -> None:
         """Reads the archive: the rounds before this one are known, this one's evaluations need not be done again."""
-        earlier = self.ledger.open_at(self.round)
+        earlier = self.ledger.open_at(self.round, self.reward.references)
         references = self.ledger.evaluate(-1, self.reward.references)
         self.reward.refer(references)
         self.ledger.add(earlier)
@@ -235,12 +235,10 @@ class Judge:
             The fingerprints of those that were trained.
         """
         names = self.reward.rescoring_proxy_names
-        chosen = []
-        for judged in self.leaderboard(self.rescoring.best):
-            fingerprint = judged.formula.fingerprint
-            # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
-            if not judged.is_reference and self.ledger.seeds_on(names[0], fingerprint) < self.rescoring.max_seeds:
-                chosen.append(fingerprint)
+        # References keep their seeds: everything is relative to them, and ReLU itself stays at exactly 0.
+        board = self.leaderboard(self.rescoring.best + len(self._references))
+        leaders = [judged.formula.fingerprint for judged in board if not judged.is_reference][: self.rescoring.best]
+        chosen = [f for f in leaders if self.ledger.seeds_on(names[0], f) < self.rescoring.max_seeds]
 
         wanted = []
         for fingerprint in chosen:

@@ -32,11 +32,18 @@ class Ledger:
         self._of: dict[str, list[Evaluation]] = {}
         self._done_before: dict[Key, Evaluation] = {}
 
-    def open_at(self, round_number: int) -> list[Evaluation]:
-        """Evaluations of the rounds before this one. What the archive has besides is taken when it is wanted."""
+    def open_at(self, round_number: int, references: Iterable[Training] = ()) -> list[Evaluation]:
+        """Evaluations of the rounds before this one. What the archive has besides is taken when it is wanted.
+
+        Args:
+            round_number: The round.
+            references: Are wanted first. The archive may have one with a round: a function that was proposed before a
+                later version of the package made it a reference.
+        """
+        wanted = {training.key for training in references}
         earlier: list[Evaluation] = []
         for number, evaluation in self.archive.evaluations():
-            if 0 <= number < round_number:
+            if 0 <= number < round_number and evaluation.training.key not in wanted:
                 earlier.append(evaluation)
             else:
                 self._done_before[evaluation.training.key] = evaluation

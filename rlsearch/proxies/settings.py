@@ -127,11 +127,14 @@ class ProxySettings(TrainingSettings):
     train_size: int | None = Field(None, ge=4, description="examples to train on; None: what the data set says")
     validation_size: int | None = Field(None, ge=4, description="examples that a search's scores are counted on")
     test_size: int | None = Field(None, ge=4, description="examples that no search sees")
-    widths: tuple[int, ...] = Field((100, 100), description="outputs of each hidden layer, or its channels")
+    widths: tuple[int, ...] = Field(
+        (100, 100), description="outputs of each hidden layer, or its channels; of a resnet, those of each block"
+    )
     embedding: int = Field(12, ge=4, description="numbers that a token is turned into, for data sets of tokens")
-    normalisation: Literal["none", "layer", "rms"] = Field(
+    normalisation: Literal["none", "layer", "rms", "batch"] = Field(
         "none",
-        description="between a layer and its activation: nothing, layer normalisation, or that by the square mean",
+        description="between a layer and its activation: nothing, layer normalisation, that by the square mean, or "
+        "that over a batch, for networks that have it",
     )
 
     @property
@@ -220,6 +223,14 @@ class ProxySettings(TrainingSettings):
             raise ValueError(f"embedding must be a multiple of 4, got {self.embedding}")
         if self.population is not None and self.population > 1 and self.population % 4:
             raise ValueError(f"population must be 1 or a multiple of 4, got {self.population}")
+
+        possible = NETWORKS[self.network].normalisations
+        if self.normalisation not in possible:
+            others = ", ".join(name for name in NETWORKS if self.normalisation in NETWORKS[name].normalisations)
+            raise ValueError(
+                f"the {self.network} network has no {self.normalisation} normalisation; expected one of "
+                f"{', '.join(possible)}, or one of the networks that have it: {others}"
+            )
 
         dataset = DATASETS[self.dataset]
         if self.path is None and dataset.needs_path:

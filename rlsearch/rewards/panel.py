@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from rlsearch.common.pool import InProcess, Pool
 from rlsearch.common.seeds import search_seed
@@ -50,7 +51,7 @@ class PanelReward:
 
     A score is that of a proxy's task on the validation part, such as an accuracy, averaged over the seeds. With a
     single classifier the gain is the score minus the reference's. With several proxies, or another task, it is counted
-    on each in spreads of the baselines (see :class:`~rlsearch.rewards.scale.Scale`), and their mean is taken.
+    on each in spreads of the baselines (see :class:`~rlsearch.rewards.scale.Scale`), and combined as the settings say.
 
     Usable as a plain reward (it is a callable of formulas), and in stages by judging, which stores every training.
 
@@ -86,7 +87,7 @@ class PanelReward:
         self.settings = settings
         self.costs = costs
         self.pool = pool
-        self.status_values = status_values
+        self.status_values = status_values.filled(settings.worst)
         self.run_seed = run_seed
 
         # The same proxies once per fidelity, trained for that share of their epochs, and once per learning rate.
@@ -103,8 +104,9 @@ class PanelReward:
         self.proxy_names, self.rescoring_proxy_names = self.fidelities[0], self.fidelities[-1]
         if len(set(self.proxy_names)) < len(self.proxy_names):
             raise RewardError("two proxies of the reward are the same; expected different ones")
-        # By fidelity and place in the panel; empty until the references are known.
-        self._scales: list[list[Scale]] = []
+        # Empty until the references are known. Equal members of two fidelities are one.
+        self._scales: dict[_Member, Scale] = {}
+        self._linear: dict[_Member, float | None] = {}
 
     @property
     def references(self) -> list[Training]:
@@ -130,60 +132,73 @@ class PanelReward:
 
     def rates_of(self, title: str) -> tuple[str, ...]:
         """The names of a proxy of the panel, one for each of its learning rates, at the first fidelity."""
-        return next(member.rates for member in self._panels[0] if member.title == title)
+        return self._member(title).rates
 
     def scale_of(self, title: str) -> Scale:
         """The scale of a proxy of the panel at the first fidelity, when the references are known."""
-        at = self.settings.names.index(title)
-        return self._scales[0][at]
+        return self._scales[self._member(title)]
+
+    def linear_of(self, title: str) -> float | None:
+        """The score of a linear network on a proxy of the panel, likewise; None where it diverged."""
+        return self._linear[self._member(title)]
+
+    def _member(self, title: str) -> _Member:
+        return next(member for member in self._panels[0] if member.title == title)
 
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
         """Takes the evaluations of :attr:`references`, and warns of proxies that cannot tell functions apart.
 
         Raises:
-            RewardError: If the reference itself does not train on a proxy.
+            RewardError: If the reference itself does not train on a proxy, or none of the baselines does.
         """
         by_function: dict[str, list[Evaluation]] = defaultdict(list)
         for evaluation in evaluations:
             by_function[evaluation.training.formula.fingerprint].append(evaluation)
-        scores = {fingerprint: _scores_by_proxy(found) for fingerprint, found in by_function.items()}
-        self._scales = []
-        for panel in self._panels:
-            scales = []
-            for member in panel:
-                of_functions = {fingerprint: _best_rate(member, scores[fingerprint]) for fingerprint in scores}
-                scales.append(self._scale(member, of_functions))
-            self._scales.append(scales)
+        by_proxy = {fingerprint: _by_proxy(found) for fingerprint, found in by_function.items()}
+        for member in dict.fromkeys(chain(*self._panels)):
+            scores = {fingerprint: _scores(_at_best_rate(member, found)) for fingerprint, found in by_proxy.items()}
+            self._scales[member] = self._scale(member, scores)
+            linear = scores.get(IDENTITY.fingerprint)
+            self._linear[member] = _mean(linear) if linear else None
+            self._warn(member)
 
     def _scale(self, member: _Member, scores: Mapping[str, Sequence[float]]) -> Scale:
         """The scale of a proxy from the scores of the references on it, by fingerprint, one per seed."""
         name = self.settings.reference
-        reference_function = function(name)
-        reference = scores[reference_function.fingerprint]
+        reference = scores.get(function(name).fingerprint)
         if not reference:
             raise RewardError(f"{name} has no score on {member.title}: it diverges there; lower its learning_rate")
         baselines = {name: reference}
         if self.settings.in_spreads:
             baselines = {text: scores.get(function(text).fingerprint, ()) for text in self.settings.baselines}
-        scale = Scale.of(reference, baselines)
-        task = self.proxies[member.rates[0]].settings.task
-        linear = scores.get(IDENTITY.fingerprint, ())
-        if linear and reference_function != IDENTITY and statistics.fmean(linear) > scale.reference - scale.noise:
+        if not any(baselines.values()):
+            raise RewardError(
+                f"none of the baselines {', '.join(baselines)} has a score on {member.title}: all diverge there; lower "
+                "its learning_rate"
+            )
+        return Scale.of(reference, baselines)
+
+    def _warn(self, member: _Member) -> None:
+        """Warns of a proxy that cannot tell functions apart."""
+        scale, linear = self._scales[member], self._linear[member]
+        name, proxy = self.settings.reference, self.proxies[member.rates[0]].settings
+        trained, task = f"{member.title}, trained for {proxy.epochs} epoch(s),", proxy.task
+        if linear is not None and function(name) != IDENTITY and linear > scale.reference - scale.noise:
             _LOGGER.warning(
                 "%s cannot tell activations apart: a linear network scores %s there, and one with %s %s",
-                member.title,
-                task.score_text(statistics.fmean(linear)),
+                trained,
+                task.score_text(linear),
                 name,
                 task.score_text(scale.reference),
             )
         elif self.settings.in_spreads and scale.spread <= scale.noise:
             _LOGGER.warning(
-                "%s cannot tell the baselines apart: they lie within %s of each other, no more than one function's "
+                "%s cannot tell the baselines apart: they lie within %s %s of each other, no more than one function's "
                 "seeds; train for longer, or take another learning rate",
-                member.title,
-                task.in_words(scale.spread),
+                trained,
+                task.number(scale.spread),
+                task.unit,
             )
-        return scale
 
     def evaluate(self, trainings: Sequence[Training]) -> Iterator[list[Evaluation]]:
         """Screens and trains; yields what is unfit, and then each population as soon as it is done."""
@@ -217,73 +232,62 @@ class PanelReward:
             # Ends what workers do for a caller that stops early.
             populations.close()
 
-    def _counted(self, scores: Mapping[str, Sequence[float]]) -> int:
-        """The highest fidelity at which there is a score on every proxy."""
-        for fidelity in reversed(range(len(self._panels))):
-            if all(_best_rate(member, scores) for member in self._panels[fidelity]):
-                return fidelity
-        return 0
-
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
         """The reward of ``formula``, in this spelling, from all its evaluations.
 
-        Where there are scores of a higher fidelity they alone count, relative to the reference at that fidelity.
+        Where there are scores of a higher fidelity they alone count, relative to the reference at that fidelity. A
+        function that diverges from any seed has no score, unless it has one at another learning rate of the proxy.
+
+        Raises:
+            RewardError: If there is a proxy without an evaluation.
         """
-        evaluations = list(evaluations)
-        latency = self.costs.ratio(formula)
-        scores = _scores_by_proxy(evaluations)
-        failed = self._failed(evaluations, scores)
+        latency, by_proxy = self.costs.ratio(formula), _by_proxy(evaluations)
+        chosen = [_at_best_rates(panel, by_proxy) for panel in self._panels]
+        failed = _first_failed(chosen)
         if failed is not None:
             value = self.status_values.of(failed.status)
             return RewardResult(value, failed.status, latency=latency, message=failed.result.message)
-        fidelity = self._counted(scores)
-        panel, scales = self._panels[fidelity], self._scales[fidelity]
-        by_seed = [_best_rate(member, scores) for member in panel]
-        means = [_mean(of_member) for of_member in by_seed]
+        complete = [fidelity for fidelity, of_panel in enumerate(chosen) if all(of_panel)]
+        if not complete:
+            raise RewardError(
+                f"{str(formula)!r} was trained on {', '.join(by_proxy) or 'nothing'}, and not on "
+                f"{', '.join(self.proxy_names)}: scores of another version of rlsearch do not compare with these"
+            )
+        fidelity = complete[-1]
+        panel, counted = self._panels[fidelity], chosen[fidelity]
+        scales = [self._scales[member] for member in panel]
+        titles = [member.title for member in panel]
+        means = [_mean(_scores(of_member)) for of_member in counted]
         gains = [self._gain(score, scale) for score, scale in zip(means, scales, strict=True)]
         gain = combined(gains, self.settings.combine)
-        cost = self.settings.price_of_doubling * math.log2(latency)
-        titles = [member.title for member in panel]
         return RewardResult(
-            gain - cost,
+            gain - self.settings.price_of_doubling * math.log2(latency),
             Status.OK,
             gain if self.settings.in_spreads else means[0],
             latency,
-            standard_error=self._standard_error(by_seed, scales),
-            scores=dict(zip(titles, means, strict=True)) | _outside(panel, evaluations),
+            standard_error=self._standard_error(counted, scales),
+            scores=dict(zip(titles, means, strict=True)) | _outside(titles, counted),
             gains=dict(zip(titles, gains, strict=True)),
         )
-
-    def _failed(self, evaluations: Sequence[Evaluation], scores: Mapping[str, Sequence[float]]) -> Evaluation | None:
-        """The first evaluation that leaves a function without a score, if there is one.
-
-        A function that diverges at one of several learning rates has the score of the others.
-        """
-        for evaluation in evaluations:
-            if evaluation.status is Status.OK:
-                continue
-            name = evaluation.training.proxy
-            rates = next(m.rates for panel in self._panels for m in panel if name in m.rates)
-            if evaluation.status is not Status.DIVERGED or not any(scores.get(rate) for rate in rates):
-                return evaluation
-        return None
 
     def _gain(self, score: float, scale: Scale) -> float:
         return scale.gain(score) if self.settings.in_spreads else score - scale.reference
 
-    def _standard_error(self, by_seed: Sequence[Sequence[float]], scales: Sequence[Scale]) -> float | None:
+    def _standard_error(self, counted: Sequence[Sequence[Evaluation]], scales: Sequence[Scale]) -> float | None:
         """Of the score over seeds, each seed's being combined over proxies; None for fewer than two seeds."""
         if not self.settings.in_spreads:
-            combinations = list(by_seed[0])
+            of_seeds = _scores(counted[0])
         else:
-            of_proxies = [
-                [self._gain(score, scale) for score in scores] for scores, scale in zip(by_seed, scales, strict=True)
-            ]
-            # A population that is not done yet may leave one proxy with fewer seeds.
-            combinations = [combined(gains, self.settings.combine) for gains in zip(*of_proxies, strict=False)]
-        if len(combinations) < 2:
+            by_seed: dict[int, list[float]] = defaultdict(list)
+            for of_member, scale in zip(counted, scales, strict=True):
+                for evaluation in of_member:
+                    assert evaluation.score is not None
+                    by_seed[evaluation.training.seed].append(scale.gain(evaluation.score))
+            of_all = [gains for gains in by_seed.values() if len(gains) == len(scales)]
+            of_seeds = [combined(gains, self.settings.combine) for gains in of_all]
+        if len(of_seeds) < 2:
             return None
-        return statistics.stdev(combinations) / math.sqrt(len(combinations))
+        return statistics.stdev(of_seeds) / math.sqrt(len(of_seeds))
 
     def __call__(self, formulas: Sequence[Formula]) -> list[RewardResult]:
         """Judges ``formulas`` without an archive."""
@@ -310,31 +314,55 @@ def _trained_for(proxy: ProxySettings | OwnProxySettings, share: float) -> Proxy
     return proxy.check(proxy.model_dump() | {"epochs": epochs_at(proxy, share)})
 
 
-def _scores_by_proxy(evaluations: Iterable[Evaluation]) -> dict[str, list[float]]:
-    scores: dict[str, list[float]] = defaultdict(list)
+def _by_proxy(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
+    by_proxy: dict[str, list[Evaluation]] = defaultdict(list)
     for evaluation in evaluations:
-        if evaluation.score is not None:
-            scores[evaluation.training.proxy].append(evaluation.score)
-    return scores
+        by_proxy[evaluation.training.proxy].append(evaluation)
+    return by_proxy
 
 
-def _best_rate(member: _Member, scores: Mapping[str, Sequence[float]]) -> Sequence[float]:
-    """A function's scores, one per seed, at the learning rate at which their mean is the highest; none if it has none.
+def _scores(evaluations: Iterable[Evaluation]) -> list[float]:
+    return [evaluation.score for evaluation in evaluations if evaluation.score is not None]
 
-    The first rate wins a tie.
+
+def _at_best_rate(member: _Member, by_proxy: Mapping[str, Sequence[Evaluation]]) -> Sequence[Evaluation]:
+    """A function's evaluations at the learning rate that suits it best; none if it has none.
+
+    That is the one at which the fewest fail, and of those the one with the highest mean score; at a tie the first.
     """
-    found = [scores[rate] for rate in member.rates if scores.get(rate)]
-    return max(found, key=_mean, default=())
+
+    def suits(evaluations: Sequence[Evaluation]) -> tuple[int, float]:
+        scores = _scores(evaluations)
+        return len(scores) - len(evaluations), _mean(scores) if scores else -math.inf
+
+    found = [by_proxy[rate] for rate in member.rates if rate in by_proxy]
+    return max(found, key=suits, default=())
 
 
-def _outside(panel: Sequence[_Member], evaluations: Iterable[Evaluation]) -> dict[str, float]:
+def _at_best_rates(
+    panel: Sequence[_Member], by_proxy: Mapping[str, Sequence[Evaluation]]
+) -> list[Sequence[Evaluation]]:
+    return [_at_best_rate(member, by_proxy) for member in panel]
+
+
+def _first_failed(chosen: Iterable[Iterable[Sequence[Evaluation]]]) -> Evaluation | None:
+    """The first evaluation without a score, by fidelity and proxy; None if all have one."""
+    for of_panel in chosen:
+        for of_member in of_panel:
+            for evaluation in of_member:
+                if evaluation.status is not Status.OK:
+                    return evaluation
+    return None
+
+
+def _outside(titles: Sequence[str], counted: Sequence[Sequence[Evaluation]]) -> dict[str, float]:
     """The mean scores on inputs outside the range of training, by the name of the proxy, where there are such."""
-    found: dict[str, list[float]] = defaultdict(list)
-    titles = {name: member.title for member in panel for name in member.rates}
-    for evaluation in evaluations:
-        if evaluation.outside is not None and evaluation.training.proxy in titles:
-            found[f"{titles[evaluation.training.proxy]} outside"].append(evaluation.outside)
-    return {name: _mean(scores) for name, scores in found.items()}
+    found = {}
+    for title, of_member in zip(titles, counted, strict=True):
+        scores = [evaluation.outside for evaluation in of_member if evaluation.outside is not None]
+        if scores:
+            found[f"{title} outside"] = _mean(scores)
+    return found
 
 
 def _mean(values: Sequence[float]) -> float:

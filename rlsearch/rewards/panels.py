@@ -10,16 +10,16 @@ from typing import Any
 
 from rlsearch.proxies.settings import ProxySettings
 
-_SCHEDULE: dict[str, Any] = {"schedule": "cosine", "warmup": 0.05}
-"""As real networks are trained; with it, the noise between seeds is lower than at a constant rate."""
+_COMMON: dict[str, Any] = {"widths": (64, 64), "schedule": "cosine", "warmup": 0.05, "validation_size": 4000}
+"""Small networks, and learning rates that rise and fall as those of real networks do."""
 
 GENERAL = (
-    ProxySettings(dataset="mnist1d", epochs=10, learning_rate=3e-2, validation_size=4000, **_SCHEDULE),
-    ProxySettings(dataset="teacher", epochs=10, learning_rate=3e-3, score="loss", **_SCHEDULE),
-    ProxySettings(dataset="text", widths=(128, 128), epochs=1, learning_rate=1e-2, **_SCHEDULE),
-    ProxySettings(dataset="physics", epochs=10, learning_rate=3e-2, **_SCHEDULE),
+    ProxySettings(dataset="mnist1d", epochs=8, learning_rate=3e-2, **_COMMON),
+    ProxySettings(dataset="teacher", epochs=8, learning_rate=1e-2, score="loss", **_COMMON),
+    ProxySettings(dataset="text", train_size=25_600, epochs=1, learning_rate=2e-2, **_COMMON),
+    ProxySettings(dataset="physics", epochs=8, learning_rate=3e-2, **_COMMON),
 )
-"""Classification, next token and regression, at unlike learning rates, each in 300 steps of a small MLP.
+"""Classification, next token and regression, each in 200 to 250 steps of a small MLP, at three learning rates.
 
 Unlike rates do the work of several rates for each: a single one would select for scale and for the slope at 0.
 """

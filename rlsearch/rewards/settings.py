@@ -1,16 +1,17 @@
 """The settings of the default reward."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validator
 
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
-from rlsearch.errors import FormulaError
+from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.named import BASELINES, NAMED
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.proxies.tasks import CLASSIFICATION, GAIN, Words
+from rlsearch.rewards.base import WORST_POINTS, WORST_SPREADS
 from rlsearch.rewards.panels import GENERAL, PANELS
 
 _AnyProxy = Annotated[
@@ -57,7 +58,8 @@ def _named_panel(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in PANELS:
-        raise ValueError(f"unknown panel {value!r}; expected a list of proxies, or one of {', '.join(PANELS)}")
+        known = f"expected a list of proxies, or one of {', '.join(PANELS)}"
+        raise ValueError(f"unknown panel {value!r}{nearest(value, PANELS)}; {known}")
     return PANELS[value]
 
 
@@ -129,6 +131,11 @@ class RewardSettings(Settings):
         return SPREADS_PER_DOUBLING if self.in_spreads else POINTS_PER_DOUBLING
 
     @property
+    def worst(self) -> float:
+        """The reward of a function without a score, where nothing else is said."""
+        return WORST_SPREADS if self.in_spreads else WORST_POINTS
+
+    @property
     def names(self) -> tuple[str, ...]:
         """A name for each proxy, different from the others'."""
         names: list[str] = []
@@ -136,3 +143,9 @@ class RewardSettings(Settings):
             taken = sum(name.partition(" ")[0] == proxy.name for name in names)
             names.append(f"{proxy.name} ({taken + 1})" if taken else proxy.name)
         return tuple(names)
+
+    @model_validator(mode="after")
+    def _has_a_spread(self) -> Self:
+        if len({function(text).fingerprint for text in self.baselines}) < 2:
+            raise ValueError(f"baselines must be at least two different functions, got {list(self.baselines)}")
+        return self

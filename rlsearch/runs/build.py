@@ -21,7 +21,7 @@ from rlsearch.kernels.latency import LatencyCosts, cached_costs
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.proxies.tasks import Words
-from rlsearch.rewards.base import WORST_POINTS, WORST_SPREADS
+from rlsearch.rewards.base import WORST_POINTS
 from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.staged import StagedReward
@@ -53,8 +53,8 @@ def resolve(config: Config) -> Config:
             completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p.completed() for p in config.proxies
         ]
         changes["reward"] = config.proxy_reward.model_copy(update={"proxies": tuple(proxies)})
-    in_spreads = config.proxy_reward is not None and config.proxy_reward.in_spreads
-    changes["status_values"] = config.status_values.filled(WORST_SPREADS if in_spreads else WORST_POINTS)
+    worst = WORST_POINTS if config.proxy_reward is None else config.proxy_reward.worst
+    changes["status_values"] = config.status_values.filled(worst)
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
     changes["search"] = method.budget(config.search, own)

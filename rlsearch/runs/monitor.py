@@ -1,5 +1,6 @@
 """What a run shows of itself in TensorBoard; the x-axis is the number of proposals."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import rankdata
 
+from rlsearch.common.ranks import rank_correlations
 from rlsearch.errors import StorageError
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.drawing import plot_curve
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge, RoundReport
-from rlsearch.rewards.base import Status
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs.config import LoggingSettings
 from rlsearch.runs.events import RunEvents
 
@@ -88,9 +89,9 @@ class Monitor(RunEvents):
 
 
 def leader_scalars(judge: Judge) -> dict[str, float]:
-    """What is known of the best function, by tag."""
+    """What is known of the best function that the search has found, by tag."""
     scalars: dict[str, float] = {"search/candidates": judge.candidates}
-    for judged in judge.leaderboard(1):
+    for judged in judge.history.found(1):
         best = judged.result
         scalars["search/best_reward"] = best.value
         if best.score is not None:
@@ -100,7 +101,8 @@ def leader_scalars(judge: Judge) -> dict[str, float]:
         # Where it wins: on a panel, each proxy by itself.
         for name, gain in best.gains.items() if len(best.gains) > 1 else ():
             scalars[f"best_gain/{name}"] = gain
-            scalars[f"best_score/{name}"] = best.scores[name]
+            if name in best.scores:
+                scalars[f"best_score/{name}"] = best.scores[name]
     return scalars
 
 
@@ -139,10 +141,16 @@ def leaderboard_markdown(board: Sequence[Judged]) -> str:
             str(judged.seeds),
             "" if result.latency is None else f"{result.latency:.2f}",
             f"`{judged.formula}`",
-            *(f"{result.scores[name]:.4f} ({result.gains[name]:+.2f})" for name in proxies),
+            *(_score_and_gain(result, name) for name in proxies),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _score_and_gain(result: RewardResult, proxy: str) -> str:
+    if proxy not in result.gains:
+        return ""
+    return f"{result.scores.get(proxy, math.nan):.4f} ({result.gains[proxy]:+.2f})"
 
 
 def proxies_figure(functions: Sequence[Judged]) -> Figure | None:
@@ -155,18 +163,16 @@ def proxies_figure(functions: Sequence[Judged]) -> Figure | None:
     if len(rows) < MIN_FUNCTIONS_FOR_CORRELATION:
         return None
     names = list(rows[0])
-    gains = np.array([[row[name] for name in names] for row in rows])
-    # Of equal gains, such as those that are cut, all have their middle rank.
-    ranks = np.apply_along_axis(rankdata, 0, gains)
-    with np.errstate(invalid="ignore"):
-        correlations = np.corrcoef(ranks, rowvar=False)
+    columns = [[row[name] for row in rows] for name in names]
+    correlations = rank_correlations(np.array(columns).T)
     figure = Figure(figsize=(1.5 + len(names), 1 + len(names)), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(correlations, vmin=-1, vmax=1, cmap="RdBu_r")
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     for (row, column), value in np.ndenumerate(correlations):
-        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=8)
+        text = "-" if math.isnan(value) else f"{value:+.2f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8)
     axes.set_title(f"correlation of gains over {len(rows)} functions", fontsize=8)
     return figure
 

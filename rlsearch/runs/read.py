@@ -12,6 +12,9 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
 from rlsearch.runs.folder import Run, opened
 
+MOST_REFERENCES = 100
+"""More than any reward has."""
+
 
 def top(run: Run | Path | str, count: int = 10) -> list[Judged]:
     """The best functions of a run, best first; it may still be going on.
@@ -43,12 +46,12 @@ def read_history(run: Run | Path | str, best: int | None = None) -> History:
 
 
 def best_formula(run: Run | Path | str) -> Formula:
-    """The best formula of a run.
+    """The best formula that the search of a run has found; the functions that others are relative to are none.
 
     Raises:
         RunError: If the run has none yet.
     """
-    board = top(run, 1)
-    if not board:
+    found = read_history(run, best=1 + MOST_REFERENCES).found(1)
+    if not found:
         raise RunError(f"the run {opened(run).folder} has no formula with a score yet")
-    return board[0].formula
+    return found[0].formula

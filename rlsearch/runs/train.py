@@ -11,7 +11,7 @@ from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import Events
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import ConfigError, StorageError
+from rlsearch.errors import ConfigError, RunError, StorageError
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge
@@ -130,6 +130,11 @@ def resume(
         config = resolve(run.config)
         state = load_checkpoint(run.checkpoint) if run.checkpoint.exists() else None
         with Archive(run.archive) as archive:
+            if archive.is_old and config.proxy_reward is not None and config.proxy_reward.in_spreads:
+                raise RunError(
+                    f"{run.folder} was made by an earlier version, whose rewards of several proxies were on another "
+                    f"scale, and cannot go on; begin anew: rlsearch train {run.folder / 'config.yaml'}"
+                )
             changed = _changed_budget(run, config, state, archive, rounds, candidates)
             config = config.model_copy(update={"search": config.search.check(config.search.model_dump() | changed)})
             reward, costs = make_reward(config, run)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import AllOf, Events
+from rlsearch.common.ranks import rank_correlations
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import FormulaError, InputError, nearest
+from rlsearch.errors import InputError, nearest
 from rlsearch.formula import Formula
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
@@ -61,7 +62,7 @@ class ProxyCheck:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How well a reward, or one proxy of it, orders a bank by merit.
+    """How well a reward, or one proxy of it, orders a bank by merit; NaN where it finds all functions alike.
 
     Attributes:
         title: What puts the functions in order.
@@ -69,7 +70,7 @@ class Order:
         low: Lower end of its 95 % interval, from resampled functions.
         high: Upper end.
         better_half: The correlation over the half of the bank with the best merit.
-        top_merit: The mean merit of its first few functions.
+        top_merit: The mean merit of its first few functions. Of several that it finds alike, any may be first.
     """
 
     title: str
@@ -87,12 +88,15 @@ class BankCheck:
     Attributes:
         rows: Formula, merit and the reward's result for each function, the highest gain first.
         orders: Of the whole panel first, then of each proxy.
+        correlations: Spearman's between the proxies' gains, over the functions that have a score; shape
+            ``[proxies, proxies]``.
         chance: The mean merit of a function drawn at random.
         best: The mean merit of the best few.
     """
 
     rows: list[tuple[str, float, RewardResult]]
     orders: list[Order]
+    correlations: NDArray[np.float64]
     chance: float
     best: float
 
@@ -105,15 +109,12 @@ class Check:
         proxies: One per proxy of the panel.
         in_spreads: Whether gains are in spreads of the baselines, or in points of accuracy.
         workers: Processes that a search of this config trains with.
-        correlations: Spearman's between the proxies' gains over the functions of the bank, ``[proxies, proxies]``;
-            None without a bank.
         bank: What became of the bank; None without one.
     """
 
     proxies: list[ProxyCheck]
     in_spreads: bool
     workers: int
-    correlations: NDArray[np.float64] | None
     bank: BankCheck | None
 
     @property
@@ -160,15 +161,12 @@ def check(
         assert isinstance(reward, PanelReward)
         references = _evaluated(reward, reward.references, "references", told)
         reward.refer(references)
-        checked = [_proxy_check(reward, title, references) for title in reward.settings.names]
+        checked = [proxy_check(reward, title, references) for title in reward.settings.names]
         if not functions:
-            return Check(checked, reward.settings.in_spreads, config.workers, None, None)
+            return Check(checked, reward.settings.in_spreads, config.workers, None)
         results = _judged(reward, [entry.formula for entry in functions], told)
-    gains = _gains(results, reward.settings.names)
-    found = _bank_check(functions, results, gains, higher_is_better)
-    columns = gains.T
-    correlations = np.array([[_spearman(a, b) for b in columns] for a in columns])
-    return Check(checked, reward.settings.in_spreads, config.workers, correlations, found)
+    found = bank_check(functions, results, reward.settings.names, higher_is_better=higher_is_better)
+    return Check(checked, reward.settings.in_spreads, config.workers, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +186,14 @@ def read_bank(path: Path, merit: str = "merit") -> list[BankEntry]:
         merit: The name of the column that has the merit.
 
     Raises:
-        InputError: If the file is not there, lacks a column, or a line is not a formula of ``x`` and a number.
+        InputError: If the file is not there or lacks a column, a line is not a formula of ``x`` and a number, or there
+            are too few functions to put in order.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        # Spreadsheets mark the beginning of what they write.
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
             columns = list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
@@ -202,20 +202,31 @@ def read_bank(path: Path, merit: str = "merit") -> list[BankEntry]:
             there = ", ".join(columns) or "nothing"
             raise InputError(f"{path} has no column {column!r}{nearest(column, columns)}; it has {there}")
     bank: dict[str, BankEntry] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         try:
-            text = (row["formula"] or "").strip()
-            formula, value = function(text), float(row[merit] or "")
-        except (FormulaError, ValueError) as error:
+            entry = _entry((row["formula"] or "").strip(), (row[merit] or "").strip())
+        except InputError as error:
             raise InputError(f"{path}:{line}: {error}") from None
-        if not math.isfinite(value):
-            raise InputError(f"{path}:{line}: the merit is {value}; expected a finite number")
-        if formula.fingerprint in bank:
-            raise InputError(f"{path}:{line}: {text} is the same function as {bank[formula.fingerprint].text}")
-        bank[formula.fingerprint] = BankEntry(text, formula, value)
+        fingerprint = entry.formula.fingerprint
+        if fingerprint in bank:
+            raise InputError(f"{path}:{line}: {entry.text} is the same function as {bank[fingerprint].text}")
+        bank[fingerprint] = entry
     if len(bank) < 2 * TOP:
         raise InputError(f"{path} has {len(bank)} functions; expected at least {2 * TOP}, to speak of an order")
+    if len({entry.merit for entry in bank.values()}) < 2:
+        raise InputError(f"{path}: all functions have one merit; expected different ones, to speak of an order")
     return list(bank.values())
+
+
+def _entry(text: str, merit: str) -> BankEntry:
+    formula = function(text)
+    try:
+        value = float(merit)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"the merit of {text} is {merit!r}; expected a finite number")
+    return BankEntry(text, formula, value)
 
 
 def _evaluated(reward: PanelReward, wanted: Sequence[Training], what: str, events: Events) -> list[Evaluation]:
@@ -233,19 +244,25 @@ def _judged(reward: PanelReward, formulas: Sequence[Formula], events: Events) ->
     return [reward.combine(formula, by_formula[formula]) for formula in formulas]
 
 
-def _proxy_check(reward: PanelReward, title: str, references: Sequence[Evaluation]) -> ProxyCheck:
+def proxy_check(reward: PanelReward, title: str, references: Sequence[Evaluation]) -> ProxyCheck:
+    """What the references of a reward say of one of its proxies.
+
+    Args:
+        reward: Knows them already.
+        title: The proxy's name in the panel.
+        references: Their evaluations.
+    """
     names = reward.rates_of(title)
-    of_proxy = [evaluation for evaluation in references if evaluation.training.proxy in names]
-    linear = [e.score for e in of_proxy if e.training.formula == Formula.parse("x") and e.score is not None]
     proxy = reward.proxies[names[0]]
-    each = statistics.fmean(evaluation.wall_seconds for evaluation in of_proxy)
+    # The median: the first populations make data and compile, and those that are not full pay for empty places.
+    each = statistics.median(e.wall_seconds for e in references if e.training.proxy in names)
     return ProxyCheck(
         title,
         proxy.settings.task,
         each * len(names) * reward.settings.seeds,
         _way(proxy),
         reward.scale_of(title),
-        max(linear, default=None),
+        reward.linear_of(title),
     )
 
 
@@ -255,57 +272,60 @@ def _way(proxy: Proxy) -> str:
     return "together" if getattr(proxy.settings, "batched", True) else "one by one"
 
 
-def _gains(results: Sequence[RewardResult], names: Sequence[str]) -> NDArray[np.float64]:
-    """Gains ``[functions, proxies]``; where a function has no score, lower than any."""
-    rows = [[result.gains.get(name, -math.inf) for name in names] for result in results]
-    return np.array(rows, dtype=np.float64)
-
-
-def _bank_check(
-    bank: Sequence[BankEntry],
-    results: Sequence[RewardResult],
-    gains: NDArray[np.float64],
-    higher_is_better: bool,
+def bank_check(
+    bank: Sequence[BankEntry], results: Sequence[RewardResult], names: Sequence[str], *, higher_is_better: bool
 ) -> BankCheck:
+    """How the results of a bank's functions order them.
+
+    A function without a score comes after all others, on every proxy: a search would not take it either.
+
+    Args:
+        bank: The functions.
+        results: Of each.
+        names: Of the proxies.
+        higher_is_better: Whether a higher merit is a better one.
+    """
     merits = np.array([entry.merit for entry in bank])
     goodness = merits if higher_is_better else -merits
-    scores = [result.score if result.status is Status.OK else None for result in results]
     # Latency is no part of it: merit is not either.
+    scores = [result.score if result.status is Status.OK else None for result in results]
     totals = np.array([-math.inf if score is None else score for score in scores])
+    columns = [[result.gains.get(name, -math.inf) for result in results] for name in names]
+    gains = np.array(columns).T
+
     orders = [_order("the reward's gain", totals, goodness, merits)]
-    titles = next((list(result.gains) for result in results if result.gains), [])
-    if len(titles) > 1:
-        orders += [_order(title, gains[:, i], goodness, merits) for i, title in enumerate(titles)]
+    if len(names) > 1:
+        orders += [_order(name, gains[:, i], goodness, merits) for i, name in enumerate(names)]
     rows = [(bank[i].text, bank[i].merit, results[i]) for i in np.argsort(-totals, kind="stable")]
-    best = merits[np.argsort(-goodness, kind="stable")[:TOP]]
-    return BankCheck(rows, orders, float(merits.mean()), float(best.mean()))
+    correlations = rank_correlations(gains[np.isfinite(totals)])
+    best = _merit_of_first(goodness, merits)
+    return BankCheck(rows, orders, correlations, float(merits.mean()), best)
 
 
 def _order(title: str, found: NDArray[np.float64], goodness: NDArray[np.float64], merits: NDArray[np.float64]) -> Order:
     better = np.argsort(-goodness, kind="stable")[: len(goodness) // 2]
-    # Functions are what a bank is a sample of.
+    # Functions are what a bank is a sample of. Where a sample is of functions that are alike, it has no order.
     rng = np.random.default_rng(0)
-    resampled = []
-    for _ in range(_RESAMPLES):
-        chosen = rng.integers(len(found), size=len(found))
-        resampled.append(_spearman(found[chosen], goodness[chosen]))
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    top = np.argsort(-found, kind="stable")[:TOP]
+    samples = [rng.integers(len(found), size=len(found)) for _ in range(_RESAMPLES)]
+    resampled = np.array([_correlation(found[chosen], goodness[chosen]) for chosen in samples])
+    resampled = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (math.nan, math.nan)
     return Order(
         title,
-        _spearman(found, goodness),
+        _correlation(found, goodness),
         float(low),
         float(high),
-        _spearman(found[better], goodness[better]),
-        float(merits[top].mean()),
+        _correlation(found[better], goodness[better]),
+        _merit_of_first(found, merits),
     )
 
 
-def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """The rank correlation; NaN where one side is constant."""
-    if len(set(a.tolist())) < 2 or len(set(b.tolist())) < 2:
-        return math.nan
-    from scipy import stats
+def _merit_of_first(found: NDArray[np.float64], merits: NDArray[np.float64]) -> float:
+    """The mean merit of the first few by what was found; where alike ones compete for the last places, their mean."""
+    last = np.sort(found)[-TOP]
+    before, competing = merits[found > last], merits[found == last]
+    return float((before.sum() + (TOP - len(before)) * competing.mean()) / TOP)
 
-    ranks = (stats.rankdata(each) for each in (a, b))
-    return float(np.corrcoef(*ranks)[0, 1])
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float(rank_correlations(np.stack([a, b], axis=1))[0, 1])

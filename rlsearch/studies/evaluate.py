@@ -172,7 +172,7 @@ def what_is_measured(config: Config | None = None, run: Run | Path | str | None 
 def _wanted(formulas: Sequence[Formula], history: History, best: int) -> dict[str, Formula]:
     """What is scored, by fingerprint: the formulas given, the best of the history, and the baselines."""
     wanted = {formula.fingerprint: formula for formula in formulas}
-    for judged in history.leaderboard(best):
+    for judged in history.found(best):
         wanted.setdefault(judged.formula.fingerprint, judged.formula)
     if not wanted:
         raise InputError("nothing to score: expected a formula, or a run with results")

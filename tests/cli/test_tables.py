@@ -26,7 +26,7 @@ def test_findings_of_a_classification(printed):
 
 def test_findings_of_another_task_are_in_its_unit(printed):
     """The same scores, taken for minus cross-entropies."""
-    out = printed(typical(task=NATS))
+    out = printed(typical(words=NATS))
     assert "Difference in nats to each baseline; * is significant" in out
     assert "  1   +0.051*   +0.150*" in out
     assert "Test minus cross-entropy: mean ± standard error. Latency: median" in out

@@ -1,7 +1,6 @@
 import csv
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -9,13 +8,12 @@ from types import SimpleNamespace
 
 import helpers_families  # noqa: F401 (adds the data set "ridge")
 import pytest
-from helpers import CONFIGS, DIGITS, SCRIPT, archive_rows, environment, make_config, proxies, rlsearch
+from helpers import CONFIGS, DIGITS, make_config, proxies, rlsearch
 from rich.console import Console
 
-from rlsearch import Formula, __version__, resume, train
+from rlsearch import Formula, __version__, train
 from rlsearch.cli import progress
 from rlsearch.formula.named import BASELINES
-from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult
 from rlsearch.runs import read as results
@@ -121,7 +119,10 @@ def test_nothing_asked_for_is_refused(run, curve_run, count):
 def test_help_is_at_hand_for_every_verb(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
-    verbs = ["train", "mine", "sample", "top", "evaluate", "confirm", "transfer", "export", "config", "bench"]
+    verbs = [
+        "train", "mine", "sample", "top", "evaluate", "check", "compare", "confirm", "transfer", "export", "config",
+        "bench",
+    ]  # fmt: skip
     assert all(f"\n  {verb} " in out for verb in verbs)
     assert "..." not in out.split("Commands:")[1]  # nothing is cut
     for verb in [[verb] for verb in verbs] + [["config", "check"], ["config", "show"]]:
@@ -332,85 +333,6 @@ def test_configs_are_checked_and_shown(run, path, tmp_path):
     assert code == 0
     (tmp_path / "shown.yaml").write_text(out)
     assert load_config("shown.yaml") == load_config(path, ["seed=9"])
-
-
-def test_a_damaged_archive_is_a_message_for_every_reader(run):
-    folder = train(make_config(rounds=4, formulas_per_round=32), "a").run.folder
-    path = folder / "archive.sqlite"
-    content = path.read_bytes()
-    for damaged in (b"no database" * 500, content[:5000], content[:4096] + b"\x07" * (len(content) - 4096), b""):
-        path.write_bytes(damaged)
-        for arguments in (["top", folder], ["sample", folder], ["export", folder], ["train", "--resume", folder]):
-            code, out, err = run(*arguments)
-            assert (code, out) == (2, ""), arguments
-            assert "archive.sqlite" in err
-
-
-def test_a_failure_to_write_is_a_message_and_the_run_goes_on_later(run, monkeypatch, tmp_path):
-    """First the archive fails, then the checkpoint, then TensorBoard."""
-    from rlsearch.errors import StorageError
-
-    whole = train(make_config(rounds=3), "whole").run.folder
-    write_config(rounds=3)
-
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    def full_archive(*arguments):
-        raise StorageError("archive.sqlite cannot be written: database or disk is full. Resume the run later.")
-
-    for name, owner, attribute, failure in (
-        ("archive", Archive, "add_round", full_archive),
-        ("checkpoint", __import__("torch"), "save", full),
-        ("tensorboard", __import__("torch.utils.tensorboard", fromlist=["SummaryWriter"]).SummaryWriter, "flush", full),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, attribute, failure)
-            code, out, err = run("train", "c.yaml", "--name", name)
-        assert (code, out) == (1, "")
-        assert err.startswith("rlsearch: ")
-        assert "cannot be written" in err
-        assert len(err.splitlines()) == 1
-        assert "esume the run later" in err
-        assert resume(f"runs/{name}").finished
-        assert archive_rows(tmp_path / "runs" / name) == archive_rows(whole)
-
-
-def test_a_full_disk_stops_the_run_and_it_goes_on_later(tmp_path):
-    """Files may not grow beyond a limit that the archive of 60 rounds exceeds."""
-    write_config(rounds=60, formulas_per_round=64)
-    limited = (
-        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, -1)); "
-        f"sys.argv = ['rlsearch', 'train', 'c.yaml']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", limited], cwd=tmp_path, env=environment(), capture_output=True, text=True,
-        timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    message = done.stderr.splitlines()[-1]
-    assert message.startswith("rlsearch: runs/c")
-    assert "cannot be written" in message
-    assert "esume the run later" in message
-    stopped = len(archive_rows(tmp_path / "runs" / "c")["proposals"])
-    assert 0 < stopped < 60 * 64
-    outcome = resume(tmp_path / "runs" / "c", stopped // 64 + 2)
-    assert outcome.finished
-    whole = train(make_config(rounds=stopped // 64 + 2, formulas_per_round=64), "whole").run.folder
-    assert archive_rows(outcome.run.folder) == archive_rows(whole)
-
-
-def test_a_read_only_place_is_a_message(run, tmp_path):
-    if os.geteuid() == 0:
-        place = "/proc/rlsearch"
-    else:
-        (tmp_path / "closed").mkdir(mode=0o500)
-        place = "closed/runs"
-    write_config()
-    code, out, err = run("train", "c.yaml", "--runs", place)
-    assert (code, out) == (1, "")
-    assert err.startswith(f"rlsearch: {place}/c cannot be made: ")
 
 
 def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monkeypatch):

@@ -50,18 +50,18 @@ def test_the_schema(archive, path):
     tables = dict(query(path, "SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
     assert tables.keys() == {"proposals", "evaluations", "functions"}
     assert all("STRICT" in sql for sql in tables.values())
-    assert query(path, "PRAGMA user_version") == [(2,)]
+    assert query(path, "PRAGMA user_version") == [(3,)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     columns = {t: [row[1] for row in query(path, f"PRAGMA table_info({t})")] for t in tables}
     assert columns == {
         "proposals": ["round", "slot", "formula", "fingerprint", "fresh", "status", "reward"],
         "evaluations": [
             "id", "round", "fingerprint", "formula", "protocol", "seed", "status", "score", "latency",
-            "wall_seconds", "value", "message",
+            "wall_seconds", "value", "message", "outside",
         ],
         "functions": [
             "fingerprint", "number", "round", "formula", "size", "status", "reward", "score", "standard_error",
-            "latency", "message", "seeds", "rung", "is_reference",
+            "latency", "message", "seeds", "rung", "is_reference", "scores", "gains",
         ],
     }  # fmt: skip
 
@@ -73,9 +73,10 @@ def test_evaluations_come_back_as_they_went(archive, path):
         ),
         evaluation(RELU, 2**31, "q", Status.DIVERGED, None),
     ]
+    later = evaluation(SILU, 1, outside=-0.125)
     archive.add_evaluations(-1, first)
-    archive.add_evaluations(3, [evaluation(SILU, 1)])
-    expected = [repr(entry) for entry in [(-1, first[0]), (-1, first[1]), (3, evaluation(SILU, 1))]]  # NaN equals none
+    archive.add_evaluations(3, [later])
+    expected = [repr(entry) for entry in [(-1, first[0]), (-1, first[1]), (3, later)]]  # NaN equals none
     assert [repr(entry) for entry in archive.evaluations()] == expected
     archive.close()
     with Archive(path) as again:
@@ -206,13 +207,13 @@ class TestFilesThatAreNotArchives:
         assert path.read_bytes() == garbage
 
     @pytest.mark.parametrize("read_only", [False, True])
-    @pytest.mark.parametrize("version", [0, 3])
+    @pytest.mark.parametrize("version", [0, 4])
     def test_another_version(self, path, version, read_only):
         connection = sqlite3.connect(path)
         connection.execute("CREATE TABLE mine (a)")
         connection.execute(f"PRAGMA user_version = {version}")
         connection.close()
-        with pytest.raises(RunError, match=f"is an archive of version {version}; expected 2"):
+        with pytest.raises(RunError, match=f"is an archive of version {version}; expected 3"):
             Archive(path, read_only=read_only)
         assert query(path, "SELECT name FROM sqlite_master") == [("mine",)]
 
@@ -255,13 +256,13 @@ def test_a_killed_writer_leaves_what_it_committed(path):
         "import sys, time\n"
         "from pathlib import Path\n"
         "from rlsearch.formula import Formula\n"
-        "from rlsearch.proxies.base import Training\n"
+        "from rlsearch.proxies.base import Outcome, Training\n"
         "from rlsearch.rewards.staged import Evaluation\n"
         "from rlsearch.judging.archive import Archive\n"
         f"archive = Archive(Path({str(path)!r}), create=True)\n"
         "for seed in range(3):\n"
         "    request = Training(Formula.parse('relu(x)'), 'p', seed)\n"
-        "    archive.add_evaluations(0, [Evaluation.of_score(request, 0.5)])\n"
+        "    archive.add_evaluations(0, [Evaluation.of_outcome(request, Outcome(0.5))])\n"
         "with archive._transaction() as connection:\n"
         "    connection.execute('DELETE FROM evaluations')\n"
         "    print('now', flush=True)\n"

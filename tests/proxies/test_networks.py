@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from helpers_plain import PlainResNet, plain_norm
 from helpers_proxies import of_the_package
 from torch import nn
 from torch.nn import functional
@@ -9,27 +10,33 @@ from torch.nn import functional
 from rlsearch import Formula
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.networks import NETWORKS, Layer
-from rlsearch.proxies.networks.layers import PopulationEmbedding, PopulationLinear, PopulationRMSNorm
+from rlsearch.proxies.networks.layers import PopulationEmbedding, PopulationLinear
 from rlsearch.proxies.settings import ProxySettings
 
 torch.set_num_threads(1)
 
 SILU = Formula.parse("silu(x)")
 NAMES = of_the_package(NETWORKS)
+KINDS = [(name, normalisation) for name in NAMES for normalisation in NETWORKS[name].normalisations]
 
 
 def generators(*seeds):
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
+def settings_of(network, **values):
+    return ProxySettings(network=network, **{"widths": (12, 8)} | NEEDS.get(network, {}) | values)
+
+
 def built(members=1, network="mlp", seeds=None, formula=SILU, **values):
-    settings = ProxySettings(network=network, **{"widths": (12, 8)} | values)
+    settings = settings_of(network, **values)
     activation = TorchKernel().population([formula] * members)
     return NETWORKS[network].build(settings, generators(*(seeds or range(members))), activation)
 
 
-def inputs(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(5))
+def inputs(*shape, network="mlp"):
+    """So many members and examples, with the features that a network's data set has here."""
+    return torch.randn(*shape, settings_of(network).n_features, generator=torch.Generator().manual_seed(5))
 
 
 def disturb(network):
@@ -49,33 +56,10 @@ def linear(population, k, n_out=None):
     return layer
 
 
-def norm(population, k):
-    if isinstance(population, nn.Identity):
-        return nn.Identity()
-    if isinstance(population, PopulationRMSNorm):
-        layer = nn.RMSNorm(population.scale.shape[-1], eps=1e-5)
-    else:
-        layer = nn.LayerNorm(population.scale.shape[-1])
-        layer.bias.data = population.shift[k, 0].clone()
-    layer.weight.data = population.scale[k, 0].clone()
-    return layer
-
-
-class Channels(nn.Module):
-    """Applies a module of the last axis to the channels of ``[batch, channels, length]``."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return self.inner(x.mT).mT
-
-
 def single_mlp(network, k):
     layers = []
     for layer, n in zip(network.layers, network.norms, strict=True):
-        layers += [linear(layer, k), norm(n, k), nn.SiLU()]
+        layers += [linear(layer, k), plain_norm(n, k), nn.SiLU()]
     return nn.Sequential(*layers, linear(network.head, k, 10))
 
 
@@ -86,22 +70,33 @@ def single_conv(network, k):
         conv = nn.Conv1d(n_in // 4, n_out, kernel_size=4, stride=2, padding=1)
         conv.weight.data = layer.weight[k].T.reshape(n_out, n_in // 4, 4).clone()
         conv.bias.data = layer.bias[k, 0].clone()
-        layers += [conv, Channels(norm(n, k)), nn.SiLU()]
+        layers += [conv, plain_norm(n, k, images=True), nn.SiLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), linear(network.head, k, 10))
 
 
+def single_resnet(network, k):
+    return PlainResNet(network, k, nn.SiLU())
+
+
 # Every network of the package in torch's own layers, in the order of its own: any module will do.
-SINGLE = {"mlp": single_mlp, "conv1d": single_conv}
+SINGLE = {"mlp": single_mlp, "conv1d": single_conv, "resnet": single_resnet}
+
+# What it needs beside the settings of the tests.
+NEEDS = {"resnet": {"dataset": "digits", "widths": (8, 12)}}
+
+
+def in_own_layout(layer, weights):
+    """Weights of a layer of torch's, or their gradients, as a population has those of a member."""
+    return weights.permute(0, 2, 3, 1).flatten(1) if isinstance(layer, nn.Conv2d) else weights.flatten(1).T
 
 
 @pytest.mark.parametrize("members", [1, 3])
-@pytest.mark.parametrize("normalisation", ["none", "layer", "rms"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "normalisation"), KINDS)
 def test_equals_torchs_own_layers(name, normalisation, members):
     """Logits, and the gradient of every weight."""
     network = built(members, name, normalisation=normalisation)
     disturb(network)
-    x = inputs(members, 6, 40)
+    x = inputs(members, 6, network=name)
     logits = network(x)
     assert logits.shape == (members, 6, 10)
     logits.square().sum().backward()
@@ -109,32 +104,33 @@ def test_equals_torchs_own_layers(name, normalisation, members):
         single = SINGLE[name](network, k)
         torch.testing.assert_close(single(x[k]), logits[k], rtol=1e-5, atol=1e-5)
         single(x[k]).square().sum().backward()
-        *hidden, head = (m for m in single.modules() if isinstance(m, nn.Linear | nn.Conv1d))
+        *hidden, head = (m for m in single.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d))
         for theirs, layer in zip(hidden, network.layers, strict=True):
-            mine = layer.weight.grad[k].T.reshape(theirs.weight.shape)
-            torch.testing.assert_close(theirs.weight.grad, mine, rtol=1e-4, atol=1e-4)
+            expected = in_own_layout(theirs, theirs.weight.grad)
+            torch.testing.assert_close(layer.weight.grad[k], expected, rtol=1e-4, atol=1e-4)
+            if layer.bias is not None:
+                torch.testing.assert_close(layer.bias.grad[k, 0], theirs.bias.grad, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(head.weight.grad, network.head.weight.grad[k].T[:10], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(head.bias.grad, network.head.bias.grad[k, 0, :10], rtol=1e-4, atol=1e-4)
         if normalisation != "none":
-            theirs = next(m for m in single.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm))
-            # Scale and, of layer normalisation, shift.
+            theirs = next(m for m in single.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm | nn.BatchNorm2d))
+            # Scale and, but for the mean square's, shift.
             for single_one, mine in zip(theirs.parameters(), network.norms[0].parameters(), strict=True):
                 torch.testing.assert_close(single_one.grad, mine.grad[k, 0], rtol=1e-4, atol=1e-4)
 
 
 def test_the_padding_classes_are_cut_off_and_learn_nothing():
     network = built(2)
-    functional.cross_entropy(network(inputs(2, 4, 40)).transpose(1, 2), torch.zeros(2, 4, dtype=torch.int64)).backward()
+    functional.cross_entropy(network(inputs(2, 4)).transpose(1, 2), torch.zeros(2, 4, dtype=torch.int64)).backward()
     assert network.head.weight.shape[-1] % 4 == 0
     assert network.head.weight.grad[..., :10].abs().min() > 0
     assert (network.head.weight.grad[..., 10:] == 0).all()
     assert (network.head.bias.grad[..., 10:] == 0).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("normalisation", ["none", "layer", "rms"])
+@pytest.mark.parametrize(("name", "normalisation"), KINDS)
 def test_members_do_not_see_each_other(name, normalisation):
-    network, x = built(3, name, normalisation=normalisation), inputs(3, 4, 40)
+    network, x = built(3, name, normalisation=normalisation), inputs(3, 4, network=name)
     leaf = x.clone().requires_grad_()
     network(leaf)[1].sum().backward()
     assert (leaf.grad[[0, 2]] == 0).all()
@@ -156,17 +152,24 @@ def test_each_convolution_halves_the_length(layers, n_out):
 
     settings = ProxySettings(network="conv1d", widths=(4,) * layers)
     network = NETWORKS["conv1d"].build(settings, generators(0), activation)
-    assert network(inputs(1, 3, 40)).shape == (1, 3, 10)
+    assert network(inputs(1, 3)).shape == (1, 3, 10)
     assert seen[-1] == (1, 3 * n_out, 4)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_activation_is_applied_once_per_width(name):
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mlp", [4, 8, 8]),
+        ("conv1d", [4, 8, 8]),
+        ("resnet", [4, 4, 4, 8, 8, 8, 8]),
+    ],  # two for each block, and one before
+)
+def test_the_activation_is_applied_once_per_width(name, expected):
     calls = []
-    settings = ProxySettings(network=name, widths=(4, 8, 4))
+    settings = settings_of(name, widths=(4, 8, 8))
     network = NETWORKS[name].build(settings, generators(0), lambda x: calls.append(x.shape[-1]) or x)
-    network(inputs(1, 2, 40))
-    assert calls == [4, 8, 4]
+    network(inputs(1, 2, network=name))
+    assert calls == expected
 
 
 # --- initial weights ---
@@ -241,8 +244,7 @@ def test_global_random_numbers_are_untouched():
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("normalisation", ["none", "layer", "rms"])
+@pytest.mark.parametrize(("name", "normalisation"), KINDS)
 def test_every_slice_starts_on_a_16_byte_boundary(name, normalisation):
     """Of weights and of what an activation gets, so that a member's bits do not depend on its slot."""
     seen = []
@@ -251,9 +253,9 @@ def test_every_slice_starts_on_a_16_byte_boundary(name, normalisation):
         seen.append(x)
         return x.sigmoid()
 
-    settings = ProxySettings(network=name, widths=(12, 20), normalisation=normalisation)
+    settings = settings_of(name, widths=(12, 20), normalisation=normalisation)
     network = NETWORKS[name].build(settings, generators(*range(5)), activation)
-    network(inputs(5, 4, 40))
+    network(inputs(5, 4, network=name))
     for tensor in (*network.parameters(), *seen):
         assert tensor.is_contiguous()
         assert tensor.stride(0) * tensor.element_size() % 16 == 0
@@ -265,3 +267,12 @@ def test_layers_by_hand():
     conv = NETWORKS["conv1d"].layers(ProxySettings(network="conv1d", widths=(12, 8)))
     assert conv == (Layer(1, 12, 40, 20, 4), Layer(12, 8, 20, 10, 4), Layer(8, 10, 10))
     assert [layer.inputs for layer in conv] == [4, 48, 8]
+    resnet = NETWORKS["resnet"].layers(ProxySettings(dataset="digits", network="resnet", widths=(8, 8, 12)))
+    whole, half = 8 * 8, 4 * 4
+    assert resnet == (
+        Layer(1, 8, whole, whole, 9),
+        *[Layer(8, 8, whole, whole, 9)] * 4,
+        Layer(8, 12, whole, half, 9),
+        Layer(12, 12, half, half, 9),
+        Layer(12, 10, half),
+    )

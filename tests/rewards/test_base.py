@@ -2,12 +2,11 @@ import dataclasses
 import subprocess
 import sys
 
-import helpers_families  # noqa: F401 (adds the data set "ridge")
 import pytest
 
 from rlsearch import Formula
 from rlsearch.errors import ConfigError
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.rewards import Reward, RewardResult, Status
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
@@ -47,6 +46,24 @@ def test_every_status_but_ok_has_a_value():
         values.of(Status.OK)
 
 
+def test_what_is_not_said_of_a_status_can_be_filled_in():
+    values = StatusValues(diverged=-2.0)
+    assert [values.of(s) for s in (Status.UNFIT, Status.DIVERGED, Status.FAILED)] == [-1.0, -2.0, -1.0]
+    assert values.filled(-4.0) == StatusValues(unfit=-4.0, diverged=-2.0, failed=-4.0)
+    assert values.filled(-4.0).filled(-9.0) == values.filled(-4.0)
+
+
+def test_an_outcome_makes_an_evaluation():
+    training = Training(X, "p", 1)
+    done = Evaluation.of_outcome(training, Outcome(0.5, outside=-1.0), latency=2.0, wall_seconds=0.25)
+    assert (done.status, done.score, done.outside, done.wall_seconds) == (Status.OK, 0.5, -1.0, 0.25)
+    assert done.result.latency == 2.0
+    diverged = Evaluation.of_outcome(training, None, latency=2.0)
+    assert (diverged.status, diverged.score, diverged.outside) == (Status.DIVERGED, None, None)
+    assert diverged.result.message == "training became non-finite"
+    assert diverged.is_trained
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "low"])
 def test_the_values_are_finite_numbers(value):
     with pytest.raises(ConfigError, match="unfit: "):
@@ -66,7 +83,6 @@ def test_a_function_is_a_reward_but_not_a_staged_one():
     ("cls", "values", "message"),
     [
         (RewardSettings, {"proxies": []}, "proxies: .*at least 1 item"),
-        (RewardSettings, {"proxies": [{}, {"dataset": "ridge"}]}, r"of different kinds \(classification, regression\)"),
         (RewardSettings, {"seeds": 0}, "seeds: .*greater than or equal to 1"),
         (RewardSettings, {"baseline_seeds": 0}, "baseline_seeds: .*greater than or equal to 1"),
         (RewardSettings, {"latency_weight": -0.01}, "latency_weight: .*greater than or equal to 0"),

@@ -1,84 +1,142 @@
+"""What a reward makes of evaluations; none of them is done here."""
+
+import logging
 import math
-import time
+import random
+from dataclasses import replace
 
 import pytest
-import torch
 from helpers import evaluated
-from helpers_proxies import trained_scores
+from helpers_panels import OTHER, REFERRED, SILU, TANH, TINY, X, made, refer, scored, two_proxies
 
 from rlsearch import Formula
-from rlsearch.common.pool import make_pool
-from rlsearch.common.seeds import fresh_seed, search_seed
+from rlsearch.common.seeds import search_seed
 from rlsearch.errors import RewardError
-from rlsearch.formula import OPERATORS, RELU
-from rlsearch.kernels import TorchKernel
-from rlsearch.kernels.latency import LatencyCosts
+from rlsearch.formula import RELU
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards import Status
 from rlsearch.rewards.base import StatusValues
-from rlsearch.rewards.panel import PanelReward
-from rlsearch.rewards.settings import RewardSettings, ScreeningSettings
+from rlsearch.rewards.settings import function
 from rlsearch.rewards.staged import StagedReward
 
-torch.set_num_threads(1)
-
-# The identity 0.5, ReLU 1, silu 0.5 + 0.5 + 1 = 2.
-COSTS = LatencyCosts("test", 0.5, dict.fromkeys(OPERATORS, 0.5) | {"sigmoid": 1.0, "sin": 1.0, "cos": 1.0})
-SILU, TANH, SQUARE = (Formula.parse(text) for text in ("silu(x)", "tanh(x)", "x * x"))
-STEEP = Formula.parse("x**3")
-TINY = {
-    "dataset": "digits", "train_size": 64, "validation_size": 40, "test_size": 8, "widths": (8,), "batch_size": 32,
-    "epochs": 2, "population": 4,
-}  # fmt: skip
-OTHER = TINY | {"widths": (12,), "validation_size": 80}
+PANEL_NAMES = ["digits-mlp", "digits-mlp (2)"]
 
 
-def made(*proxies, run_seed=0, status_values=None, leaves_caller_free=False, **values):
-    settings = RewardSettings(**{"proxies": proxies or (TINY,), "baseline_seeds": 2} | values)
-    more = {"status_values": status_values} if status_values else {}
-    more |= {"pool": make_pool(1, leaves_caller_free=leaves_caller_free)}
-    return PanelReward(settings, COSTS, TorchKernel(), "cpu", run_seed=run_seed, **more)
+class TestASingleClassifier:
+    """Gains are in points of accuracy."""
+
+    def reward(self, **values):
+        return refer(made(**values), {"relu": (0.50, 0.60), "x": (0.30, 0.34)})
+
+    def test_mean_over_seeds_relative_to_relu_minus_latency(self):
+        """ReLU has 0.55, the candidate (0.65 + 0.75 + 0.70) / 3 = 0.70; silu's latency is 2: one doubling, 0.01."""
+        reward = self.reward()
+        result = reward.combine(SILU, scored(SILU, *reward.proxy_names, 0.65, 0.75, 0.70))
+        assert result.value == pytest.approx(0.15 - 0.01, abs=1e-12)
+        assert result.score == pytest.approx(0.70)
+        # The deviations 0.05, -0.05 and 0 have a variance of 0.0025; over three seeds.
+        assert result.standard_error == pytest.approx(0.05 / math.sqrt(3))
+        assert result.scores == {"digits-mlp": result.score}
+        assert result.gains == {"digits-mlp": pytest.approx(0.15)}
+        assert (result.status, result.latency, result.message) == (Status.OK, 2.0, "")
+
+    @pytest.mark.parametrize("how", ["mean", "worst", "softmin"])
+    def test_there_is_nothing_to_combine(self, how):
+        reward = self.reward(combine=how)
+        result = reward.combine(X, scored(X, *reward.proxy_names, 0.95))  # latency 0.5: a halving is a gain
+        assert result.value == pytest.approx(0.40 + 0.01, abs=1e-12)
+        assert (result.score, result.standard_error) == (0.95, None)
+
+    def test_gains_are_not_cut(self):
+        reward = refer(made(reference="x"), {"x": (-7.0, -7.0)})
+        assert reward.combine(RELU, scored(RELU, *reward.proxy_names, 1.0)).value == 8.0
+
+    def test_its_references_are_relu_and_the_identity(self):
+        reward = made(run_seed=3, baseline_seeds=3)
+        (name,) = reward.proxy_names
+        assert reward.references == [
+            *(Training(RELU, name, seed) for seed in (30_000, 30_001, 30_002)),
+            *(Training(X, name, seed) for seed in (30_000, 30_001)),
+        ]
+        assert [t.formula for t in made(baseline_seeds=1).references] == [RELU, X]
 
 
-def scored(formula, proxy_name, *scores, status=Status.OK):
-    return [evaluated(Training(formula, proxy_name, seed), score, status) for seed, score in enumerate(scores)]
+class TestSeveralProxies:
+    """Gains are in spreads of the baselines."""
 
+    def test_gains_in_spreads_are_averaged(self):
+        """The candidate has 0.70 and 0.80, ReLU 0.55 and 0.82: +0.15 of 0.30 and -0.02 of 0.10, so +0.5 and -0.2.
 
-def everything(reward, requests):
-    return [evaluation for part in reward.evaluate(requests) for evaluation in part]
+        Each proxy counts alike, however many seeds it has. silu's latency is 2: one doubling, 0.1.
+        """
+        reward, a, b = two_proxies()
+        result = reward.combine(SILU, [*scored(SILU, a, 0.65, 0.75, 0.70), *scored(SILU, b, 0.80)])
+        assert result.value == pytest.approx(0.15 - 0.1, abs=1e-12)
+        assert result.score == pytest.approx(0.15)
+        assert result.scores == pytest.approx({"digits-mlp": 0.70, "digits-mlp (2)": 0.80})
+        assert result.gains == pytest.approx({"digits-mlp": 0.5, "digits-mlp (2)": -0.2})
+        assert (result.status, result.latency, result.message) == (Status.OK, 2.0, "")
 
+    @pytest.mark.parametrize(
+        ("how", "gain"), [("worst", -0.2), ("softmin", -math.log((math.exp(-0.5) + math.exp(0.2)) / 2))]
+    )
+    def test_gains_may_be_combined_in_other_ways(self, how, gain):
+        reward, a, b = two_proxies(combine=how)
+        result = reward.combine(SILU, [*scored(SILU, a, 0.70), *scored(SILU, b, 0.80)])
+        assert result.score == pytest.approx(gain)
+        assert result.value == pytest.approx(gain - 0.1)
+        assert list(result.gains.values()) == pytest.approx([0.5, -0.2])
 
-# --- arithmetic ---
+    def test_a_catastrophe_is_cut(self):
+        reward, a, b = two_proxies()
+        result = reward.combine(SILU, [*scored(SILU, a, -1e6), *scored(SILU, b, 0.92)])
+        assert list(result.gains.values()) == pytest.approx([-3.0, 1.0])
+        assert result.scores["digits-mlp"] == -1e6
 
+    def test_the_standard_error_is_of_the_seeds_that_all_proxies_have(self):
+        """Gains of seed 0 are +0.5 and -0.2, of seed 1 +1 and +0.8, so 0.15 and 0.9: 0.75 apart."""
+        reward, a, b = two_proxies()
+        evaluations = [*scored(SILU, a, 0.70, 0.85, 0.1), *scored(SILU, b, 0.80, 0.90)]
+        for _ in range(5):
+            random.Random(1).shuffle(evaluations)
+            assert reward.combine(SILU, evaluations).standard_error == pytest.approx(0.75 / 2)
+        # Seeds are told by their numbers, not by how many there are.
+        apart = [*scored(SILU, a, 0.70, 0.85), evaluated(Training(SILU, b, 1), 0.9), evaluated(Training(SILU, b, 5), 1)]
+        assert reward.combine(SILU, apart).standard_error is None
 
-def two_proxies(factor=1, **values):
-    reward = made(TINY, OTHER, **values)
-    reward.costs = LatencyCosts("test", COSTS.fixed * factor, {name: c * factor for name, c in COSTS.costs.items()})
-    a, b = reward.proxy_names
-    reward.refer([*scored(RELU, a, 0.50, 0.60), *scored(RELU, b, 0.80, 0.84)])
-    return reward, a, b
+    def test_evaluations_count_in_any_order(self):
+        reward, a, b = two_proxies()
+        evaluations = [*scored(SILU, a, 0.65, 0.75, 0.1), *scored(SILU, b, 0.80, 0.3)]
+        assert reward.combine(SILU, reversed(evaluations)) == reward.combine(SILU, iter(evaluations))
 
+    def test_the_reference_is_zero_on_its_own_seeds(self):
+        reward, a, b = two_proxies()
+        result = reward.combine(RELU, [*scored(RELU, a, 0.50, 0.60), *scored(RELU, b, 0.80, 0.84)])
+        assert result.value == 0.0
+        assert result.latency == 1.0
+        # From its first seeds alone it is off by their luck: -0.05 of 0.30 and -0.02 of 0.10.
+        first = reward.combine(RELU, [*scored(RELU, a, 0.50), *scored(RELU, b, 0.80)])
+        assert first.value == pytest.approx((-1 / 6 - 0.2) / 2, abs=1e-12)
 
-def test_mean_over_seeds_and_proxies_relative_to_relu_minus_latency():
-    """ReLU has 0.55 and 0.82; the candidate (0.65 + 0.75 + 0.70) / 3 = 0.70 and 0.80: +0.15 and -0.02, mean 0.065.
+    def test_another_reference_and_other_baselines(self):
+        """On both, tanh is the reference; the spread is from ReLU to a line of the user's own: 0.1 and 0.2."""
+        reward = made(TINY, OTHER, reference="tanh", baselines=("relu", "0.5 * x + 1"))
+        scores = {"relu": (0.5, 0.5), "tanh": (0.7, 0.7)}
+        refer(reward, scores | {"0.5 * x + 1": (0.6, 0.6)}, scores | {"0.5 * x + 1": (0.3, 0.3)})
+        a, b = reward.proxy_names
+        result = reward.combine(RELU, [*scored(RELU, a, 0.8), *scored(RELU, b, 0.8)])
+        assert list(result.gains.values()) == pytest.approx([1.0, 0.5])
 
-    Each proxy counts alike, however many seeds it has. silu's latency is 2: one doubling, 0.01.
-    """
-    reward, a, b = two_proxies()
-    result = reward.combine(SILU, [*scored(SILU, a, 0.65, 0.75, 0.70), *scored(SILU, b, 0.80)])
-    assert result.value == pytest.approx(0.065 - 0.01, abs=1e-12)
-    assert result.status is Status.OK
-    assert result.score == pytest.approx((0.70 + 0.80) / 2)
-    assert result.latency == 2.0
-    assert result.message == ""
-
-
-def test_evaluations_count_in_any_order():
-    reward, a, b = two_proxies()
-    evaluations = [*scored(SILU, a, 0.65, 0.75, 0.1), *scored(SILU, b, 0.80, 0.3)]
-    assert reward.combine(SILU, reversed(evaluations)) == reward.combine(SILU, iter(evaluations))
+    def test_its_references_are_all_baselines_and_the_identity(self):
+        reward = made(TINY, OTHER, run_seed=1, baseline_seeds=3)
+        names = ("relu", "gelu", "silu", "mish", "tanh")
+        of_each = [Training(function(name), "", seed) for name in names for seed in (10_000, 10_001, 10_002)]
+        of_each += [Training(X, "", seed) for seed in (10_000, 10_001)]
+        wanted = [replace(training, proxy=name) for name in reward.proxy_names for training in of_each]
+        assert reward.references == wanted
+        # Where the identity is a baseline itself, it has their seeds.
+        with_identity = made(TINY, OTHER, baselines=("relu", "x"), baseline_seeds=3)
+        assert sum(t.formula == X for t in with_identity.references) == 2 * 3
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.01, 0.25])
@@ -99,200 +157,120 @@ def test_doubling_latency_costs_the_weight(weight):
 
 def test_faster_than_relu_is_a_gain():
     reward, a, b = two_proxies(latency_weight=0.01)
-    identity = Formula(("x",))  # latency 0.5
-    result = reward.combine(identity, [*scored(identity, a, 0.55), *scored(identity, b, 0.82)])
+    result = reward.combine(X, [*scored(X, a, 0.55), *scored(X, b, 0.82)])  # latency 0.5
     assert result.value == pytest.approx(0.01, abs=1e-12)
-
-
-def test_relu_is_zero_on_its_own_seeds():
-    reward, a, b = two_proxies()
-    assert reward.baseline == pytest.approx({a: 0.55, b: 0.82})
-    result = reward.combine(RELU, [*scored(RELU, a, 0.50, 0.60), *scored(RELU, b, 0.80, 0.84)])
-    assert result.value == 0.0
-    assert result.latency == 1.0
-    # From its first seeds alone it is off by their luck: 0.50 - 0.55 and 0.80 - 0.82.
-    first = reward.combine(RELU, [*scored(RELU, a, 0.50), *scored(RELU, b, 0.80)])
-    assert first.value == pytest.approx(-0.035, abs=1e-12)
 
 
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.UNFIT])
 def test_one_evaluation_without_a_score_decides(status):
-    reward, a, b = two_proxies(status_values=StatusValues(diverged=-3.0, unfit=-4.0))
-    bad = evaluated(Training(SILU, b, 0), None, status, message="why")
-    result = reward.combine(SILU, [*scored(SILU, a, 0.9, 0.9), bad])
-    assert result.value == {Status.DIVERGED: -3.0, Status.UNFIT: -4.0}[status]
+    """Be it one seed of several on one proxy of several: the mean of those that survived would be luck."""
+    reward, a, b = two_proxies(status_values=StatusValues(diverged=-5.0, unfit=-6.0))
+    bad = evaluated(Training(SILU, b, 1), None, status, message="why")
+    result = reward.combine(SILU, [*scored(SILU, a, 0.9, 0.9), *scored(SILU, b, 0.9), bad])
+    assert result.value == {Status.DIVERGED: -5.0, Status.UNFIT: -6.0}[status]
     assert (result.status, result.score, result.latency, result.message) == (status, None, 2.0, "why")
+    assert (result.scores, result.gains) == ({}, {})
 
 
-def test_relu_must_train():
-    reward = made(TINY, OTHER)
-    a, b = reward.proxy_names
-    with pytest.raises(RewardError, match=f"ReLU has no score on {b}: it diverges there; lower its learning_rate"):
-        reward.refer([*scored(RELU, a, 0.5), *scored(RELU, b, None, status=Status.DIVERGED)])
-    reward.refer([*scored(RELU, a, 0.5), *scored(RELU, b, 0.4), *scored(RELU, b, None, status=Status.DIVERGED)])
-    assert reward.baseline[b] == 0.4  # a seed that diverged is left out
+class TestReferencesThatFail:
+    def test_the_reference_must_train(self):
+        reward = made(TINY, OTHER)
+        failing = REFERRED[1] | {"relu": (None, None)}
+        with pytest.raises(RewardError, match=r"relu has no score on digits-mlp \(2\): it diverges there; lower its"):
+            refer(reward, REFERRED[0], failing)
+
+    def test_a_seed_that_diverged_is_left_out(self):
+        reward = refer(made(), {"relu": (None, 0.4)})
+        assert reward.scale_of("digits-mlp").reference == 0.4
+
+    def test_baselines_that_diverge_are_left_out_while_there_is_one(self):
+        reward = made(TINY, OTHER, baselines=("gelu", "tanh", "sin"))
+        scores = {"relu": (0.5, 0.5), "gelu": (0.7, 0.7), "tanh": (0.4, 0.4), "sin": (None, None)}
+        alone = scores | {"gelu": (None, None), "tanh": (0.3, 0.5)}
+        refer(reward, scores, alone)
+        assert reward.scale_of("digits-mlp").spread == pytest.approx(0.3)
+        assert reward.scale_of("digits-mlp (2)").spread == pytest.approx(math.sqrt(0.02))  # the noise of tanh
+        nothing = alone | {"tanh": (None, None)}
+        with pytest.raises(RewardError, match=r"none of the baselines gelu, tanh, sin has a score on digits-mlp: all"):
+            refer(reward, nothing, scores)
 
 
-# --- what it is made of ---
+class TestWarnings:
+    """Of proxies that cannot tell functions apart."""
+
+    @pytest.fixture
+    def warned(self, caplog):
+        def warned(reward, *scores):
+            caplog.clear()
+            with caplog.at_level(logging.WARNING):
+                refer(reward, *scores)
+            return [record.getMessage() for record in caplog.records]
+
+        return warned
+
+    def test_where_a_linear_network_does_as_well_as_the_reference(self, warned):
+        """ReLU has 0.55 with a noise of sqrt(0.005) = 0.07, so 0.48 is the limit."""
+        reward = made()
+        assert warned(reward, {"relu": (0.5, 0.6), "x": (0.47, 0.47)}) == []
+        assert reward.linear_of("digits-mlp") == 0.47
+        assert warned(reward, {"relu": (0.5, 0.6), "x": (0.4, 0.6)}) == [
+            "digits-mlp, trained for 2 epoch(s), cannot tell activations apart: a linear network scores 0.5000 there, "
+            "and one with relu 0.5500"
+        ]
+
+    def test_where_the_baselines_lie_within_the_noise(self, warned):
+        """Four variances of 0 and one of 0.08: a noise of sqrt(0.016) = 0.126, and means 0.1 apart."""
+        reward = made(TINY, OTHER)
+        close = dict.fromkeys(("relu", "gelu", "silu", "mish"), (0.5, 0.5)) | {"tanh": (0.4, 0.8)}
+        assert warned(reward, REFERRED[0], close | {"x": (0.1, 0.1)}) == [
+            "digits-mlp (2), trained for 2 epoch(s), cannot tell the baselines apart: they lie within 12.6 percentage "
+            "points of each other, no more than one function's seeds; train for longer, or take another learning rate"
+        ]
+
+    def test_where_the_identity_diverges_or_is_the_reference_there_is_nothing_to_compare(self, warned):
+        reward = made()
+        assert warned(reward, {"relu": (0.5, 0.6), "x": (None, None)}) == []
+        assert reward.linear_of("digits-mlp") is None
+        assert warned(made(reference="x"), {"x": (0.5, 0.6)}) == []
+
+    def test_once_for_a_proxy_of_two_equal_fidelities(self, warned):
+        same = made(fidelities=(1.0, 1.0))
+        assert len(warned(same, {"relu": (0.5, 0.6), "x": (0.9, 0.9)})) == 1
+        both = made(fidelities=(1.0, 2.0))
+        messages = warned(both, *[{"relu": (0.5, 0.6), "x": (0.9, 0.9)}] * 2)
+        assert [message.partition(" cannot")[0] for message in messages] == [
+            "digits-mlp, trained for 2 epoch(s),",
+            "digits-mlp, trained for 4 epoch(s),",
+        ]
 
 
-def test_is_a_staged_reward():
-    reward = made()
-    assert isinstance(reward, StagedReward)
-    assert reward.seeded
+class TestWhatItIsMadeOf:
+    def test_is_a_staged_reward(self):
+        reward = made()
+        assert isinstance(reward, StagedReward)
+        assert reward.seeded
 
+    def test_two_equal_proxies_are_refused(self):
+        with pytest.raises(RewardError, match="two proxies of the reward are the same"):
+            made(TINY, OTHER, TINY)
+        with pytest.raises(RewardError, match="two proxies of the reward are the same"):
+            made(TINY | {"learning_rates": (0.01, 0.1)}, TINY | {"learning_rates": (0.1, 1.0)})
 
-def test_references_are_relus_trainings():
-    reward = made(TINY, OTHER, run_seed=3, baseline_seeds=3)
-    a, b = reward.proxy_names
-    assert reward.references == [Training(RELU, p, seed) for p in (a, b) for seed in (30_000, 30_001, 30_002)]
+    def test_scores_and_gains_have_names_of_their_own(self):
+        """The proxies' settings differ, what people call them does not."""
+        longer = TINY | {"epochs": 3}
+        reward = refer(made(TINY, OTHER, longer), *REFERRED, REFERRED[0])
+        names = [*PANEL_NAMES, "digits-mlp (3)"]
+        a, b, c = reward.proxy_names
+        result = reward.combine(TANH, [*scored(TANH, a, 0.7), *scored(TANH, b, 0.7), *scored(TANH, c, 0.7)])
+        assert list(result.scores) == list(result.gains) == names
+        assert [reward.rates_of(name) for name in names] == [(name,) for name in reward.proxy_names]
 
-
-def test_two_equal_proxies_are_refused():
-    with pytest.raises(RewardError, match="two proxies of the reward are the same"):
-        made(TINY, OTHER, TINY)
-
-
-def test_seeds_of_searches_and_of_fresh_scores_are_all_different():
-    runs, indices = range(4), (*range(50), 4_999)
-    seeds = [f(run, i) for run in runs for i in indices for f in (search_seed, fresh_seed)]
-    assert len(set(seeds)) == len(seeds) == 4 * 51 * 2
-    for f in (search_seed, fresh_seed):
-        for index in (-1, 5_000):
-            with pytest.raises(AssertionError):
-                f(0, index)
-
-
-# --- trained ---
-
-
-def test_the_plain_call_equals_the_stages():
-    formulas = [SILU, STEEP, TANH, SILU]
-    plain = made(TINY, OTHER, seeds=2)
-    results = plain(formulas)
-    staged = made(TINY, OTHER, seeds=2)
-    staged.refer(everything(staged, staged.references))
-    for formula, result in zip(formulas, results, strict=True):
-        requests = [Training(formula, p, search_seed(0, i)) for p in staged.proxy_names for i in range(2)]
-        assert staged.combine(formula, everything(staged, requests)) == result
-    assert [r.status for r in results] == [Status.OK, Status.UNFIT, Status.OK, Status.OK]
-    assert results[0] == results[3]
-    assert staged.baseline == plain.baseline
-
-
-def test_two_rewards_give_the_same_bits():
-    first, second = made(run_seed=4), made(run_seed=4)
-    assert first([SILU, TANH, SQUARE]) == second([SQUARE, SILU, TANH])[1:] + second([SQUARE])
-    assert first([SILU]) == first([SILU])
-    assert made(run_seed=5)([SILU, TANH]) != first([SILU, TANH])
-
-
-def test_workers_train_all_proxies_while_the_caller_is_free(tmp_path):
-    """Nothing but the first, empty part is asked for until both of a user's networks have left their marks."""
-    marks = [tmp_path / "first", tmp_path / "second"]
-    network = {
-        "target": "helpers_networks:marking", "data": {"target": "helpers_networks:vectors", "examples": 128},
-        "batched": True, "population": 2, "batch_size": 32, "epochs": 1,
-    }  # fmt: skip
-    proxies = [network | {"arguments": {"mark": str(mark)}} for mark in marks]
-    made_of = [made(*proxies, leaves_caller_free=free, run_seed=3) for free in (False, True)]
-    scores = []
-    for reward in made_of:
-        for mark in marks:
-            mark.unlink(missing_ok=True)
-        parts = reward.evaluate([Training(f, p, 7) for p in reward.proxy_names for f in (SILU, TANH)])
-        assert next(parts) == []
-        if reward is made_of[1]:
-            end = time.monotonic() + 60
-            while not all(mark.exists() for mark in marks):
-                assert time.monotonic() < end
-                time.sleep(0.05)
-        else:
-            assert not any(mark.exists() for mark in marks)
-        scores.append([e.score for part in parts for e in part])
-    assert scores[0] == scores[1]
-
-
-def test_evaluations_are_proxys_scores_population_by_population():
-    reward = made()
-    (proxy_name,) = reward.proxy_names
-    requests = [Training(f, proxy_name, seed) for seed in (0, 1) for f in (SILU, TANH, SQUARE)]
-    parts = list(reward.evaluate(requests))
-    assert [len(part) for part in parts] == [0, 4, 2]
-    evaluations = [e for part in parts for e in part]
-    assert [e.training for e in evaluations] == requests
-    assert [e.score for e in evaluations] == [trained_scores(reward.proxies[proxy_name], [r])[0] for r in requests]
-    for e in evaluations:
-        assert e.status is Status.OK
-        assert e.result.latency == COSTS.ratio(e.training.formula)
-        assert e.wall_seconds > 0
-        assert math.isnan(e.result.value)
-        assert e.result.message == ""
-
-
-def test_results_come_as_soon_as_they_are_there(monkeypatch):
-    trained = []
-    train = Proxy.train
-
-    def counting(self, population):
-        trained.append(len(population))
-        return train(self, population)
-
-    monkeypatch.setattr(Proxy, "train", counting)
-    reward = made()
-    requests = [Training(f, reward.proxy_names[0], s) for s in range(2) for f in (SILU, STEEP, TANH, SQUARE)]
-    parts = reward.evaluate(requests)
-    assert [e.status for e in next(parts)] == [Status.UNFIT] * 2
-    assert trained == []
-    next(parts)
-    assert trained == [4]
-    assert [len(part) for part in parts] == [2]
-    assert list(made().evaluate([])) == [[]]
-
-
-def test_unfit_formulas_are_not_trained(monkeypatch):
-    reward = made(status_values=StatusValues(unfit=-7.0))
-    reward.refer(scored(RELU, reward.proxy_names[0], 0.5))
-    monkeypatch.setattr(Proxy, "train", lambda *a: 1 / 0)
-    (result,) = reward([STEEP])
-    assert result.value == -7.0
-    assert (result.status, result.score, result.latency) == (Status.UNFIT, None, 1.0)
-    assert result.message == "slope 192 on [-8, 8], above 20"
-
-
-def test_diverged_formulas():
-    """exp(exp(exp(x))) is finite on [-1, 1] (4e6), and training overflows it."""
-    screening = ScreeningSettings(reach=1.0, max_slope=1e30)
-    proxy = TINY | {"learning_rate": 0.5}
-    reward = made(proxy, screening=screening, status_values=StatusValues(diverged=-6.0))
-    bad, good = reward([Formula.parse("exp(exp(exp(x)))"), TANH])
-    assert bad.value == -6.0
-    assert (bad.status, bad.score, bad.message) == (Status.DIVERGED, None, "training became non-finite")
-    assert bad.latency == 2.0
-    assert good.status is Status.OK
-    assert good.score is not None
-
-
-def test_more_seeds_are_averaged():
-    one, three = made(seeds=1)([SILU])[0], made(seeds=3)([SILU])[0]
-    reward = made()
-    proxy_name = reward.proxy_names[0]
-    found = everything(reward, [Training(SILU, proxy_name, search_seed(0, i)) for i in range(3)])
-    assert one.score == found[0].score
-    assert three.score == pytest.approx(sum(e.score for e in found) / 3)
-    assert len({e.score for e in found}) > 1
-
-
-def test_each_proxy_trains_its_own_requests():
-    reward = made(TINY, OTHER)
-    a, b = reward.proxy_names
-    requests = [Training(SILU, b, 0), Training(SILU, a, 0), Training(TANH, b, 0)]
-    found = {e.training: e.score for e in everything(reward, requests)}
-    assert set(found) == set(requests)
-    for request, score in found.items():
-        points = 40 if request.proxy == a else 80
-        assert score == round(score * points) / points
-    assert [found[requests[0]]] == trained_scores(reward.proxies[b], [requests[0]])
+    def test_scores_of_another_version_are_not_mixed_in(self):
+        """The names of proxies change with the code that trains them."""
+        reward, a, _ = two_proxies()
+        with pytest.raises(RewardError, match=f"'tanh.x.' was trained on old-name, {a}, and not on {a}, .*: scores of"):
+            reward.combine(TANH, [*scored(TANH, "old-name", 0.5), *scored(TANH, a, 0.5)])
 
 
 # --- fidelity ---
@@ -300,19 +278,16 @@ def test_each_proxy_trains_its_own_requests():
 
 def two_fidelities():
     """A reward whose leaders are trained ten times as long, with ReLU at 0.5 by the short and 0.7 by the long."""
-    settings = RewardSettings(proxies=(TINY,), baseline_seeds=2)
-    reward = PanelReward(settings, COSTS, TorchKernel(), "cpu", fidelities=(1.0, 10.0))
-    (short,), (long,) = reward.proxy_names, reward.rescoring_proxy_names
-    reward.refer([*scored(RELU, short, 0.5, 0.5), *scored(RELU, long, 0.6, 0.8)])
-    return reward, short, long
+    reward = refer(made(fidelities=(1.0, 10.0)), {"relu": (0.5, 0.5)}, {"relu": (0.6, 0.8)})
+    return reward, *reward.proxy_names, *reward.rescoring_proxy_names
 
 
 def test_a_higher_fidelity_is_a_proxy_of_its_own_and_has_references():
     reward, short, long = two_fidelities()
     assert short != long
     assert [p.settings.epochs for p in reward.proxies.values()] == [2, 20]
-    assert {(r.proxy, r.seed) for r in reward.references} == {
-        (p, search_seed(0, i)) for p in (short, long) for i in range(2)
+    assert {(r.formula, r.proxy, r.seed) for r in reward.references} == {
+        (f, p, search_seed(0, i)) for f in (RELU, X) for p in (short, long) for i in range(2)
     }
     same = made()
     assert same.rescoring_proxy_names == same.proxy_names == (short,)
@@ -337,13 +312,12 @@ def test_a_divergence_at_either_fidelity_is_one():
     assert reward.combine(SILU, [*scored(SILU, short, 0.6), *diverged]).status is Status.DIVERGED
 
 
-def test_the_higher_fidelity_is_the_longer_training():
-    """The scores are those of a proxy that has twenty epochs in its settings."""
-    reward, short, long = two_fidelities()
-    requests = [Training(SILU, proxy_name, 3) for proxy_name in (short, long)]
-    scores = {e.training.proxy: e.score for e in everything(reward, requests)}
-    for proxy_name, epochs in ((short, 2), (long, 20)):
-        proxy = Proxy(ProxySettings.check(TINY | {"epochs": epochs}), TorchKernel(), "cpu")
-        (expected,) = trained_scores(proxy, [Training(SILU, proxy.name, 3)])
-        assert scores[proxy_name] == expected
-    assert scores[short] != scores[long]
+def test_a_panel_counts_at_the_highest_fidelity_that_is_complete():
+    """All references score alike at both fidelities, so that the gains tell which scores counted."""
+    reward = refer(made(TINY, OTHER, fidelities=(1.0, 2.0)), *REFERRED, *REFERRED)
+    (a, b), (a_long, b_long) = reward.fidelities
+    short = [*scored(SILU, a, 0.70), *scored(SILU, b, 0.80)]
+    half = [*short, *scored(SILU, a_long, 0.85)]
+    assert reward.combine(SILU, half) == reward.combine(SILU, short)
+    whole = reward.combine(SILU, [*half, *scored(SILU, b_long, 0.87)])
+    assert whole.gains == pytest.approx(dict(zip(PANEL_NAMES, (1.0, 0.5), strict=True)))

@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers import make_judge
+from helpers_judging import NEVER, ROUNDS, FakeReward
+from helpers_judging import make_judge as make_staged_judge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlsearch.controller.ppo import PPOSearch
@@ -15,7 +18,16 @@ from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs.config import LoggingSettings
-from rlsearch.runs.monitor import Monitor, curves_figure, leaderboard_markdown, operators_figure, round_scalars
+from rlsearch.runs.monitor import (
+    MIN_FUNCTIONS_FOR_CORRELATION,
+    Monitor,
+    curves_figure,
+    leader_scalars,
+    leaderboard_markdown,
+    operators_figure,
+    proxies_figure,
+    round_scalars,
+)
 from rlsearch.search.random import RandomSearch
 from rlsearch_envs import CurveReward
 
@@ -234,3 +246,104 @@ def test_figures():
     }
     assert heights == sorted(heights, reverse=True)
     operators_figure(SimpleNamespace(formulas=(Formula.parse("x"),))).draw_without_rendering()  # no operator at all
+
+
+# --- panels ---
+
+
+class Panel(FakeReward):
+    """Says what each of its two proxies, of one name, gave; ``p`` gives more the shorter a formula is."""
+
+    names = ("digits-mlp", "digits-mlp (2)")
+
+    def combine(self, formula, evaluations):
+        result = super().combine(formula, evaluations)
+        gains = dict(zip(self.names, (result.value, -float(formula.size)), strict=True))
+        return replace(result, scores={name: gain + 10 for name, gain in gains.items()}, gains=gains)
+
+
+def test_a_panel_is_logged_proxy_by_proxy(tmp_path):
+    with Archive(tmp_path / "archive.sqlite", create=True) as archive:
+        judge = make_staged_judge(Panel(), archive, rescoring=NEVER)
+        monitor = Monitor(tmp_path, LoggingSettings(every=2))
+        leaders = []
+        for formulas in ROUNDS:
+            judge(formulas)
+            monitor.on_round(judge, {})
+            leaders.append(judge.leaderboard(1)[0].result)
+        monitor.close()
+    accumulator, scalars = events(tmp_path)
+    for name in Panel.names:
+        for kind in ("gain", "score"):
+            logged = scalars[f"best_{kind}/{name}"]
+            assert [event.step for event in logged] == [8, 16, 24, 32, 40]
+            expected = [getattr(leader, f"{kind}s")[name] for leader in leaders]
+            assert [event.value for event in logged] == pytest.approx(expected, rel=1e-6)
+    # After round 2 there are too few functions.
+    assert sum(judged.result.status is Status.OK for judged in judge.known.values()) >= MIN_FUNCTIONS_FOR_CORRELATION
+    assert [event.step for event in accumulator.Images("search/proxies")] == [32]
+
+
+def test_a_single_proxy_is_told_by_score_and_reward_alone(tmp_path):
+    with Archive(tmp_path / "archive.sqlite", create=True) as archive:
+        judge = make_staged_judge(FakeReward(), archive, rescoring=NEVER)
+        judge(ROUNDS[0])
+        one = RewardResult(0.5, Status.OK, 0.75, scores={"p": 0.75}, gains={"p": 0.5})
+        judge.leaderboard(1)[0].result = one
+        assert set(leader_scalars(judge)) == {"search/candidates", "search/best_reward", "search/best_score"}
+
+
+def of_panel(text, gains, seeds=1):
+    scores = {name: gain / 10 for name, gain in gains.items()}
+    result = RewardResult(math.fsum(gains.values()), Status.OK, 0.5, 1.5, scores=scores, gains=gains)
+    return Judged(Formula.parse(text), result, seeds=seeds)
+
+
+def test_the_leaderboard_of_a_panel_as_markdown():
+    board = [
+        of_panel("x * sigmoid(x)", {"a": 1.25, "b": -0.5}),
+        *a_board()[1:],
+        of_panel("x", {"a": -3.0, "b": 3.0}, 2),
+    ]
+    assert leaderboard_markdown(board).splitlines() == [
+        "| rank | reward | score | seeds | latency | formula | a | b |",
+        "|---|---|---|---|---|---|---|---|",
+        "| 1 | +0.7500 | 0.5000 | 1 | 1.50 | `x * sigmoid(x)` | 0.1250 (+1.25) | -0.0500 (-0.50) |",
+        "| 2 | -0.5000 |  | 0 |  | `relu(x)` |  |  |",
+        "| 3 | +0.0000 | 0.5000 | 2 | 1.50 | `x` | -0.3000 (-3.00) | 0.3000 (+3.00) |",
+    ]
+
+
+def shown(figure):
+    """The numbers in the cells of a figure, row by row."""
+    (axes,) = figure.get_axes()
+    return [text.get_text() for text in axes.texts]
+
+
+def test_how_alike_proxies_are():
+    """``b`` has the order of ``a`` on another scale, ``c`` the opposite one; ``d`` is as it was but for two pairs."""
+    count = MIN_FUNCTIONS_FOR_CORRELATION
+    swapped = [1, 0, 3, 2, *range(4, count)]
+    functions = [of_panel("x", {"a": i / 10, "b": i**3, "c": -i, "d": swapped[i], "e": 3.0}) for i in range(count)]
+    # What has no score has no gains either, and is left out.
+    functions.append(Judged(Formula.parse("exp(x)"), RewardResult(-4.0, Status.UNFIT)))
+    figure = proxies_figure(functions)
+    # 1 - 6 * 4 / (16 * 255) = 0.994.
+    assert shown(figure) == [
+        "+1.00", "+1.00", "-1.00", "+0.99", "-",
+        "+1.00", "+1.00", "-1.00", "+0.99", "-",
+        "-1.00", "-1.00", "+1.00", "-0.99", "-",
+        "+0.99", "+0.99", "-0.99", "+1.00", "-",
+        "-", "-", "-", "-", "-",
+    ]  # fmt: skip
+    (axes,) = figure.get_axes()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c", "d", "e"]
+    assert axes.get_title() == f"correlation of gains over {count} functions"
+    figure.draw_without_rendering()
+
+
+def test_there_is_no_figure_of_too_little():
+    count = MIN_FUNCTIONS_FOR_CORRELATION
+    assert proxies_figure([of_panel("x", {"a": i, "b": i}) for i in range(count - 1)]) is None
+    assert proxies_figure([of_panel("x", {"a": i}) for i in range(count)]) is None
+    assert proxies_figure([]) is None

@@ -12,6 +12,7 @@ class Digits(Dataset):
     name = "digits"
     sizes = (1000, 396, 400)
     n_features = 64
+    image = (1, 8, 8)
     n_classes = 10
     available = 1796  # 1797 in scikit-learn; parts are multiples of 4
 

@@ -11,7 +11,7 @@ from rlsearch.common.registry import Registry
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from rlsearch.proxies.networks.layers import PopulationNetwork
     from rlsearch.proxies.settings import ProxySettings
@@ -27,7 +27,7 @@ class Layer:
         positions_in: Positions of its input. A layer of one position and one tap is given their mean.
         positions: Positions of its output.
         taps: Positions of the input that a position of the output sees: 1, or those of a convolution of stride 2 with
-            one position of zeros on both sides.
+            one position of zeros on both sides. Those of an image are 9; how they lie is its network's own affair.
     """
 
     channels: int
@@ -50,10 +50,12 @@ class Network(ABC):
         native: Whether the network is a plain chain: one layer after the other, each a product, a normalisation where
             the settings want one, and the activation; then the head. Such a network is wholly told by its
             :meth:`layers`, and the native trainer trains it from them. Any other is trained by the population trainer.
+        normalisations: Those of :attr:`ProxySettings.normalisation` that it can have between its layers.
     """
 
     name: ClassVar[str]
     native: ClassVar[bool] = False
+    normalisations: ClassVar[tuple[str, ...]] = ("none", "layer", "rms")
 
     def __init_subclass__(cls) -> None:
         """A subclass that changes a plain chain is none, unless it says so itself."""
@@ -73,7 +75,8 @@ class Network(ABC):
 
         Args:
             network: Has the layers with their weights; see
-                :meth:`~rlsearch.proxies.networks.layers.PopulationNetwork.hidden` and ``network.head``.
+                :meth:`~rlsearch.proxies.networks.layers.PopulationNetwork.hidden` and ``network.head``, and for a
+                network that does other things between its layers ``network.layers`` and ``network.norms``.
             inputs: Examples of each member.
         """
 
@@ -83,6 +86,18 @@ class Network(ABC):
         Raises:
             ValueError: If it cannot.
         """
+
+    def make_layer(self, layer: Layer, settings: ProxySettings, generators: Sequence[torch.Generator]) -> nn.Module:
+        """Makes one hidden layer of K networks; here a product of rows ``[K, rows, inputs]`` and a matrix.
+
+        Args:
+            layer: One of :meth:`layers`.
+            settings: The proxy.
+            generators: One per member, from which its initial weights are drawn.
+        """
+        from rlsearch.proxies.networks.layers import PopulationLinear
+
+        return PopulationLinear(generators, layer.inputs, layer.outputs)
 
     def build(
         self, settings: ProxySettings, generators: Sequence[torch.Generator], activation: Callable[[Tensor], Tensor]

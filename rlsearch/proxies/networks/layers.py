@@ -1,8 +1,8 @@
 """Networks with a leading population axis: K networks of one shape, each with its own weights and activation.
 
-Values have the shape ``[K, batch, width]`` (``[K, batch, length, channels]`` in the convolutional net) and weights
-``[K, in, out]``, so one batched product serves all members and none of them sees another. ``K = 1`` is the
-ordinary network.
+Values have the shape ``[K, batch, width]`` (``[K, batch, length, channels]`` in the convolutional net, and images
+``[K, batch, height, width, channels]`` in the residual one) and weights ``[K, in, out]``, so one batched product serves
+all members and none of them sees another. ``K = 1`` is the ordinary network.
 """
 
 import math
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlsearch.proxies.networks.base import Network
+from rlsearch.proxies.networks.norms import NORMS
 from rlsearch.proxies.settings import ProxySettings
 
 HEAD_MULTIPLE = 16
@@ -20,10 +21,6 @@ HEAD_MULTIPLE = 16
 
 Of ten classes products are half as fast again with 16 columns as with 12.
 """
-
-
-NORM_EPSILON = 1e-5
-"""Added to the square in normalisations: torch's for layer normalisation."""
 
 
 class PopulationLinear(nn.Module):
@@ -38,7 +35,7 @@ class PopulationLinear(nn.Module):
     def __init__(self, generators: Sequence[torch.Generator], n_in: int, n_out: int) -> None:
         super().__init__()
         bound = 1 / math.sqrt(n_in)
-        draws = [_uniform(generator, n_in * n_out + n_out, bound) for generator in generators]
+        draws = [uniform(generator, n_in * n_out + n_out, bound) for generator in generators]
         stacked = torch.stack(draws)
         self.weight = nn.Parameter(stacked[:, : n_in * n_out].reshape(-1, n_in, n_out).contiguous())
         self.bias = nn.Parameter(stacked[:, None, n_in * n_out :].contiguous())
@@ -48,33 +45,9 @@ class PopulationLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-def _uniform(generator: torch.Generator, count: int, bound: float) -> Tensor:
+def uniform(generator: torch.Generator, count: int, bound: float) -> Tensor:
+    """So many numbers, evenly from ``-bound`` to ``bound``."""
     return (torch.rand(count, generator=generator) * 2 - 1) * bound
-
-
-class PopulationLayerNorm(nn.Module):
-    """K layer normalisations over the last axis, each with its own scale and shift."""
-
-    def __init__(self, members: int, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(members, 1, width))
-        self.shift = nn.Parameter(torch.zeros(members, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape ``[K, rows, width]``."""
-        return torch.addcmul(self.shift, functional.layer_norm(x, x.shape[-1:]), self.scale)
-
-
-class PopulationRMSNorm(nn.Module):
-    """K normalisations by the root of the mean square over the last axis (arXiv 1910.07467), each with its scale."""
-
-    def __init__(self, members: int, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(members, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape ``[K, rows, width]``."""
-        return functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) * self.scale
 
 
 class PopulationEmbedding(nn.Module):
@@ -99,9 +72,6 @@ class PopulationEmbedding(nn.Module):
         return found.flatten(2)
 
 
-_NORMS = {"none": None, "layer": PopulationLayerNorm, "rms": PopulationRMSNorm}
-
-
 class PopulationNetwork(nn.Module):
     """K networks of one kind, whose weights are those of its declared layers.
 
@@ -115,7 +85,8 @@ class PopulationNetwork(nn.Module):
         activation: Of all members; another may be put in its place.
         layers: One per hidden layer.
         embedding: What tokens are turned into numbers by; it does nothing to numbers.
-        norms: What normalises after each layer: nothing, or layer normalisation, or by the mean square.
+        norms: What normalises after each layer: nothing, or one of :mod:`~rlsearch.proxies.networks.norms`.
+        image: Channels, height and width of an example, if it is an image.
         head: The last layer. Its columns behind the outputs are filling: they are cut off, and learn nothing.
     """
 
@@ -129,13 +100,15 @@ class PopulationNetwork(nn.Module):
         super().__init__()
         self.activation = activation
         self._kind = kind
-        n_tokens = settings.data.n_tokens
+        data = settings.data
+        n_tokens = data.n_tokens
+        self.image = data.image
         self.embedding: nn.Module = nn.Identity()
         if n_tokens is not None:
             self.embedding = PopulationEmbedding(generators, n_tokens, settings.embedding)
         *hidden, head = kind.layers(settings)
-        self.layers = nn.ModuleList(PopulationLinear(generators, layer.inputs, layer.outputs) for layer in hidden)
-        norm = _NORMS[settings.normalisation]
+        self.layers = nn.ModuleList(kind.make_layer(layer, settings, generators) for layer in hidden)
+        norm = NORMS[settings.normalisation]
         if norm is None:
             self.norms = nn.ModuleList(nn.Identity() for _ in hidden)
         else:

@@ -3,7 +3,7 @@
 import numba
 
 from rlsearch.kernels.numba_functions import F, sqrt
-from rlsearch.proxies.networks.layers import NORM_EPSILON
+from rlsearch.proxies.networks.norms import NORM_EPSILON
 from rlsearch.proxies.trainers.native_sum import sum_of, sum_of_products
 
 compiled = numba.njit(error_model="numpy")

@@ -16,7 +16,7 @@ import numpy as np
 from rlsearch.kernels import numba_functions
 from rlsearch.kernels.compiled import Compiler
 from rlsearch.kernels.numba_functions import F
-from rlsearch.proxies.networks.layers import NORM_EPSILON
+from rlsearch.proxies.networks.norms import NORM_EPSILON
 from rlsearch.proxies.trainers import (
     native_input,
     native_loss,

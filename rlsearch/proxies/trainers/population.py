@@ -211,10 +211,10 @@ def most_members(settings: ProxySettings, device: str) -> int:
     """
     free = int(torch.cuda.mem_get_info(device)[0])
     hidden = NETWORKS[settings.network].layers(settings)[:-1]
-    rows = max(settings.batch_size, SCORED_ROWS) * max(layer.positions for layer in hidden)
-    widest = max(layer.taps * layer.outputs for layer in hidden)
+    # Of an example; images become smaller from layer to layer, and wider.
+    widths = sum(layer.positions * max(layer.inputs, layer.outputs) for layer in hidden)
     # Windows, sums, activations, slopes and their gradients.
-    numbers = 8 * rows * widest * len(hidden)
+    numbers = 8 * max(settings.batch_size, SCORED_ROWS) * widths
     steps = steps_of(settings, settings.sizes[0])
     needed = 4 * numbers + 8 * steps * settings.batch_size
     fitting = max(16, free // 2 // needed)

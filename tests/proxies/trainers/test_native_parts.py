@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from rlsearch.proxies.networks.layers import NORM_EPSILON
+from rlsearch.proxies.networks.norms import NORM_EPSILON
 from rlsearch.proxies.tasks import BITS, CLASSIFICATION, CLASSIFICATION_LOSS, REGRESSION
 
 pytest.importorskip("numba", reason="numba is not installed")

@@ -43,6 +43,16 @@ def test_memory_decides_how_many_members_a_gpu_trains(monkeypatch):
     assert found[1][0] > 16
 
 
+def test_memory_is_counted_layer_by_layer(monkeypatch):
+    """By hand, of the 8x8 digits: 64 positions of 9, 72 and 72 numbers, then 16 positions of 72 and 108."""
+    s = ProxySettings(dataset="digits", network="resnet", widths=(8, 12), normalisation="batch")
+    numbers = 8 * 400 * (64 * (9 + 72 + 72) + 16 * (72 + 108))
+    rows = 8 * (5 * 7) * 128  # of all batches, int64
+    for members in (64, 128):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, n=members: (2 * n * (4 * numbers + rows), 0))
+        assert population.most_members(s, "cuda") == members
+
+
 @pytest.mark.parametrize("programs_are_data", [True, False])
 def test_a_graph_is_captured_only_where_programs_are_data(programs_are_data, monkeypatch):
     """Else it would repeat the first population's formulas for ever. A GPU is only pretended here."""

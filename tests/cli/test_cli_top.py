@@ -1,0 +1,105 @@
+"""``rlsearch top``, of runs with one proxy and with several."""
+
+import csv
+import io
+
+import pytest
+from helpers import DIGITS, make_config, proxies
+
+from rlsearch import Formula, train
+from rlsearch.cli.tables import leaderboard, panel_of, print_out
+from rlsearch.judging.history import Judged
+from rlsearch.rewards.base import RewardResult, Status
+from rlsearch.runs import read as results
+
+TINY_PANEL = [
+    DIGITS,
+    DIGITS | {"widths": [12]},
+    DIGITS | {"dataset": "physics"},
+    DIGITS | {"dataset": "teacher", "score": "loss"},
+]
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture(scope="module")
+def panel_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    config = make_config(proxies(folder, proxies=TINY_PANEL), 1, 12, search={"method": "random"})
+    return train(config, "panel", runs=folder).run.folder
+
+
+NAMES = ["digits-mlp", "digits-mlp (2)", "physics-mlp", "teacher-mlp"]
+
+
+def test_the_best_on_a_panel_have_their_gains_in_the_table(run, panel_run):
+    code, out, err = run("top", panel_run, "-n", 20)
+    assert (code, err) == (0, "")
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split() == ["digits", "digits", "physics", "teacher"]
+    assert lines[2].split() == ["rank", "reward", "mlp", "mlp", "(2)", "mlp", "mlp", "seeds", "latency", "formula"]
+    board = results.top(panel_run, 20)
+    first = board[0].result
+    assert [float(cell) for cell in lines[4].split()[1:6]] == pytest.approx(
+        [first.value, *first.gains.values()], abs=0.0051
+    )
+    assert list(first.gains) == NAMES
+    # The baselines are there by the names that people give them; the linear network is not one.
+    text = out.replace("\n", " ")
+    assert all(f" {title} " in text for title in ("ReLU", "GELU", "SiLU", "Mish", "Tanh"))
+    assert "0.5 * x * (1" not in text
+
+
+def test_the_best_on_a_panel_as_csv(run, panel_run):
+    code, out, err = run("top", panel_run, "-n", 3, "--csv")
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == [
+        "rank", "reward", "score", "seeds", "latency", "formula",
+        *(f"score on {name}" for name in NAMES), *(f"gain on {name}" for name in NAMES),
+    ]  # fmt: skip
+    for row, judged in zip(rows, results.top(panel_run, 3), strict=True):
+        assert Formula.parse(row["formula"]) == judged.formula
+        assert {name: float(row[f"score on {name}"]) for name in NAMES} == judged.result.scores
+        assert {name: float(row[f"gain on {name}"]) for name in NAMES} == judged.result.gains
+        assert float(row["score"]) == pytest.approx(sum(judged.result.gains.values()) / 4)
+
+
+def one_of(gains, formula="x", **more):
+    result = RewardResult(0.25, Status.OK, 0.5, scores=dict.fromkeys(gains, 0.5), gains=gains)
+    return Judged(Formula.parse(formula), result, **more)
+
+
+def printed(board, capsys):
+    print_out(leaderboard(board))
+    return capsys.readouterr().out
+
+
+def test_on_a_single_proxy_the_score_says_all(capsys):
+    board = [one_of({"digits-mlp": 0.125})]
+    assert panel_of(board) == []
+    out = printed(board, capsys)
+    assert out.split()[:6] == ["rank", "reward", "score", "seeds", "latency", "formula"]
+    assert "0.5000" in out
+
+
+def test_functions_of_an_older_run_have_no_gains(capsys):
+    old = Judged(Formula.parse("sin(x)"), RewardResult(0.5, Status.OK, 0.75))
+    assert panel_of([old]) == panel_of([]) == []
+    assert "0.7500" in printed([old], capsys)
+    mixed = [old, one_of({"a": 1.0, "b": -0.125})]
+    assert panel_of(mixed) == ["a", "b"]
+    lines = printed(mixed, capsys).splitlines()
+    assert lines[3].split() == ["1", "+0.5000", "-", "-", "0", "-", "sin(x)"]
+    assert lines[4].split() == ["2", "+0.2500", "+1.00", "-0.12", "0", "-", "x"]
+
+
+def test_networks_of_ones_own_are_known_by_the_factory(capsys):
+    gains = {"some_package.of_mine:build_network": 1.0, "some_package.of_mine:build_network (2)": 2.0}
+    head = printed([one_of(gains, "gelu(x)", is_reference=True)], capsys).splitlines()
+    assert head[1].split()[2:5] == ["build_network", "build_network", "(2)"]
+    assert head[3].split()[-1] == "GELU"
