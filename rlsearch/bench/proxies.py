@@ -31,8 +31,9 @@ from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches, rates, scored_after
 from rlsearch.proxies.tasks import Task
 from rlsearch.proxies.trainers.population import counted, outcomes
+from rlsearch.rewards.panels import GENERAL
 
-PROXIES = (ProxySettings(), ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
+PROXIES = (*GENERAL, ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
 """The quickstart's, and a convolutional one, trained for less long than a search would, or it would take minutes."""
 
 CANDIDATES = {"cpu": 16, "cuda": 1024}
