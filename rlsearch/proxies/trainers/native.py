@@ -52,6 +52,7 @@ class NativeTrainer:
         self._compiled = compiled_step()
         sgemm = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
         interpreter = load_interpreter()
+        # The address stands first: numba warns of tuples that begin with a function.
         self._library = (sgemm, interpreter.value, interpreter.value_and_slopes)
         # Finds scipy's BLAS, which the lines before have loaded.
         self._libraries = ThreadpoolController()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rlsearch.errors import ConfigError
 from rlsearch.proxies.networks import NETWORKS, Layer
 from rlsearch.proxies.settings import ProxySettings
 
@@ -17,6 +18,10 @@ NOWHERE = -1
 
 SUMS = 3
 """Numbers of each example that a loss needs beside the outputs."""
+
+
+_NORMS = {"none": (False, False), "layer": (True, True), "rms": (True, False)}
+"""Whether a normalisation has a scale, and whether a shift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,17 @@ def make_plan(settings: ProxySettings, rows: int) -> Plan:
     Args:
         settings: The proxy.
         rows: Examples that go through the network at once, at most.
+
+    Raises:
+        ConfigError: If it has a normalisation that the native trainer does not know.
     """
+    if settings.normalisation not in _NORMS:
+        raise ConfigError(
+            f"the native trainer knows no {settings.normalisation} normalisation; expected one of {', '.join(_NORMS)}, "
+            f"or a network that does not say it is native (it is {settings.network})"
+        )
+    has_scale, has_shift = _NORMS[settings.normalisation]
     layers = NETWORKS[settings.network].layers(settings)
-    has_scale, has_shift = settings.normalisation != "none", settings.normalisation == "layer"
     plan = np.full((len(layers), N_FIELDS), NOWHERE, np.int64)
     weights, kept = _Room(), _Room()
     for row, layer in zip(plan, layers, strict=True):

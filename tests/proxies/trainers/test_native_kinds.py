@@ -24,6 +24,7 @@ from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.data import DATASETS
 from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.tasks import Classification
 from rlsearch.rewards.panels import PANELS
@@ -221,6 +222,20 @@ def test_a_count_that_it_does_not_know_is_refused():
     message = "no count 'rigth' of misspelt; expected one of right, .*; did you mean 'right'"
     with pytest.raises(ConfigError, match=message):
         native_trainer(dataset="misspelt-spirals")
+
+
+@NETWORKS.add
+class Batched(helpers_families.Pyramid):
+    """A network that promises what the native trainer does not have."""
+
+    name = "batched"
+    native = True
+    normalisations = ("none", "batch")
+
+
+def test_a_normalisation_that_it_does_not_know_is_refused():
+    with pytest.raises(ConfigError, match=r"no batch normalisation; expected one of none, .* \(it is batched\)"):
+        native_trainer(network="batched", normalisation="batch")
 
 
 def test_the_plan_has_room_for_all_weights():
