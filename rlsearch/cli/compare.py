@@ -13,6 +13,7 @@ from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
 if TYPE_CHECKING:
+    from rlsearch.proxies.tasks import Words
     from rlsearch.studies.comparison import MethodComparison
     from rlsearch.studies.methods import Estimate
 
@@ -113,7 +114,7 @@ def _print_comparison(comparison: "MethodComparison") -> None:
     kinds = [comparison.better, comparison.sooner]
     if confirmed:
         kinds.append(confirmed.better)
-    legend = f"Confirmed: test {confirmed.words.score} of each run's best on fresh seeds. " if confirmed else ""
+    legend = confirmed_legend(confirmed.words) if confirmed else ""
     pairs = list(combinations([m.method for m in comparison.methods], 2))
     if pairs:
         print_out("Probability that a run of one is better than a run of the other, with its 95 % interval:")
@@ -126,6 +127,13 @@ def _print_comparison(comparison: "MethodComparison") -> None:
         f"{legend}Interquartile means over runs, 95 % intervals.\n"
         f"Written to {comparison.folder}: compare.json, compare.csv, compare.png"
     )
+
+
+def confirmed_legend(words: "Words") -> str:
+    """What confirmed scores are."""
+    # A score is shown as it is; it is in the unit of differences where those are not multiplied.
+    unit = f", in {words.unit}" if words.factor == 1 else ""
+    return f"Confirmed: test {words.score} of each run's best on fresh seeds{unit}. "
 
 
 def _interval(e: "Estimate", form: str) -> str:

@@ -1,19 +1,22 @@
 """The verbs that say what can be claimed of formulas: confirm, transfer."""
 
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlsearch.cli.options import RunArgument, SetOption, find_own_code_here
-from rlsearch.cli.tables import print_findings, print_list, print_out
-from rlsearch.errors import InputError
+from rlsearch.cli.confirmation import print_findings, print_holds
+from rlsearch.cli.options import BaselinesOption, RunArgument, SetOption, find_own_code_here, functions_in
+from rlsearch.cli.tables import print_out
+from rlsearch.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from rlsearch.studies.confirm import Confirmation
+    from rlsearch.runs.config import Config
     from rlsearch.studies.retrain import Options
+    from rlsearch.studies.study import Confirmation
 
 BestOption = Annotated[int, typer.Option(help="How many of the run's best functions.")]
 SeedsOption = Annotated[int, typer.Option(help="Fresh seeds per function, each with its own data.")]
@@ -33,13 +36,14 @@ def confirm(
         Path | None, typer.Option("-o", "--output", help="With --formulas: a folder for files and trainings.")
     ] = None,
     best: BestOption = 10,
+    baselines: BaselinesOption = None,
     seeds: SeedsOption = 20,
     rates: RatesOption = DEFAULT_RATES,
     selection_seeds: SelectionOption = 3,
 ) -> None:
     """Say what can be claimed of a run's best formulas.
 
-    They and seven baselines are trained on fresh seeds and data, each at its best learning rate of several, and
+    They and nine baselines are trained on fresh seeds and data, each at its best learning rate of several, and
     compared in pairs. Nothing is trained twice: more seeds only add to those that are there.
     """
     from rlsearch.cli.progress import counting
@@ -48,7 +52,7 @@ def confirm(
     from rlsearch.studies import confirm as confirming
 
     find_own_code_here()
-    options = _confirm_options(seeds, rates, selection_seeds)
+    options, against = _confirm_options(seeds, rates, selection_seeds), _against(baselines)
     # What follows the first of --formulas comes as an argument.
     given = [*(what or []), *(formulas or [])]
     if formulas is None:
@@ -57,7 +61,7 @@ def confirm(
         if config is not None or overrides or output is not None:
             raise InputError("--config, --set and -o go with --formulas; for other proxies: rlsearch transfer RUN --to")
         with counting() as events:
-            outcome = confirming.confirm(given[0], best=best, options=options, events=events)
+            outcome = confirming.confirm(given[0], best=best, baselines=against, options=options, events=events)
     else:
         runs = [text for text in given if os.path.isdir(text)]
         if runs:
@@ -67,45 +71,74 @@ def confirm(
         loaded = load_config(config, overrides or []) if config else None
         parsed = [Formula.parse(text) for text in (*formulas, *(what or []))]
         with counting() as events:
-            outcome = confirming.confirm_formulas(parsed, loaded, output=output, options=options, events=events)
+            outcome = confirming.confirm_formulas(
+                parsed, loaded, baselines=against, output=output, options=options, events=events
+            )
     _print_confirmation(outcome)
 
 
 def transfer(
     run: RunArgument,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="", hidden=True)] = None,
-    to: Annotated[list[Path] | None, typer.Option("--to", metavar="CONFIG...", help="Whose proxies to train.")] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to", metavar="TARGET...", help="Configs, or the tasks that come with rlsearch; default: all of these."
+        ),
+    ] = None,
     best: BestOption = 10,
+    baselines: BaselinesOption = None,
     seeds: SeedsOption = 20,
     rates: RatesOption = DEFAULT_RATES,
     selection_seeds: SelectionOption = 3,
 ) -> None:
-    """Confirm a run's best formulas on the proxies of other configs."""
+    """Confirm a run's best formulas on other tasks.
+
+    These are the proxies of other configs, or tasks that come with rlsearch and are in none of its panels: digits,
+    products, polynomials, harmonics.
+    """
     from rlsearch.cli.progress import counting
-    from rlsearch.runs.config import load_config
-    from rlsearch.studies import confirm as confirming
-    from rlsearch.studies.findings import where_they_hold
+    from rlsearch.studies import transfer as transferring
 
     find_own_code_here()
-    options = _confirm_options(seeds, rates, selection_seeds)
-    # What follows the first config comes as an argument.
-    paths = [*(to or []), *(more or [])]
-    if not to:
-        raise InputError("expected --to with at least one config, such as --to configs/two_proxies.yaml")
-    names = [path.stem for path in paths]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InputError(f"two configs are called {twice[0]}; expected different names, which name the outputs")
-    configs = {path.stem: load_config(path) for path in paths}
+    options, against = _confirm_options(seeds, rates, selection_seeds), _against(baselines)
+    # What follows the first target comes as an argument.
+    if more and not to:
+        raise InputError(f"expected one run, got {run}, {', '.join(more)}; targets stand after --to")
+    targets = _targets([*(to or []), *(more or [])])
     with counting() as events:
-        outcomes = confirming.transfer(run, configs, best=best, options=options, events=events)
+        outcomes = transferring.transfer(run, targets, best=best, baselines=against, options=options, events=events)
     for name, outcome in outcomes.items():
         print_out(f"On {name}:")
         _print_confirmation(outcome)
-    found = {name: outcome.findings for name, outcome in outcomes.items() if outcome.findings is not None}
-    if len(found) == len(configs):
-        print_out("Over all configs:")
-        print_list(where_they_hold(found))
+    if len(outcomes) == len(targets) and all(outcome.findings is not None for outcome in outcomes.values()):
+        print_holds(outcomes)
+
+
+def _targets(texts: list[str]) -> "dict[str, Config]":
+    """The configs of targets by name: files, and those that are shipped; without any, all of these."""
+    from rlsearch.runs.config import load_config
+    from rlsearch.studies.targets import TARGETS
+
+    configs: dict[str, Config] = {}
+    for text in texts or TARGETS:
+        name = text if text in TARGETS else Path(text).stem
+        if name in configs:
+            raise InputError(f"two targets are called {name}; expected different names, which name the outputs")
+        if text in TARGETS:
+            configs[name] = TARGETS[text]
+        elif Path(text).suffix or os.path.exists(text):
+            configs[name] = load_config(text)
+        else:
+            expected = f"expected a config file, or one of {', '.join(TARGETS)}{nearest(text, TARGETS)}"
+            raise InputError(f"there is no target {text!r}; {expected}")
+    return configs
+
+
+def _against(baselines: str | None) -> Sequence[str]:
+    from rlsearch.formula.named import CONFIRMED_AGAINST
+
+    return CONFIRMED_AGAINST if baselines is None else functions_in(baselines)
 
 
 def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
@@ -125,9 +158,10 @@ def _print_confirmation(outcome: "Confirmation") -> None:
             kept = "they are stored; the same command goes on from there"
         print_out(f"Stopped after {outcome.trained} trainings; {kept}.")
         return
-    print_findings(outcome.findings)
+    print_findings(outcome.findings, outcome.proxies)
     if outcome.folder is not None:
+        more = ", and both figures of each proxy" if outcome.proxies else ""
         print_out(
             f"{outcome.trained} trainings done now. Written to {outcome.folder}: confirm.json, confirm.csv, "
-            "forest.png, pareto.png"
+            f"forest.png, pareto.png{more}"
         )

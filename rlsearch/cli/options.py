@@ -15,6 +15,29 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+BaselinesOption = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="To compare with: relu,gelu,... or formulas of x.")
+]
+
+
+def functions_in(text: str) -> list[str]:
+    """The functions of a list with commas: names, and formulas, whose own commas stand in parentheses.
+
+    Raises:
+        InputError: If there is none, or an empty one between two commas.
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    functions = [part.strip() for part in parts]
+    if not all(functions):
+        raise InputError(f"--baselines {text!r} is not a list of functions such as relu,gelu")
+    return functions
+
 
 def check_folder_name(name: str) -> None:
     """Raises an InputError if ``name`` is not that of a folder."""

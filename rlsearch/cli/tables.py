@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from rlsearch.judging.history import Judged
     from rlsearch.proxies.tasks import Words
     from rlsearch.runs.train import SearchOutcome
-    from rlsearch.studies.evaluate import Comparison, Score
-    from rlsearch.studies.findings import Finding, Findings
+    from rlsearch.studies.evaluate import Comparison, Measure, Score
 
 
 def print_outcome(outcome: "SearchOutcome") -> None:
@@ -31,7 +30,8 @@ def print_outcome(outcome: "SearchOutcome") -> None:
             print_out(
                 f"These scores are the search's own, and the best of many is partly luck. Next:\n"
                 f"  rlsearch evaluate {folder}        fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh\n"
-                f"  rlsearch confirm {folder}         what can be claimed: many seeds and data sets, intervals, tests"
+                f"  rlsearch confirm {folder}         what can be claimed: many seeds and data sets, intervals, tests\n"
+                f"  rlsearch transfer {folder}        whether it holds on tasks of other kinds"
             )
         else:
             print_out("Next:")
@@ -45,8 +45,8 @@ def print_outcome(outcome: "SearchOutcome") -> None:
 def leaderboard(board: "list[Judged]") -> "Table":
     """The best functions of a run as a table; of a panel with the gain on each proxy in the place of a score."""
     proxies = panel_of(board)
-    # One number says all that is known on a single proxy. A user's network is known by the factory's name.
-    shown = [name.rpartition(":")[2].replace("-", "\n", 1) for name in proxies] or ["score"]
+    # One number says all that is known on a single proxy.
+    shown = [*map(heading, proxies)] or ["score"]
     table = make_table("rank", "reward", *shown, "seeds", "latency", "formula", narrow=bool(proxies))
     for rank, judged in enumerate(board, start=1):
         result = judged.result
@@ -77,29 +77,51 @@ def panel_of(board: "list[Judged]") -> list[str]:
     return names if len(names) > 1 else []
 
 
-def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, words: "Words") -> "Table":
+def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, measure: "Measure") -> "Table":
     """A quick look at functions as a table."""
     fresh = "1 fresh seed" if seeds == 1 else f"{seeds} fresh seeds"
-    columns = [f"{fresh}\n(test)", "latency", "function"]
+    columns = [f"{fresh}\n(test)", *map(heading, measure.proxies), "latency", "function"]
     if with_search:
-        columns.insert(0, "search saw\n(validation)")
-    table = make_table(*columns)
+        columns.insert(0, "search\nsaw" if measure.proxies else "search saw\n(validation)")
+    table = make_table(*columns, narrow=bool(measure.proxies))
     for row in rows:
         # A baseline is known by its name.
-        cells = [_score(row.fresh, words), number(row.latency.ratio, ".2f"), row.name or str(row.formula)]
+        cells = [
+            _score(row.fresh, measure.words),
+            *(_mean(row.proxies[name], words) for name, words in measure.proxies.items()),
+            number(row.latency.ratio, ".2f"),
+            row.name or str(row.formula),
+        ]
         if with_search:
-            cells.insert(0, _score(row.searched, words))
+            cells.insert(0, (_mean if measure.proxies else _score)(row.searched, measure.words))
         table.add_row(*cells)
     return table
 
 
-def _score(score: "Score | None", words: "Words") -> str:
+def measured_in_words(measure: "Measure") -> str:
+    """What the columns of a quick look mean."""
+    lines = [f"{measure.words.title}: mean ± standard error over seeds."]
+    if measure.proxies:
+        lines[0] = f"{measure.words.title}: in {measure.words.unit}; mean ± standard error over seeds."
+        scores = ", ".join(f"{words.score} on {name}" for name, words in measure.proxies.items())
+        lines.append(f"Beside it the mean scores: {scores}.")
+    return "\n".join([*lines, f"Latency: forward plus backward as a ratio to ReLU, {measure.latency_label}."])
+
+
+def heading(proxy: str) -> str:
+    """The name of a proxy, in two lines, for a column; a user's network is known by the factory's name."""
+    return proxy.rpartition(":")[2].replace("-", "\n", 1)
+
+
+def _mean(score: "Score | None", words: "Words") -> str:
     if score is None:
         return "-"
-    if math.isnan(score.mean):
-        return "diverged"
-    error = "" if math.isnan(score.standard_error) else f" ± {words.score_text(score.standard_error)}"
-    return f"{words.score_text(score.mean)}{error}"
+    return "diverged" if math.isnan(score.mean) else words.score_text(score.mean)
+
+
+def _score(score: "Score | None", words: "Words") -> str:
+    error = math.nan if score is None or math.isnan(score.mean) else score.standard_error
+    return _mean(score, words) + ("" if math.isnan(error) else f" ± {words.score_text(error)}")
 
 
 def number(value: float | None, form: str) -> str:
@@ -125,12 +147,14 @@ def comparison_fields(row: "Comparison") -> dict[str, Any]:
         return {"mean": mean, "standard_error": error, "seeds": score.seeds}
 
     latency = {"ratio": row.latency.ratio, "low": row.latency.low, "high": row.latency.high}
+    proxies = {name: fields(score) for name, score in row.proxies.items()}
     return {
         "name": row.name,
         "formula": str(row.formula),
         "searched": fields(row.searched),
         "fresh": fields(row.fresh),
         "latency": latency,
+        "proxies": proxies,
     }
 
 
@@ -166,56 +190,7 @@ def print_json(rows: Any) -> None:
     sys.stdout.write(json.dumps(list(rows), indent=1) + "\n")
 
 
-def print_findings(findings: "Findings") -> None:
-    """Prints scores, differences to every baseline, and the verdicts."""
-    print_out(_scores_table(findings))
-    if findings.compared and findings.compared_with:
-        print_out(f"Difference in {findings.words.unit} to each baseline; * is significant, all pairs taken together:")
-        print_out(_differences_table(findings))
-    print_out(
-        f"Test {findings.words.score}: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
-        f"{findings.latency_label}.\n* no other function is as good and as fast.\n"
-    )
-    print_list(findings.verdicts)
-
-
 def print_list(lines: Iterable[str]) -> None:
     """Prints lines as a list."""
     for line in lines:
         print_out(f"- {line}")
-
-
-def _scores_table(findings: "Findings") -> "Table":
-    columns = ("#", "search\nsaw", f"{findings.seeds} fresh\nseeds (test)", "rate", "latency", "function")
-    table = make_table(*columns, narrow=True)
-    shown = (*findings.formulas, *findings.baselines)
-    for place, (finding, on_front) in enumerate(zip(shown, findings.front.tolist(), strict=True), start=1):
-        spread = f"{finding.latency:.2f} ({finding.latency_low:.2f}-{finding.latency_high:.2f})"
-        table.add_row(
-            str(place) if not finding.name else "",
-            "-" if finding.searched is None else findings.words.score_text(finding.searched),
-            _tested(finding, findings.words),
-            " ".join(f"{rate:.2g}" for rate in finding.learning_rates),
-            f"{spread}{'*' if on_front else ' '}",
-            finding.title,
-            end_section=place == len(findings.formulas),
-        )
-    return table
-
-
-def _tested(finding: "Finding", words: "Words") -> str:
-    if finding.diverged:
-        return f"{finding.diverged}/{len(finding.scores)} diverged"
-    return f"{words.score_text(finding.mean)} ± {words.score_text(finding.standard_error)}"
-
-
-def _differences_table(findings: "Findings") -> "Table":
-    d = findings.differences
-    table = make_table("#", *(baseline.title for baseline in findings.compared_with))
-    for row in range(len(findings.compared)):
-        sure = d.better[row] | d.worse[row]
-        marks = ["*" if is_sure else " " for is_sure in sure]
-        cells = [findings.words.cell(mean) + mark for mean, mark in zip(d.mean[row], marks, strict=True)]
-        table.add_row(str(row + 1), *cells)
-    table.columns[-1].justify = "right"
-    return table

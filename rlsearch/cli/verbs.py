@@ -17,12 +17,21 @@ from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
-from rlsearch.cli.options import JsonOption, RunArgument, SetOption, check_folder_name, find_own_code_here
+from rlsearch.cli.options import (
+    BaselinesOption,
+    JsonOption,
+    RunArgument,
+    SetOption,
+    check_folder_name,
+    find_own_code_here,
+    functions_in,
+)
 from rlsearch.cli.tables import (
     comparison_fields,
     comparison_table,
     leaderboard,
     make_table,
+    measured_in_words,
     number,
     panel_of,
     print_json,
@@ -183,6 +192,7 @@ def evaluate(
     overrides: SetOption = None,
     seeds: Annotated[int, typer.Option(help="Fresh seeds per function.")] = 5,
     best: Annotated[int, typer.Option(help="How many of a run's best functions.")] = 5,
+    baselines: BaselinesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score formulas beside the baselines on fresh seeds.
@@ -198,29 +208,28 @@ def evaluate(
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
     formulas = [Formula.parse(text) for text in what if text not in runs]
+    from rlsearch.formula.named import BASELINES
     from rlsearch.runs.config import load_config
     from rlsearch.studies import evaluate as evaluation
 
     if overrides and config is None:
         raise InputError("--set goes with --config")
+    against = BASELINES if baselines is None else functions_in(baselines)
     loaded = load_config(config, overrides or []) if config else None
+    run = runs[0] if runs else None
     with counting() as events:
-        rows = evaluation.evaluate(
-            formulas, loaded, run=runs[0] if runs else None, best=best, seeds=seeds, events=events
-        )
+        rows = evaluation.evaluate(formulas, loaded, run=run, best=best, baselines=against, seeds=seeds, events=events)
     if as_json:
         print_json(comparison_fields(row) for row in rows)
         return
     with_search = any(row.searched is not None for row in rows)
-    words, label = evaluation.what_is_measured(loaded, runs[0] if runs else None)
-    print_out(comparison_table(rows, seeds, with_search, words))
-    print_out(
-        f"{words.title}: mean ± standard error over seeds.\nLatency: forward plus backward as a ratio to ReLU, {label}."
-    )
-    if runs:
+    measure = evaluation.what_is_measured(loaded, run)
+    print_out(comparison_table(rows, seeds, with_search, measure))
+    print_out(measured_in_words(measure))
+    if run:
         print_out(
-            f"Next:\n  tensorboard --logdir {Path(runs[0]).parent}\n  rlsearch sample {runs[0]}\n"
-            f"  rlsearch export {runs[0]} -o activation.py"
+            f"Next:\n  tensorboard --logdir {Path(run).parent}\n  rlsearch sample {run}\n"
+            f"  rlsearch export {run} -o activation.py"
         )
 
 

@@ -49,6 +49,16 @@ NAMED: Mapping[str, NamedFunction] = MappingProxyType(
         "log_sigmoid": NamedFunction("-softplus(-x)", "torch.nn.functional.logsigmoid"),
         "tanhshrink": NamedFunction("x - tanh(x)", "torch.nn.functional.tanhshrink"),
         "relu_squared": NamedFunction("relu(x)**2", "So et al. 2021 (Primer, arXiv 2109.08668)"),
+        "leaky_relu_squared": NamedFunction(
+            "max(x, 0.5 * x)**2", "F.leaky_relu(x, 0.5).square(), of record trainings of small GPTs in 2026"
+        ),
+        # At its initial alpha_p = alpha_n = 0.8 and beta = 0.5. Above 0 it is alpha_p x^2 + beta x, below it is
+        # alpha_n (expm1(x) - x) + beta x, where elu(min0(x)) is expm1(x). The published code has expm1(min(x, -1e-6))
+        # to keep rounding out of it: less than 1e-6 in all.
+        "xielu": NamedFunction(
+            "0.8 * relu(x)**2 + 0.8 * (elu(min0(x)) - min0(x)) + 0.5 * x",
+            "Huang and Schlag 2024 (arXiv 2411.13010), untrained",
+        ),
         "gelusine": NamedFunction("gelu(x) + 0.1 * sin(x)", _MINED_2026),
         "gelu_sinc": NamedFunction("gelu(x) * (1 + 0.5 * sinc(x))", _MINED_2026),
         "gmtu": NamedFunction("tanh(1.5 * x) * exp(-0.2 * x**2) + 0.1 * x", _MINED_2026 + ", appendix"),
@@ -74,18 +84,46 @@ NAMED: Mapping[str, NamedFunction] = MappingProxyType(
 BASELINES = ("relu", "gelu", "silu", "mish", "tanh")
 """The functions that candidates are shown beside."""
 
-CONFIRMED_AGAINST = (*BASELINES, "elu", "softplus")
-"""The functions that a run's best must beat before it is said to have found anything."""
+CONFIRMED_AGAINST = ("relu", "relu_squared", "gelu", "silu", "mish", "tanh", "elu", "gelusine", "softplus")
+"""The functions that a run's best must beat before it is said to have found anything, unless others are asked for."""
 
 TITLES: Mapping[str, str] = MappingProxyType(
     {
         "relu": "ReLU",
+        "leaky_relu": "leaky ReLU",
+        "relu_squared": "ReLU squared",
+        "leaky_relu_squared": "leaky ReLU squared",
         "gelu": "GELU",
         "silu": "SiLU",
         "mish": "Mish",
         "tanh": "Tanh",
         "elu": "ELU",
+        "selu": "SELU",
         "softplus": "Softplus",
+        "hard_swish": "hard Swish",
+        "gelusine": "GELUSine",
+        "gelu_sinc": "GELU-Sinc",
+        "xielu": "xIELU",
     }
 )
-"""How a text calls the functions of :data:`CONFIRMED_AGAINST`."""
+"""How a text calls the functions that others are compared with; see :func:`title_of`."""
+
+OPERATOR_SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "relu": "Nair and Hinton 2010; torch.nn.functional.relu",
+        "tanh": "torch.tanh",
+        "elu": "Clevert, Unterthiner and Hochreiter 2016 (arXiv 1511.07289); torch.nn.functional.elu",
+        "softplus": "Dugas et al. 2001; torch.nn.functional.softplus",
+    }
+)
+"""Where the operators of :data:`TITLES` were published, as :class:`NamedFunction` says of the others."""
+
+
+def title_of(name: str) -> str:
+    """How a text calls a function: its title, or what it is given as where it has none."""
+    return TITLES.get(name, name)
+
+
+def source_of(name: str) -> str | None:
+    """Where a function was published; None for one that has no name here."""
+    return NAMED[name].source if name in NAMED else OPERATOR_SOURCES.get(name)

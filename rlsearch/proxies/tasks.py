@@ -361,6 +361,13 @@ BITS = Bits(
 """Labels are several bits at once."""
 
 GAIN = Words(
-    name="panel", score="gain", unit="spreads of the baselines", gain="spreads", scale="spreads", decimals=2, worst=-3.0
+    name="panel",
+    score="gain",
+    unit="spreads of the baselines",
+    gain="spreads",
+    scale="spreads",
+    decimals=2,
+    score_decimals=3,
+    worst=-3.0,
 )
 """The mean over the proxies of a panel, whose scores are of different kinds; see :mod:`rlsearch.rewards.panel`."""

@@ -83,7 +83,8 @@ class Confirmed:
     """The best functions of all runs, on fresh seeds and data.
 
     Attributes:
-        scores: For each method, the interquartile mean over runs of the test score of the run's best.
+        scores: For each method, the interquartile mean over runs of the test score of the run's best: on the single
+            proxy, or its gain on a panel.
         better: For each ordered pair, the probability that the best of a run of the first has the higher score.
         words: What the scores are.
     """
@@ -245,5 +246,6 @@ def _fields(comparison: MethodComparison) -> dict[str, Any]:
         ],
         "better": pairs(comparison.better),
         "sooner": pairs(comparison.sooner),
+        "confirmed_score": confirmed.words.score if confirmed else None,
         "confirmed_better": pairs(confirmed.better) if confirmed else None,
     }

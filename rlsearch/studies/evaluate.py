@@ -9,12 +9,11 @@ import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import AllOf, Events
@@ -29,11 +28,15 @@ from rlsearch.kernels.latency import Latency, label, measure
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.tasks import Words
 from rlsearch.rewards.base import Status
-from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve, words_of
+from rlsearch.rewards.settings import RewardSettings
+from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import read_history
+from rlsearch.studies.functions import Function, baselines_of
+from rlsearch.studies.gains import Gains, functions_of_scale, is_panel, searched_score, words_of_scores
+from rlsearch.studies.paired import Floats
 from rlsearch.studies.retrain import Retraining
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,7 +47,7 @@ class Score:
     """A mean over seeds.
 
     Attributes:
-        mean: Mean score over proxies and seeds; NaN if a training diverged.
+        mean: Mean score over seeds; NaN if a training diverged.
         standard_error: Of the mean, over seeds; NaN for fewer than two.
         seeds: Number of seeds.
     """
@@ -56,8 +59,10 @@ class Score:
     @classmethod
     def of(cls, scores: Sequence[float]) -> "Score":
         """The mean of one score per seed."""
-        error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
-        return cls(math.fsum(scores) / len(scores), error, len(scores))
+        mean, error = math.fsum(scores) / len(scores), math.nan
+        if len(scores) > 1 and not math.isnan(mean):
+            error = statistics.stdev(scores) / math.sqrt(len(scores))
+        return cls(mean, error, len(scores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,11 @@ class Comparison:
     Attributes:
         name: Its name, for a baseline; else empty.
         formula: The function.
-        searched: What the search saw of it, on the validation part; None if it did not see it, or saw it on other
-            proxies.
-        fresh: What fresh seeds say, on the test part.
+        searched: What the search saw of it, on the validation part; None if it did not see it, or if its reward was
+            another one.
+        fresh: What fresh seeds say, on the test part: the score on the single proxy, or the gain on a panel.
         latency: Measured, as a ratio to ReLU.
+        proxies: Of a panel, the score on each of its proxies, in the proxy's own unit.
     """
 
     name: str
@@ -78,6 +84,7 @@ class Comparison:
     searched: Score | None
     fresh: Score
     latency: Latency
+    proxies: Mapping[str, Score] = field(default_factory=dict)
 
 
 def evaluate(
@@ -86,10 +93,13 @@ def evaluate(
     *,
     run: Run | Path | str | None = None,
     best: int = 5,
+    baselines: Sequence[str] = BASELINES,
     seeds: int = 5,
     events: Events = Events(),
 ) -> list[Comparison]:
     """Scores formulas beside the baselines on seeds that no search uses and on the part that no search sees.
+
+    On a panel the score is the gain, in spreads of the reward's baselines, which are trained for it whatever is shown.
 
     Args:
         formulas: Any formulas of ``x``.
@@ -97,6 +107,7 @@ def evaluate(
         run: A run whose ``best`` functions are scored too, with what its search saw of every function. Trainings are
             stored in its folder ``evaluate`` and never repeated.
         best: How many of them.
+        baselines: Names or formulas of ``x``.
         seeds: Fresh seeds per function.
         events: Told of progress.
 
@@ -105,59 +116,132 @@ def evaluate(
 
     Raises:
         ConfigError: If the config's reward has no proxies.
-        InputError: If there is nothing to score.
+        InputError: If there is nothing to score, or a baseline is no function of ``x``.
+        RewardError: If the reward's reference diverges, and gains cannot be counted.
         KeyboardInterrupt: If it is stopped. What was trained for a run is stored.
     """
     if not 1 <= seeds <= MAX_EVALUATE_SEEDS:
         raise InputError(f"expected 1 to {MAX_EVALUATE_SEEDS} seeds, got {seeds}")
     run = None if run is None else opened(run)
     history = read_history(run) if run else History()
-    wanted = _wanted(formulas, history, best)
+    named = baselines_of(baselines)
+    wanted = _wanted(formulas, history, best, named)
     if config is None:
         config = run.config if run else Config()
-    # What the search saw on other proxies says nothing beside scores on these.
-    searched = history.known if run and config.proxies == run.config.proxies else {}
-    scores, latencies = _measured(list(wanted.values()), resolve(config), run, seeds, events)
+    # What the search saw by another reward says nothing beside these scores.
+    searched = history.known if run and _scores_alike(config, run.config) else {}
+    measured = _measured(list(wanted.values()), resolve(config), run, seeds, events)
 
-    names = {formula.fingerprint: name for name, formula in _baselines()}
+    names = {baseline.formula.fingerprint: baseline.name for baseline in named}
     rows = []
     for i, (fingerprint, formula) in enumerate(wanted.items()):
-        fresh = Score.of(scores[i].tolist())
-        row = Comparison(names.get(fingerprint, ""), formula, _searched(searched, fingerprint), fresh, latencies[i])
+        row = Comparison(
+            names.get(fingerprint, ""),
+            formula,
+            _searched(searched, fingerprint, config),
+            Score.of(measured.total[i].tolist()),
+            measured.latencies[i],
+            {name: Score.of(scores[i].tolist()) for name, scores in measured.on_proxies.items()},
+        )
         rows.append(row)
     # What diverged comes last.
     return sorted(rows, key=lambda row: -math.inf if math.isnan(row.fresh.mean) else row.fresh.mean, reverse=True)
 
 
-def _measured(
-    formulas: Sequence[Formula], config: Config, run: Run | None, seeds: int, events: Events
-) -> tuple[NDArray[np.float64], list[Latency]]:
-    """Each formula's mean test score over proxies for every fresh seed, ``[formulas, seeds]``, and its latency."""
-    # Before anything is trained: refuses scores of different kinds, and other inputs than x.
-    words_of(config)
-    proxies, kernel = proxies_of(config), kernel_of(config)
-    for formula in formulas:
+def _scores_alike(one: Config, other: Config) -> bool:
+    """Whether the scores of functions mean the same by both: the same proxies, and gains in the same unit."""
+    ours, theirs = one.proxy_reward, other.proxy_reward
+    if ours is None or theirs is None or ours.proxies != theirs.proxies:
+        return False
+    unit = ("reference", "baselines", "combine")
+    return not is_panel(ours) or all(getattr(ours, name) == getattr(theirs, name) for name in unit)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Measured:
+    """Scores and latencies of functions.
+
+    Attributes:
+        total: The score on the single proxy, or the gain on a panel, ``[functions, seeds]``.
+        on_proxies: Of a panel, the score on each proxy, ``[functions, seeds]``.
+        latencies: One per function.
+    """
+
+    total: Floats
+    on_proxies: Mapping[str, Floats]
+    latencies: Sequence[Latency]
+
+
+def _measured(formulas: Sequence[Formula], config: Config, run: Run | None, seeds: int, events: Events) -> _Measured:
+    """Each formula's test scores on every proxy for every fresh seed, and its latency."""
+    proxies_of(config)
+    reward, kernel = config.proxy_reward, kernel_of(config)
+    assert reward is not None, "the config has proxies"
+    fingerprints = {formula.fingerprint for formula in formulas}
+    unit = functions_of_scale(reward) if is_panel(reward) else []
+    trained = [*formulas, *(formula for formula in unit if formula.fingerprint not in fingerprints)]
+    # Before anything is trained: refuses other inputs than x.
+    for formula in trained:
         kernel.population([formula])
 
     with stop_requests() as check_stop, one_thread(), _store(run) as archive:
         told = AllOf([events, StopRequests(check_stop)])
         retraining = Retraining(archive, kernel, config.device, pool_of(config), told)
-        trainings = []
-        for proxy in proxies:
-            name = retraining.proxy_name(proxy)
-            for formula in formulas:
-                trainings += [Training(formula, name, fresh_seed(config.seed, i), "test") for i in range(seeds)]
-        # A score of None becomes NaN.
-        values = np.array(retraining.scores(trainings, "fresh seeds"), dtype=np.float64)
+        scores = _scores(trained, reward, config.seed, seeds, retraining)
         check_stop()
         latencies = measure(formulas, kernel, config.device)
         check_stop()
-    scores: NDArray[np.float64] = values.reshape(len(proxies), len(formulas), seeds).mean(axis=0)
-    return scores, latencies
+    if not is_panel(reward):
+        return _Measured(scores[:, 0], {}, latencies)
+    gains = Gains.of(scores, trained, reward)
+    on_proxies = {name: scores[:, i] for i, name in enumerate(reward.names)}
+    return _Measured(gains.combined, on_proxies, latencies)
 
 
-def what_is_measured(config: Config | None = None, run: Run | Path | str | None = None) -> tuple[Words, str]:
-    """What the scores of :func:`evaluate` mean, and which kernel and device latencies hold for.
+def _scores(
+    formulas: Sequence[Formula], reward: RewardSettings, run_seed: int, seeds: int, retraining: Retraining
+) -> Floats:
+    """The test scores, ``[formulas, proxies, seeds]``; NaN where a training diverged.
+
+    Of a proxy with several learning rates those of the best one for each formula, as in the search.
+    """
+    trainings: list[Training] = []
+    places: list[int] = []
+    for place, proxy in enumerate(reward.proxies):
+        for at_one_rate in proxy.at_each_rate():
+            name = retraining.proxy_name(at_one_rate)
+            places.append(place)
+            for formula in formulas:
+                trainings += [Training(formula, name, fresh_seed(run_seed, i), "test") for i in range(seeds)]
+    # A score of None becomes NaN.
+    values = np.array(retraining.scores(trainings, "fresh seeds"), dtype=np.float64)
+    by_rate = values.reshape(len(places), len(formulas), seeds)
+
+    best = np.full((len(formulas), len(reward.proxies), seeds), np.nan)
+    for place, of_rate in zip(places, by_rate, strict=True):
+        present = best[:, place].mean(axis=1)
+        is_better = np.isnan(present) | (of_rate.mean(axis=1) > present)
+        best[is_better, place] = of_rate[is_better]
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What the figures of :func:`evaluate` mean.
+
+    Attributes:
+        words: Of the scores.
+        proxies: Of a panel, those of the scores on each proxy.
+        latency_label: Which kernel and device latencies hold for.
+    """
+
+    words: Words
+    proxies: Mapping[str, Words]
+    latency_label: str
+
+
+def what_is_measured(config: Config | None = None, run: Run | Path | str | None = None) -> Measure:
+    """What the figures of :func:`evaluate` mean.
 
     Args:
         config: As for :func:`evaluate`.
@@ -166,23 +250,27 @@ def what_is_measured(config: Config | None = None, run: Run | Path | str | None 
     if config is None and run is not None:
         config = opened(run).config
     config = resolve(config or Config())
-    return words_of(config), label(kernel_of(config), config.device)
+    proxies_of(config)
+    reward = config.proxy_reward
+    assert reward is not None, "the config has proxies"
+    proxies: dict[str, Words] = {}
+    if is_panel(reward):
+        proxies = {name: proxy.task for name, proxy in zip(reward.names, reward.proxies, strict=True)}
+    return Measure(words_of_scores(reward), proxies, label(kernel_of(config), config.device))
 
 
-def _wanted(formulas: Sequence[Formula], history: History, best: int) -> dict[str, Formula]:
+def _wanted(
+    formulas: Sequence[Formula], history: History, best: int, baselines: Sequence[Function]
+) -> dict[str, Formula]:
     """What is scored, by fingerprint: the formulas given, the best of the history, and the baselines."""
     wanted = {formula.fingerprint: formula for formula in formulas}
     for judged in history.found(best):
         wanted.setdefault(judged.formula.fingerprint, judged.formula)
     if not wanted:
         raise InputError("nothing to score: expected a formula, or a run with results")
-    for _, formula in _baselines():
-        wanted.setdefault(formula.fingerprint, formula)
+    for baseline in baselines:
+        wanted.setdefault(baseline.formula.fingerprint, baseline.formula)
     return wanted
-
-
-def _baselines() -> list[tuple[str, Formula]]:
-    return [(name, Formula.parse(f"{name}(x)")) for name in BASELINES]
 
 
 @contextmanager
@@ -208,10 +296,10 @@ def _store(run: Run | None) -> Iterator[Archive]:
         yield archive
 
 
-def _searched(known: Mapping[str, Judged], fingerprint: str) -> Score | None:
+def _searched(known: Mapping[str, Judged], fingerprint: str, config: Config) -> Score | None:
     """What the search saw: the mean over seeds at the highest fidelity that is complete."""
-    judged = known.get(fingerprint)
-    if judged is None or judged.result.status is not Status.OK or judged.result.score is None:
+    judged, reward = known.get(fingerprint), config.proxy_reward
+    if judged is None or reward is None or judged.result.status is not Status.OK:
         return None
-    error = judged.result.standard_error
-    return Score(judged.result.score, math.nan if error is None else error, judged.seeds)
+    score, error = searched_score(judged.result, reward)
+    return None if score is None else Score(score, math.nan if error is None else error, judged.seeds)

@@ -59,9 +59,13 @@ def forest_figure(findings: Findings) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=3, fontsize=8, frameon=False)
     confidence = f"{findings.differences.confidence * 100:.3g} %"
-    title = f"{findings.seeds} fresh seeds and data sets; {confidence} intervals, all at once"
+    title = f"{_where(findings)}{findings.seeds} fresh seeds and data sets; {confidence} intervals, all at once"
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def _where(findings: Findings) -> str:
+    return f"On {findings.proxy}: " if findings.proxy else ""
 
 
 def _forest_panel(axes: Axes, findings: Findings, column: int) -> None:
@@ -124,7 +128,8 @@ def pareto_figure(findings: Findings) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(f"latency as a ratio to ReLU (median and quartiles)\n{findings.latency_label}", fontsize=9)
     axes.set_ylabel(f"{words.axis} (mean and standard error)", fontsize=9)
-    axes.set_title(f"Score against latency, {findings.seeds} fresh seeds and data sets", fontsize=10, loc="left")
+    title = f"{_where(findings)}score against latency, {findings.seeds} fresh seeds and data sets"
+    axes.set_title(title[:1].upper() + title[1:], fontsize=10, loc="left")
     axes.grid(alpha=0.3)
     handles = [_mark("s", BASELINE, "baseline"), Line2D([], [], color="black", linestyle="--", label="Pareto front")]
     handles += [_mark(f"${i}$", BETTER, _short(f.formula)) for i, f in enumerate(findings.compared, start=1)]

@@ -1,7 +1,7 @@
 """What was found of each function, put together: ranked, compared with every baseline, and said in words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from rlsearch.proxies.tasks import CLASSIFICATION, Words
 from rlsearch.studies.paired import Bools, Differences, Floats, paired_differences, pareto_front
+from rlsearch.studies.rates import ChosenRate
 
 MAX_STEADY_QUARTILE_RATIO = 1.5
 """The quartiles of a latency lie nearer together than this on a machine that does nothing else."""
@@ -16,22 +17,29 @@ MAX_STEADY_QUARTILE_RATIO = 1.5
 MIN_SEEDS_FOR_INTERVAL = 5
 """With fewer, too many resamples draw one seed throughout."""
 
+NOTHING_COMPARED = "nothing could be compared"
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Finding:
     """One function, trained from fresh seeds on fresh data.
 
     Attributes:
-        name: A baseline's name, such as ``"gelu"``; else empty.
+        name: Of a baseline: a name such as ``"gelu"``, or its formula; else empty.
         title: How a text calls it: ``"GELU"``, or the formula.
         formula: The function.
-        scores: On the test part, one per seed, mean over proxies; NaN where a training diverged.
+        scores: On the test part, one per seed: of one proxy, or gains combined over a panel; NaN where a training
+            diverged.
         searched: What the search saw of it; None if it did not see it.
-        learning_rates: Chosen, one per proxy.
-        at_an_end: Whether one of them is the lowest or the highest that was tried, so that another might suit better.
+        rates: The learning rates that it was trained at, one per proxy.
+        drops: How much lower its score is at the next lower learning rate that was tried, and at the next higher one,
+            by validation; over a panel in spreads, a mean over its proxies. NaN where none was tried; infinite where it
+            diverged.
         latency: Measured, as a ratio to ReLU.
         latency_low: First quartile of the measurement.
         latency_high: Third quartile.
+        gain: What it gains over the reference on one proxy of a panel, in spreads; NaN elsewhere.
+        outside: The part of its mean score that is from inputs outside the range of training; NaN where there is none.
     """
 
     name: str
@@ -39,11 +47,18 @@ class Finding:
     formula: str
     scores: Floats
     searched: float | None
-    learning_rates: tuple[float, ...]
-    at_an_end: bool
+    rates: tuple[ChosenRate, ...]
+    drops: tuple[float, float]
     latency: float
     latency_low: float
     latency_high: float
+    gain: float = math.nan
+    outside: float = math.nan
+
+    @property
+    def at_an_end(self) -> bool:
+        """Whether a learning rate is the lowest or the highest that was tried, so that another might suit better."""
+        return any(chosen.is_at_an_end for chosen in self.rates)
 
     @property
     def diverged(self) -> int:
@@ -75,6 +90,8 @@ class Findings:
         source: Where the formulas come from, as a text goes on after "no formula ": ``"of this run"``.
         caveats: What else a reader has to know.
         words: What the scores are, and how their differences are said.
+        proxy: The proxy of a panel that the scores are of; empty for all of them together.
+        spread: Of the baselines there, in the unit of the score; NaN where gains are not counted in it.
     """
 
     formulas: tuple[Finding, ...]
@@ -85,6 +102,8 @@ class Findings:
     source: str
     caveats: tuple[str, ...] = ()
     words: Words = CLASSIFICATION
+    proxy: str = ""
+    spread: float = math.nan
 
     @classmethod
     def of(
@@ -97,6 +116,8 @@ class Findings:
         caveats: tuple[str, ...] = (),
         confidence: float = 0.95,
         words: Words = CLASSIFICATION,
+        proxy: str = "",
+        spread: float = math.nan,
     ) -> "Findings":
         """Compares ``formulas`` with ``baselines``, all of them trained from the same seeds."""
         sound, diverged = _told_apart(formulas)
@@ -117,6 +138,8 @@ class Findings:
             source=source,
             caveats=caveats,
             words=words,
+            proxy=proxy,
+            spread=spread,
         )
 
     @cached_property
@@ -138,6 +161,15 @@ class Findings:
     def beaten(self, row: int) -> list[Finding]:
         """The baselines that ``compared[row]`` beats."""
         return [b for b, better in zip(self.compared_with, self.differences.better[row], strict=True) if better]
+
+    def lost_to(self, row: int) -> list[Finding]:
+        """The baselines that beat ``compared[row]``."""
+        return [b for b, worse in zip(self.compared_with, self.differences.worse[row], strict=True) if worse]
+
+    @property
+    def verdict_on_strongest(self) -> str:
+        """The sentence on the baseline with the highest score."""
+        return self._verdict(0) if self.compared and self.compared_with else NOTHING_COMPARED
 
     @property
     def verdicts(self) -> list[str]:
@@ -190,7 +222,8 @@ class Findings:
         at_an_end = [f.title for f in (*self.compared, *self.compared_with) if f.at_an_end]
         if at_an_end:
             lines.append(
-                f"{', '.join(at_an_end)}: best at the lowest or the highest learning rate tried; others may be better"
+                f"{', '.join(at_an_end)}: best at the lowest or the highest learning rate, even after more were "
+                "tried; others may be better"
             )
         lines += self._rough_latencies()
         return lines
@@ -198,7 +231,7 @@ class Findings:
     def _too_few_seeds(self) -> list[str]:
         pairs = len(self.compared) * len(self.compared_with)
         if not pairs:
-            return ["nothing could be compared"]
+            return [NOTHING_COMPARED]
 
         # The smallest p-value that flipping signs can give is two patterns of 2**seeds; Holm multiplies it by pairs.
         error_rate = 1 - self.differences.confidence
@@ -218,33 +251,6 @@ class Findings:
             f"latencies are rough, for the machine was busy: that of {rough.title} has quartiles "
             f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; remove latencies.json to have them measured again"
         ]
-
-
-def where_they_hold(findings: Mapping[str, Findings]) -> list[str]:
-    """One sentence per formula: on which configs it beats how many baselines; the most widely good first.
-
-    Args:
-        findings: Of the same formulas, by the config's name.
-    """
-    beaten: dict[str, dict[str, int]] = {}
-    for name, found in findings.items():
-        for row, formula in enumerate(found.compared):
-            beaten.setdefault(formula.formula, {})[name] = len(found.beaten(row))
-    sentences = []
-    for text, counts in sorted(beaten.items(), key=lambda item: sum(item[1].values()), reverse=True):
-        if any(counts.values()):
-            parts = [_how_many(counts.get(name), len(found.compared_with), name) for name, found in findings.items()]
-            sentences.append(f"`{text}` beats {', '.join(parts)}")
-    return sentences or ["no formula beats any baseline on any config"]
-
-
-def _how_many(count: int | None, of: int, name: str) -> str:
-    if count is None:
-        return f"nothing on {name} (it diverged there)"
-    if not of:
-        return f"nothing on {name} (every baseline diverged there)"
-    amount = {0: "none", of: "every baseline"}.get(count, f"{count} of {of}")
-    return f"{amount} on {name}"
 
 
 def p_text(p: float) -> str:

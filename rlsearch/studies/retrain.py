@@ -11,19 +11,12 @@ from numpy.typing import NDArray
 from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool
 from rlsearch.common.progress import Events
-from rlsearch.common.seeds import (
-    FIRST_FINAL_SEED,
-    FIRST_SELECTION_SEED,
-    MAX_FINAL_SEEDS,
-    MAX_SELECTION_SEEDS,
-    fresh_data_seed,
-    fresh_seed,
-)
+from rlsearch.common.seeds import FIRST_FINAL_SEED, MAX_FINAL_SEEDS, MAX_SELECTION_SEEDS, fresh_data_seed, fresh_seed
 from rlsearch.errors import InputError
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.schedule import train_populations
@@ -43,7 +36,8 @@ class Options:
 
     Attributes:
         seeds: Fresh seeds of the final trainings, each with a data set of its own.
-        rates: Factors on a proxy's learning rate, of which each function gets the best.
+        rates: Factors on a proxy's learning rate, of which each function gets the best; a proxy that names its own
+            learning rates has those instead.
         selection_seeds: Fresh seeds by which it is chosen, on one data set of their own.
     """
 
@@ -83,7 +77,7 @@ class Retraining:
         self.events = events
         self.trained = 0
         self._proxies: dict[TrainingSettings, Proxy] = {}
-        self._known = {evaluation.training.key: evaluation.score for _, evaluation in archive.evaluations()}
+        self._known = {evaluation.training.key: _outcome(evaluation) for _, evaluation in archive.evaluations()}
 
     def proxy_name(self, settings: TrainingSettings) -> str:
         """The name by which trainings ask for a proxy."""
@@ -92,7 +86,11 @@ class Retraining:
         return self._proxies[settings].name
 
     def scores(self, wanted: Sequence[Training], what: str = "training") -> list[float | None]:
-        """The score of every training, in order; None where it diverged.
+        """The score of every training; as :meth:`outcomes`."""
+        return [None if outcome is None else outcome.score for outcome in self.outcomes(wanted, what)]
+
+    def outcomes(self, wanted: Sequence[Training], what: str = "training") -> list[Outcome | None]:
+        """What every training gave, in order; None where it diverged.
 
         Args:
             wanted: In the order in which they are to be done, best with all of one data set together. Their proxies'
@@ -116,7 +114,7 @@ class Retraining:
                     for training, outcome in zip(population.trainings, population.outcomes, strict=True)
                 ]
                 self.archive.add_evaluations(0, evaluations)
-                self._known |= {evaluation.training.key: evaluation.score for evaluation in evaluations}
+                self._known |= {evaluation.training.key: _outcome(evaluation) for evaluation in evaluations}
                 self.trained += len(evaluations)
                 done += len(evaluations)
                 self.events.on_progress(what, done, len(missing))
@@ -138,68 +136,77 @@ class Retraining:
                 self.events.on_progress("data sets", done, len(calls))
 
 
+def _outcome(evaluation: Evaluation) -> Outcome | None:
+    return None if evaluation.score is None else Outcome(evaluation.score, evaluation.outside)
+
+
 def _load(settings: ProxySettings) -> None:
     load_dataset(settings)
 
 
-def chosen_rates(
-    formulas: Sequence[Formula], proxy: TrainingSettings, run_seed: int, options: Options, retraining: Retraining
-) -> list[float]:
-    """The learning rate that suits each formula, by validation on a data set that serves nothing else."""
-    # The nearest to the config's own rate first: it wins a tie, and stands where every rate diverges.
-    factors = sorted(set(options.rates), key=lambda factor: (abs(math.log(factor)), factor))
-    rates = [proxy.learning_rate * factor for factor in factors]
-    if len(rates) == 1:
-        return rates * len(formulas)
-    seeds = [fresh_seed(run_seed, FIRST_SELECTION_SEED + i) for i in range(options.selection_seeds)]
-    wanted = []
-    for rate in rates:
-        name = retraining.proxy_name(_fresh(proxy, rate, seeds[0], retraining.device, test_size=MIN_PART_SIZE))
-        for formula in formulas:
-            wanted += [Training(formula, name, seed, "validation") for seed in seeds]
-    # A score of None becomes NaN.
-    values = np.array(retraining.scores(wanted, "choosing rates"), dtype=np.float64)
-    means = values.reshape(len(rates), len(formulas), len(seeds)).mean(axis=2)
-    best = np.where(np.isnan(means), -np.inf, means).argmax(axis=0)
-    return [rates[i] for i in best]
+@dataclass(frozen=True, eq=False, slots=True)
+class FreshScores:
+    """What final trainings gave, on the test part.
+
+    Attributes:
+        scores: Shape ``[functions, proxies, seeds]``; NaN where a training diverged.
+        outside: The part of them that is from inputs outside the range of training, in the same shape; NaN where
+            there is none.
+    """
+
+    scores: NDArray[np.float64]
+    outside: NDArray[np.float64]
 
 
 def final_scores(
     formulas: Sequence[Formula],
-    chosen: Sequence[tuple[TrainingSettings, Sequence[float]]],
+    rates: Sequence[tuple[TrainingSettings, Sequence[float]]],
     run_seed: int,
     seeds: int,
     retraining: Retraining,
-) -> NDArray[np.float64]:
-    """The mean over proxies of every formula and seed, NaN where a training diverged.
+) -> FreshScores:
+    """The scores of every formula on every proxy from every seed.
 
     Args:
         formulas: What to train.
-        chosen: Every proxy with the learning rate of each formula.
+        rates: Every proxy with the learning rate of each formula.
         run_seed: The config's seed.
         seeds: How many.
         retraining: Does it.
-
-    Returns:
-        Shape ``[formulas, seeds]``.
     """
     wanted = []
     # Seed by seed, so that an interrupt leaves whole seeds.
     for seed in (fresh_seed(run_seed, FIRST_FINAL_SEED + i) for i in range(seeds)):
-        for proxy, rates in chosen:
+        for proxy, of_formulas in rates:
             names = {}
-            for rate in set(rates):
-                settings = _fresh(proxy, rate, seed, retraining.device, validation_size=MIN_PART_SIZE)
+            for rate in set(of_formulas):
+                settings = on_fresh_data(proxy, rate, seed, retraining.device, validation_size=MIN_PART_SIZE)
                 names[rate] = retraining.proxy_name(settings)
-            wanted += [Training(f, names[rate], seed, "test") for f, rate in zip(formulas, rates, strict=True)]
-    values = np.array(retraining.scores(wanted, "final trainings"), dtype=np.float64)
-    means: NDArray[np.float64] = values.reshape(seeds, len(chosen), len(formulas)).mean(axis=1).T
-    return means
+            wanted += [Training(f, names[rate], seed, "test") for f, rate in zip(formulas, of_formulas, strict=True)]
+    outcomes = retraining.outcomes(wanted, "final trainings")
+
+    def by_function(values: list[float | None]) -> NDArray[np.float64]:
+        # None becomes NaN.
+        whole = np.array(values, dtype=np.float64).reshape(seeds, len(rates), len(formulas))
+        return np.ascontiguousarray(whole.transpose(2, 1, 0))
+
+    return FreshScores(
+        by_function([None if outcome is None else outcome.score for outcome in outcomes]),
+        by_function([None if outcome is None else outcome.outside for outcome in outcomes]),
+    )
 
 
-def _fresh(proxy: TrainingSettings, rate: float, seed: int, device: str, **sizes: int) -> TrainingSettings:
-    """The proxy with another learning rate on the data set of a fresh seed."""
-    changes: dict[str, object] = {"learning_rate": rate, "data_seed": fresh_data_seed(seed)}
+def on_fresh_data(proxy: TrainingSettings, rate: float, seed: int, device: str, **sizes: int) -> TrainingSettings:
+    """The proxy at one learning rate, on the data set of a fresh seed.
+
+    Args:
+        proxy: The proxy.
+        rate: Its learning rate.
+        seed: Of the data set.
+        device: Where it is trained.
+        sizes: Of parts that serve nothing here, if the proxy's own data set is not a user's.
+    """
+    changes: dict[str, object] = {"learning_rate": rate, "learning_rates": (), "data_seed": fresh_data_seed(seed)}
     # A user's own factory decides by itself how much it makes.
     if isinstance(proxy, ProxySettings):
         changes |= sizes

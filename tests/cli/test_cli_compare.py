@@ -1,6 +1,7 @@
 import pytest
 
-from rlsearch.cli.compare import median_text
+from rlsearch.cli.compare import confirmed_legend, median_text
+from rlsearch.proxies.tasks import CLASSIFICATION, GAIN
 
 
 @pytest.mark.parametrize(
@@ -15,3 +16,10 @@ from rlsearch.cli.compare import median_text
 )
 def test_the_median_counts_a_run_that_did_not_get_there_as_infinite(counts, text):
     assert median_text(counts) == text
+
+
+def test_what_was_confirmed_is_said_with_its_unit_where_figures_are_in_it():
+    assert confirmed_legend(CLASSIFICATION) == "Confirmed: test accuracy of each run's best on fresh seeds. "
+    assert confirmed_legend(GAIN) == (
+        "Confirmed: test gain of each run's best on fresh seeds, in spreads of the baselines. "
+    )

@@ -73,6 +73,7 @@ def write_config(path="c.yaml", **more):
         (["evaluate", "x", "--set", "seed=1"], "--set goes with --config"),
         (["evaluate", "x", "--config", "no.yaml"], "no.yaml cannot be read"),
         (["evaluate", "x", "--seeds", "0"], "expected 1 to 1000 seeds, got 0"),
+        (["evaluate", "x", "--baselines", "gelu,"], "--baselines 'gelu,' is not a list of functions such as relu,gelu"),
         (["evaluate", "runs/no"], "there is no run runs/no"),
         (["export", "foo(x)"], "unknown function 'foo'"),
         (["export", "__import__(x).system(x)"], "unexpected character '.' at position 14"),
@@ -252,23 +253,29 @@ def test_an_evaluation_as_a_table_and_as_json(run, real_run):
     assert {row["name"] for row in rows if row["name"]} == set(BASELINES)
     assert "x * sin(x)" in {row["formula"] for row in rows}
     assert all(set(row["fresh"]) == {"mean", "standard_error", "seeds"} for row in rows)
+    assert all(list(row["proxies"]) == ["digits-mlp", "digits-mlp (2)"] for row in rows)
     assert any(row["searched"] for row in rows)
     code, out, _ = run("evaluate", real_run, "x * sin(x)", "--best", 2, "--seeds", 2)
     assert code == 0
     lines = out.splitlines()
-    assert lines[2].split() == ["(validation)", "(test)", "latency", "function"]
-    assert "2 fresh seeds" in lines[1]
-    table = lines[: next(i for i, line in enumerate(lines) if line.startswith("Accuracy"))]
+    assert lines[2].split() == ["saw", "(test)", "mlp", "mlp", "(2)", "latency", "function"]
+    assert lines[1].split() == ["search", "2", "fresh", "seeds", "digits", "digits"]
+    assert "\nGain: in spreads of the baselines; mean ± standard error over seeds.\n" in out
+    assert "\nBeside it the mean scores: accuracy on digits-mlp, accuracy on digits-mlp (2).\n" in out
+    table = lines[: next(i for i, line in enumerate(lines) if line.startswith("Gain"))]
     assert max(map(len, table)) <= 80
     assert all(any(name in line.split() for line in table) for name in BASELINES)
     assert out.endswith(f"  rlsearch export {real_run} -o activation.py\n")
 
 
 def test_an_evaluation_of_formulas_alone(run, tmp_path):
-    write_config(reward=proxies(tmp_path))
-    code, out, _ = run("evaluate", "x * x", "--config", "c.yaml", "--set", "seed=2", "--seeds", 1)
+    write_config(reward=proxies(tmp_path, proxies=[DIGITS]))
+    arguments = ["--set", "seed=2", "--seeds", 1, "--baselines", "gelu,max(x, sin(x))"]
+    code, out, _ = run("evaluate", "x * x", "--config", "c.yaml", *arguments)
     assert code == 0
     assert out.splitlines()[2].split() == ["(test)", "latency", "function"]
+    assert sorted(" ".join(line.split()[2:]) for line in out.splitlines()[4:7]) == ["gelu", "max(x, sin(x))", "x * x"]
+    assert "\nAccuracy: mean ± standard error over seeds.\n" in out
     assert "Next" not in out
 
 
@@ -284,6 +291,7 @@ def test_a_task_from_outside_is_told_in_its_own_words(run, tmp_path):
     code, confirmed, _ = run("confirm", "runs/r", "--best", 1, "--seeds", 2, "--rates", "1")
     assert code == 0
     assert "Difference in R2 to each baseline" in confirmed
+    assert " R2 at the next lower or higher one" not in confirmed  # there is a single rate
     assert "Test R2: mean" in confirmed
     assert " of R2, " in confirmed
     assert not re.search("accurac|points|percent", out + confirmed)
@@ -340,7 +348,7 @@ def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monke
     monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
     best = Judged(Formula.parse("1 + min(relu((x - atan(asinh(x))) / 1), 1)"), RewardResult(0.57))
     with progress.watching() as events:
-        events.on_start(SimpleNamespace(leaderboard=lambda count: [best]))
+        events.on_start(SimpleNamespace(history=SimpleNamespace(found=lambda count: [best])))
         events.on_progress("round", 11.5, 24)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()[-1].split("\r")[-1]
     assert len(shown) <= 80
@@ -350,7 +358,7 @@ def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monke
 
 def test_a_line_a_round_where_there_is_no_terminal(capsys):
     report = SimpleNamespace(fresh=(True, False, True), evaluations=5, seconds=1.25)
-    judge = SimpleNamespace(report=report, leaderboard=lambda count: [])
+    judge = SimpleNamespace(report=report, history=SimpleNamespace(found=lambda count: []))
     with progress.watching() as events:
         events.on_progress("round", 0.5, 24)
         assert capsys.readouterr().err == ""

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from rlsearch import Formula
 from rlsearch.formula.backends import NUMPY, torch_backend
-from rlsearch.formula.named import BASELINES, NAMED
+from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST, NAMED, TITLES, source_of, title_of
 from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.program import run_with_slopes
 
@@ -21,6 +21,21 @@ assert (POINTS - POINTS.round()).abs().min() > 1e-4
 
 def glu_with(gate):
     return lambda x, g: x * gate(g)
+
+
+class XIELU(torch.nn.Module):
+    """As in the code that comes with arXiv 2411.13010: its parameters pass through softplus, and start at 0.8."""
+
+    def __init__(self, alpha_p=0.8, alpha_n=0.8, beta=0.5, eps=-1e-6):
+        super().__init__()
+        self.beta, self.eps = beta, torch.tensor(eps).double()
+        self.raw_p = torch.tensor(math.log(math.expm1(alpha_p))).double()
+        self.raw_n = torch.tensor(math.log(math.expm1(alpha_n - beta))).double()
+
+    def forward(self, x):
+        alpha_p, alpha_n = functional.softplus(self.raw_p), self.beta + functional.softplus(self.raw_n)
+        below = (torch.expm1(torch.minimum(x, self.eps)) - x) * alpha_n + self.beta * x
+        return torch.where(x > 0, alpha_p * x * x + self.beta * x, below)
 
 
 TORCH_HAS = {
@@ -45,6 +60,8 @@ TORCH_HAS = {
     "log_sigmoid": functional.logsigmoid,
     "tanhshrink": functional.tanhshrink,
     "relu_squared": lambda x: functional.relu(x) ** 2,
+    "leaky_relu_squared": lambda x: functional.leaky_relu(x, 0.5).square(),
+    "xielu": XIELU(),
     "glu": lambda x, g: functional.glu(torch.cat([x, g]), dim=0),
     "reglu": glu_with(functional.relu),
     "geglu": glu_with(functional.gelu),
@@ -126,7 +143,31 @@ def test_golden_values():
     # tanh(3) = 0.9950547536867305, exp(-0.8) = 0.4493289641172216
     assert call("gmtu")(2.0) == pytest.approx(0.9950547536867305 * 0.4493289641172216 + 0.2, rel=1e-12)
 
+    # (-1 / 2)^2; 0.8 * 4 + 0.5 * 2; 0.8 (expm1(-1) + 1) - 0.5, where expm1(-1) + 1 = 1/e
+    assert call("leaky_relu_squared")(-1.0) == pytest.approx(0.25, rel=1e-12)
+    assert call("xielu")(2.0) == pytest.approx(4.2, rel=1e-12)
+    assert call("xielu")(-1.0) == pytest.approx(0.8 / math.e - 0.5, rel=1e-12)
+
+
+def test_xielu_is_the_integral_of_a_line_and_of_elu():
+    """Its slope is ``2 alpha x + beta`` above 0 and ``alpha elu(x) + beta`` below; at 0 it is 0."""
+    x = POINTS.numpy()
+    _, (slope,) = run_with_slopes(call("xielu").program, NUMPY, [x])
+    np.testing.assert_allclose(slope, np.where(x > 0, 1.6 * x, 0.8 * np.expm1(np.minimum(x, 0))) + 0.5, rtol=1e-9)
+    assert call("xielu")(0.0) == 0
+    # Near 0, expm1(x) - x is x^2 / 2.
+    assert call("xielu")(-1e-5) == pytest.approx(-0.5e-5 + 0.4e-10, rel=1e-9)
+
 
 def test_baselines_can_be_parsed():
     assert BASELINES == ("relu", "gelu", "silu", "mish", "tanh")
     assert len({call(name).fingerprint for name in BASELINES}) == 5
+
+
+def test_what_a_winner_must_beat_has_title_and_source():
+    assert {"gelusine", "relu_squared", *BASELINES} <= set(CONFIRMED_AGAINST) <= set(TITLES)
+    assert len({call(name).fingerprint for name in TITLES}) == len(TITLES) == 15
+    assert len(set(TITLES.values())) == 15
+    assert all(source_of(name) for name in TITLES)
+    assert (title_of("gelusine"), title_of("min_sin"), title_of("x * x")) == ("GELUSine", "min_sin", "x * x")
+    assert source_of("x * x") is None

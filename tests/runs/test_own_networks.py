@@ -11,7 +11,7 @@ from rlsearch.errors import ConfigError
 from rlsearch.kernels.latency import Latency
 from rlsearch.rewards.settings import RewardSettings
 from rlsearch.runs.config import dump_config, load_config
-from rlsearch.studies import confirm as confirming
+from rlsearch.studies import study
 from rlsearch.studies.confirm import confirm
 from rlsearch.studies.retrain import Options
 
@@ -66,12 +66,12 @@ def test_the_same_with_workers(run, folder):
 
 
 def test_confirmed_on_fresh_data_where_there_is_some(run, monkeypatch):
-    monkeypatch.setattr(confirming, "measure", lambda formulas, *_: [Latency(1.0, 0.9, 1.1) for _ in formulas])
-    outcome = confirm(run, best=2, options=Options(seeds=2, rates=(1.0,)))
+    monkeypatch.setattr(study, "measure", lambda formulas, *_: [Latency(1.0, 0.9, 1.1) for _ in formulas])
+    outcome = confirm(run, best=2, baselines=["relu", "gelu"], options=Options(seeds=2, rates=(1.0,)))
     verdicts = json.loads((outcome.folder / "confirm.json").read_text())["verdicts"]
     assert [text for text in verdicts if text.startswith("helpers_networks:fixed_vectors takes no seed")]
     assert not [text for text in verdicts if text.startswith("helpers_networks:vectors")]
-    assert confirm(run, best=2, options=Options(seeds=2, rates=(1.0,))).trained == 0
+    assert confirm(run, best=2, baselines=["relu", "gelu"], options=Options(seeds=2, rates=(1.0,))).trained == 0
 
 
 def test_evaluated(run, folder):

@@ -4,14 +4,15 @@ import sqlite3
 import numpy as np
 import pytest
 from helpers import InterruptAfter, Recorder, archive_rows, make_config, proxies, rlsearch
+from helpers_findings import baseline, finding, findings_of
 
 from rlsearch import Formula, top
 from rlsearch.errors import ConfigError, InputError
-from rlsearch.kernels.latency import Latency
+from rlsearch.proxies.tasks import GAIN
 from rlsearch.runs.config import dump_config
 from rlsearch.runs.events import RunEvents
-from rlsearch.studies import confirm as confirming
 from rlsearch.studies.compare import conclude, run_methods
+from rlsearch.studies.comparison import Confirmed, SearchRecord
 from rlsearch.studies.retrain import Options
 
 METHODS = ("ppo", "random")
@@ -55,11 +56,8 @@ def test_settings_of_another_method_do_not_make_another_comparison(tmp_path):
         run_methods(make_config(evolution={"tournament": 3}), ("evolution",), folder, seeds=2, candidates=20)
 
 
-def test_the_best_of_every_run_is_confirmed(tmp_path, monkeypatch):
-    """Every run's best gets its own test accuracy from the confirmation, and the probabilities are those of them."""
-    monkeypatch.setattr(
-        confirming, "measure", lambda formulas, *_: [Latency(f.size, 0.9 * f.size, 1.2 * f.size) for f in formulas]
-    )
+def test_the_best_of_every_run_is_confirmed(tmp_path):
+    """Every run's best gets its own gain from the confirmation, and the probabilities are those of them."""
     config, folder = make_config(proxies(tmp_path), formulas_per_round=4), tmp_path / "c"
     records = run_methods(config, METHODS, folder, seeds=2, candidates=6)
     recorder = Recorder()
@@ -73,9 +71,10 @@ def test_the_best_of_every_run_is_confirmed(tmp_path, monkeypatch):
     )
     assert {"choosing rates", "final trainings", "latency"} <= {what for what, _, _ in recorder.progress}
     findings = json.loads((folder / "confirm" / "confirm.json").read_text())
-    accuracy = {f["formula"]: f["mean"] for f in findings["functions"]}
+    gain = {f["formula"]: f["mean"] for f in findings["functions"]}
+    assert (findings["score"], comparison.confirmed.words) == ("gain", GAIN)
     for method, runs in records.items():
-        of_runs = [accuracy[text] for record in runs for text in accuracy if is_same(text, record.best)]
+        of_runs = [gain[text] for record in runs for text in gain if is_same(text, record.best)]
         assert len(of_runs) == 2
         score = comparison.confirmed.scores[method]
         assert score.value == pytest.approx(np.mean(of_runs))  # of two runs, the interquartile mean is the mean
@@ -83,12 +82,40 @@ def test_the_best_of_every_run_is_confirmed(tmp_path, monkeypatch):
     pair, back = comparison.confirmed.better["ppo", "random"], comparison.confirmed.better["random", "ppo"]
     assert pair.value + back.value == pytest.approx(1)
     written = json.loads((folder / "compare.json").read_text())
+    assert written["confirmed_score"] == "gain"
     assert [m["confirmed"]["value"] for m in written["methods"]] == [
         comparison.confirmed.scores[method].value for method in METHODS
     ]
     trained = archive_trainings(folder)
     conclude(config, records, folder, candidates=6, options=Options(2))
     assert archive_trainings(folder) == trained
+
+
+def test_a_best_that_diverges_when_it_is_confirmed_counts_as_the_worst_there_is():
+    """Of gains that is -3 spreads, where they are cut."""
+    findings = findings_of(
+        [finding("x * x", [0.5, 0.7]), finding("sin(x)", [0.4, np.nan])], [baseline("relu", [0.0, 0.0])], words=GAIN
+    )
+    best = {"ppo": ["x * x", "relu(x)"], "random": ["sin(x)", "sin(x)"]}
+    records = {
+        method: [SearchRecord(i, (0.1,), 1, 0, 1, Formula.parse(text)) for i, text in enumerate(texts)]
+        for method, texts in best.items()
+    }
+    confirmed = Confirmed.of(findings, records)
+    assert confirmed.scores["ppo"].value == pytest.approx(0.3)  # the mean of 0.6 and 0
+    assert confirmed.scores["random"].value == -3
+    assert confirmed.better["ppo", "random"].value == 1
+    assert confirmed.words == GAIN
+
+
+def test_what_a_panels_gains_are_counted_from_is_no_find_of_a_search(tmp_path):
+    """Reference, baselines and the identity are trained before it, and cost it nothing."""
+    language = {"operators": ["relu", "tanh", "neg"], "constants": [], "max_length": 2, "min_length": 1}
+    config = make_config(proxies(tmp_path), formulas_per_round=8, language=language)
+    (record, _) = run_methods(config, ["random"], tmp_path / "c", seeds=2, candidates=1)["random"]
+    # Of x, -x, relu(x) and tanh(x) one is new.
+    assert len(record.rewards) == 1
+    assert str(record.best) == "-x"
 
 
 def is_same(text, formula):

@@ -7,22 +7,23 @@ import sqlite3
 
 import numpy as np
 import pytest
-from helpers import CURVE, DIGITS, Recorder, make_config, proxies
+from helpers import DIGITS, make_config, proxies
 from helpers_proxies import trained_scores
 
 from rlsearch import Formula, train
 from rlsearch.common.progress import Events
 from rlsearch.common.seeds import fresh_seed, search_seed
-from rlsearch.errors import ConfigError, FormulaError, InputError, RunError, StorageError
+from rlsearch.errors import FormulaError, InputError, RunError, StorageError
 from rlsearch.formula.named import CONFIRMED_AGAINST
 from rlsearch.kernels import default_kernel
-from rlsearch.kernels.latency import Latency, label
+from rlsearch.kernels.latency import label
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
+from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.runs import read as results
-from rlsearch.studies import confirm as confirming
-from rlsearch.studies.confirm import confirm, confirm_formulas, transfer
+from rlsearch.studies import study
+from rlsearch.studies.confirm import confirm, confirm_formulas
 from rlsearch.studies.paired import paired_differences
 from rlsearch.studies.retrain import Options
 
@@ -30,26 +31,15 @@ parse = Formula.parse
 FEW = Options(seeds=3, selection_seeds=2)
 
 
-def sizes(formulas, kernel, device):
-    return [Latency(f.size, 0.9 * f.size, 1.2 * f.size) for f in formulas]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    """Latencies that cost nothing and say which formula they are of."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            confirming,
-            "measure",
-            lambda formulas, kernel, device: [Latency(f.size, 0.9 * f.size, 1.2 * f.size) for f in formulas],
-        )
-        yield
+def single(folder):
+    """A reward of one classifier, whose gains are in points."""
+    return proxies(folder, proxies=[DIGITS | {"widths": [12]}])
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    return train(make_config(proxies(folder), 3, 12, seed=3), "real", runs=folder).run
+    return train(make_config(single(folder), 3, 12, seed=3), "real", runs=folder).run
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +58,10 @@ def stored(folder):
     return rows
 
 
-def test_the_best_of_a_run_beside_seven_baselines(run, confirmed):
+def test_the_best_of_a_run_beside_nine_baselines(run, confirmed):
     found = confirmed.findings
     names = {parse(f"{name}(x)").fingerprint for name in CONFIRMED_AGAINST}
-    board = [j for j in results.top(run, 50) if j.formula.fingerprint not in names][:3]
+    board = [j for j in results.read_history(run).found(50) if j.formula.fingerprint not in names][:3]
     assert {f.formula for f in found.formulas} == {str(judged.formula) for judged in board}
     assert {f.name for f in found.baselines} == set(CONFIRMED_AGAINST)
     assert all(f.scores.shape == (3,) for f in (*found.formulas, *found.baselines))
@@ -80,38 +70,34 @@ def test_the_best_of_a_run_beside_seven_baselines(run, confirmed):
     relu = next(f for f in found.baselines if f.name == "relu")
     assert relu.searched is not None  # the search trains it for reference
     assert all(f.latency_low < f.latency < f.latency_high for f in found.formulas)
+    assert (confirmed.proxies, found.words, found.spread) == ({}, CLASSIFICATION, pytest.approx(math.nan, nan_ok=True))
 
 
 def test_scores_are_those_of_fresh_seeds_and_data_on_the_test_part_at_the_chosen_rate(run, confirmed):
-    """Everything again, proxy by proxy and one training at a time."""
-    found = confirmed.findings.formulas[0]
-    kernel, config = default_kernel("cpu"), make_config(proxies(run.folder.parent), seed=3)
-    expected = np.zeros((2, 3))
-    for i, settings in enumerate(config.reward.proxies):
-        for j in range(3):
-            seed = fresh_seed(3, 1000 + j)
-            fresh = {"data_seed": 2**31 + seed, "validation_size": 4, "learning_rate": found.learning_rates[i]}
-            proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
-            (expected[i, j],) = trained_scores(proxy, [Training(parse(found.formula), "", seed, "test")])
-    assert found.scores == pytest.approx(expected.mean(axis=0), abs=1e-12)
+    """Everything again, one training at a time."""
+    found, (settings,) = confirmed.findings.formulas[0], run.config.reward.proxies
+    expected = []
+    for j in range(3):
+        seed = fresh_seed(3, 1000 + j)
+        fresh = {"data_seed": 2**31 + seed, "validation_size": 4, "learning_rate": found.rates[0].rate}
+        proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), default_kernel("cpu"), "cpu")
+        expected += trained_scores(proxy, [Training(parse(found.formula), "", seed, "test")])
+    assert found.scores.tolist() == expected
 
 
-def test_the_learning_rate_is_the_best_of_three_on_a_validation_part_of_its_own(run, confirmed):
-    kernel, config = default_kernel("cpu"), make_config(proxies(run.folder.parent), seed=3)
+def test_the_learning_rate_is_the_best_of_those_tried_on_a_validation_part_of_its_own(run, confirmed):
+    (settings,) = run.config.reward.proxies
     chosen = set()
     for found in (*confirmed.findings.formulas, *confirmed.findings.baselines):
-        for i, settings in enumerate(config.reward.proxies):
-            means = {}
-            for factor in (1.0, 1 / 3, 3.0):
-                fresh = {"data_seed": 2**31 + fresh_seed(3, 4000), "test_size": 4}
-                fresh["learning_rate"] = settings.learning_rate * factor
-                proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), kernel, "cpu")
-                members = [Training(parse(found.formula), "p", fresh_seed(3, 4000 + j)) for j in range(2)]
-                means[factor] = sum(trained_scores(proxy, members))
-            best = max(means, key=means.__getitem__)
-            assert found.learning_rates[i] == settings.learning_rate * best
-            chosen.add(best)
-        assert found.at_an_end == any(rate != 0.01 for rate in found.learning_rates)
+        (rate,) = found.rates
+        assert [tried for tried, _ in rate.tried if 0.002 < tried < 0.05] == [0.01 * (1 / 3), 0.01, 0.03]
+        for tried, score in rate.tried:
+            fresh = {"data_seed": 2**31 + fresh_seed(3, 4000), "test_size": 4, "learning_rate": tried}
+            proxy = Proxy(ProxySettings.check(settings.model_dump() | fresh), default_kernel("cpu"), "cpu")
+            members = [Training(parse(found.formula), "p", fresh_seed(3, 4000 + j)) for j in range(2)]
+            assert score == sum(trained_scores(proxy, members)) / 2
+        assert found.drops == rate.drops
+        chosen.add(rate.rate)
     assert len(chosen) > 1  # or the test would show little
 
 
@@ -120,7 +106,7 @@ def test_no_seed_and_no_data_of_the_search_is_used_again(run, confirmed):
     assert len(seeds) == 3 + 2
     assert not seeds & {search_seed(3, i) for i in range(5000)}
     assert not seeds & {fresh_seed(3, i) for i in range(1000)}  # those of evaluation.evaluate
-    assert len({protocol for _, protocol, _, _ in stored(confirmed.folder)}) > 2 * 3
+    assert len({protocol for _, protocol, _, _ in stored(confirmed.folder)}) > 3
 
 
 def test_the_differences_are_those_of_the_scores(confirmed):
@@ -146,9 +132,10 @@ def test_the_files_say_what_was_found(confirmed):
     assert [f["formula"] for f in tree["functions"][:3]] == [f.formula for f in confirmed.findings.formulas]
     assert tree["verdicts"] == confirmed.findings.verdicts
     assert tree["config_seed"] == 3
-    assert [proxy["widths"] for proxy in tree["proxies"]] == [[8], [12]]
+    assert [proxy["widths"] for proxy in tree["proxies"]] == [[12]]
+    assert tree["by_proxy"] == {}
     rows = list(csv.DictReader(io.StringIO((confirmed.folder / "confirm.csv").read_text())))
-    assert len(rows) == 3 + 7
+    assert len(rows) == 3 + 9
 
 
 def test_tensorboard_has_the_figures_beside_the_searchs_own(run, confirmed):
@@ -167,7 +154,7 @@ def test_a_second_time_trains_nothing_and_says_the_same(run, confirmed, monkeypa
         raise AssertionError("trained or measured again")
 
     monkeypatch.setattr(Proxy, "train", forbidden)
-    monkeypatch.setattr(confirming, "measure", forbidden)
+    monkeypatch.setattr(study, "measure", forbidden)
     before = contents(confirmed.folder)
     again = confirm(str(run.folder), best=3, options=FEW)
     assert again.trained == 0
@@ -179,20 +166,28 @@ def test_a_second_time_trains_nothing_and_says_the_same(run, confirmed, monkeypa
 
 
 def test_more_seeds_train_only_those_that_are_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(confirming, "_write", lambda *arguments: None)  # drawing takes a second
+    monkeypatch.setattr(study, "write_confirmation", lambda *arguments: None)  # drawing takes a second
     config, formulas = make_config({"proxies": [DIGITS]}), [parse("x * x"), parse("sin(x)")]
-    few = confirm_formulas(formulas, config, output=tmp_path / "out", options=FEW)
-    assert few.trained == 9 * (3 * 2 + 3)  # nine functions; three rates from two seeds, and three final ones
-    more = confirm_formulas(formulas, config, output=tmp_path / "out", options=Options(seeds=5, selection_seeds=2))
-    assert more.trained == 9 * 2
+    options = {"config": config, "baselines": ["relu", "gelu"]}
+    few = confirm_formulas(formulas, output=tmp_path / "out", options=FEW, **options)
+    tried = sum(len(f.rates[0].tried) for f in (*few.findings.formulas, *few.findings.baselines))
+    assert few.trained == 4 * 3 + 2 * tried  # final seeds of four functions, and two seeds at each rate
+    more = confirm_formulas(formulas, output=tmp_path / "out", options=Options(seeds=5, selection_seeds=2), **options)
+    assert more.trained == 4 * 2
     by_formula = {f.formula: f for f in more.findings.formulas}
     for found in few.findings.formulas:
         assert by_formula[found.formula].scores[:3].tolist() == found.scores.tolist()
-        assert by_formula[found.formula].learning_rates == found.learning_rates
-    whole = confirm_formulas(formulas, config, output=tmp_path / "new", options=Options(seeds=5, selection_seeds=2))
+        assert by_formula[found.formula].rates == found.rates
+    whole = confirm_formulas(formulas, output=tmp_path / "new", options=Options(seeds=5, selection_seeds=2), **options)
     assert [f.scores.tolist() for f in whole.findings.formulas] == [f.scores.tolist() for f in more.findings.formulas]
-    added = confirm_formulas([*formulas, parse("x**3")], config, output=tmp_path / "out", options=FEW)
-    assert added.trained == 3 * 2 + 3
+    added = confirm_formulas([*formulas, parse("x**3")], output=tmp_path / "out", options=FEW, **options)
+    (cube,) = [f for f in added.findings.formulas if f.formula == "x**3"]
+    assert added.trained == 2 * len(cube.rates[0].tried) + 3
+    options["baselines"] = ["mish", "relu"]
+    against = confirm_formulas(formulas, output=tmp_path / "out", options=FEW, **options)
+    assert [f.name for f in against.findings.baselines if f.name != "mish"] == ["relu"]
+    (mish,) = [f for f in against.findings.baselines if f.name == "mish"]
+    assert against.trained == 2 * len(mish.rates[0].tried) + 3
 
 
 def test_an_interrupted_confirmation_goes_on_where_it_was(tmp_path):
@@ -205,12 +200,12 @@ def test_an_interrupted_confirmation_goes_on_where_it_was(tmp_path):
 
     stopped = confirm_formulas(formulas, config, output=tmp_path / "out", options=FEW, events=Interrupt())
     assert stopped.findings is None
-    assert 8 * 6 + 12 <= stopped.trained < 8 * 9
     assert len(stored(tmp_path / "out")) == stopped.trained
     assert not (tmp_path / "out" / "confirm.json").exists()
     rest = confirm_formulas(formulas, config, output=tmp_path / "out", options=FEW)
-    assert rest.trained == 8 * 9 - stopped.trained
     whole = confirm_formulas(formulas, config, output=tmp_path / "whole", options=FEW)
+    assert 12 <= whole.trained - rest.trained == stopped.trained < whole.trained
+    assert 0 < rest.trained <= 10 * 3 - 12
     assert rest.findings.formulas[0].scores.tolist() == whole.findings.formulas[0].scores.tolist()
 
 
@@ -221,7 +216,7 @@ def test_a_function_that_diverges_is_reported_and_gets_no_verdict():
     first, last = found.findings.formulas
     assert (first.diverged, last.diverged) == (0, 3)
     assert np.isnan(last.scores).all()
-    assert last.learning_rates == (0.01,)  # the config's own, where every rate diverges
+    assert last.rates[0].rate == 0.01  # the config's own, where every rate diverges
     assert not last.at_an_end
     assert "`1e+30 * (x * 1e+30)` diverged from 3 of 3 seeds; it gets no verdict" in found.findings.verdicts
     assert len(found.findings.differences.mean) == 1
@@ -233,7 +228,7 @@ def test_spellings_are_merged_and_a_formula_that_is_a_baseline_is_that_baseline(
     found = confirm_formulas(formulas, make_config({"proxies": [DIGITS]}), options=Options(2, (1.0,))).findings
     assert [f.formula for f in found.formulas] == ["x * x"]
     assert sorted(f.name for f in found.baselines) == sorted(CONFIRMED_AGAINST)
-    assert {f.learning_rates for f in (*found.formulas, *found.baselines)} == {(0.01,)}
+    assert {f.rates[0].rate for f in (*found.formulas, *found.baselines)} == {0.01}
     assert not any(f.at_an_end for f in found.formulas)  # there was nothing to choose from
 
 
@@ -244,7 +239,7 @@ def test_a_formula_that_is_a_baseline_alone_is_compared_with_nothing():
 
 
 def test_latencies_of_another_kernel_or_machine_are_measured_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(confirming, "_write", lambda *arguments: None)  # drawing takes a second
+    monkeypatch.setattr(study, "write_confirmation", lambda *arguments: None)  # drawing takes a second
     config, options = make_config({"proxies": [DIGITS]}), Options(2, (1.0,))
     confirm_formulas([parse("x * x")], config, output=tmp_path, options=options)
     store = tmp_path / "latencies.json"
@@ -258,37 +253,8 @@ def test_latencies_of_another_kernel_or_machine_are_measured_anew(tmp_path, monk
         assert again.findings.formulas[0].latency == expected
 
 
-def test_transfer_is_the_same_on_other_proxies(run):
-    changes = {"wide": {"widths": [16]}, "sgd": {"optimiser": "sgd"}}
-    other = {name: make_config({"proxies": [DIGITS | change]}) for name, change in changes.items()}
-    recorder = Recorder()
-    outcomes = transfer(run, other, best=2, options=FEW, events=recorder)
-    assert list(outcomes) == ["wide", "sgd"]
-    assert {what.split(":")[0] for what, _, _ in recorder.progress} == {"wide", "sgd"}
-    for name, outcome in outcomes.items():
-        assert outcome.folder == run.folder / f"transfer-{name}"
-        assert (outcome.folder / "confirm.json").exists()
-        assert len(outcome.findings.formulas) == 2
-        assert all(f.searched is None for f in outcome.findings.formulas)  # it was seen on other proxies
-    formulas = [{f.formula for f in outcome.findings.formulas} for outcome in outcomes.values()]
-    assert formulas[0] == formulas[1]
-    scores = [{f.name: f.mean for f in outcome.findings.baselines} for outcome in outcomes.values()]
-    assert scores[0] != scores[1]
-
-
-def test_transfer_stops_where_it_is_interrupted(run):
-    class Interrupt(Events):
-        def on_progress(self, what, done, wanted):
-            signal.raise_signal(signal.SIGINT)
-
-    config = make_config({"proxies": [DIGITS | {"widths": [20]}]})
-    outcomes = transfer(run, {"a": config, "b": config}, best=1, options=FEW, events=Interrupt())
-    assert list(outcomes) == ["a"]
-    assert outcomes["a"].findings is None
-
-
 def test_files_in_a_run_folder_leave_the_run_as_it_was(tmp_path):
-    run = train(make_config(proxies(tmp_path), 1, 4), "a", runs=tmp_path).run
+    run = train(make_config(single(tmp_path), 1, 4), "a", runs=tmp_path).run
     before = {path: path.read_bytes() for path in (run.latency_costs, run.config_path, run.meta)}
     board = [judged.formula for judged in results.top(run)]
     confirm_formulas([parse("x * x")], make_config({"proxies": [DIGITS]}), output=run.folder, options=FEW)
@@ -305,17 +271,6 @@ def test_a_data_set_that_cannot_be_generated_anew_is_named(confirmed):
     assert not [text for text in fresh.findings.verdicts if "anew" in text]
 
 
-def test_a_run_with_a_reward_of_its_own_can_only_be_transferred(tmp_path):
-    run = train(make_config(CURVE), "curve", runs=tmp_path).run
-    with pytest.raises(ConfigError, match="the reward rlsearch_envs:CurveReward has no proxies to train"):
-        confirm(run)
-    assert not (run.folder / "confirm").exists()
-    outcome = transfer(run, {"d": make_config({"proxies": [DIGITS]})}, best=1, options=Options(2, (1.0,)))["d"]
-    assert outcome.findings.formulas[0].searched is None  # its scores are not accuracies
-    with pytest.raises(ConfigError, match="no proxies"):
-        transfer(run, {"c": make_config(CURVE)})
-
-
 def test_what_cannot_be_confirmed_is_refused(run, tmp_path):
     with pytest.raises(RunError, match="there is no run"):
         confirm(tmp_path / "no")
@@ -323,9 +278,10 @@ def test_what_cannot_be_confirmed_is_refused(run, tmp_path):
         confirm(run, best=0)
     with run.lock(), pytest.raises(RunError, match="is in use by another process"):
         confirm(run)
-    none = train(make_config({"target": "helpers_rewards:unfit"}), "none", runs=tmp_path).run
-    with pytest.raises(RunError, match="has no formula with a score yet"):
-        transfer(none, {"d": make_config({"proxies": [DIGITS]})})
+    with pytest.raises(FormulaError, match="did you mean 'relu'"):
+        confirm(run, baselines=["rleu"])
+    with pytest.raises(InputError, match="expected at least one baseline"):
+        confirm(run, baselines=[])
     with pytest.raises(InputError, match="nothing to confirm"):
         confirm_formulas([], make_config({"proxies": [DIGITS]}))
     with pytest.raises(FormulaError, match="x alone"):

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from helpers_findings import NATS, baseline, finding, findings_of, noisy, typical
+from helpers_findings import NATS, baseline, finding, findings_of, noisy, panel, typical
 
 from rlsearch.studies.figures import forest_figure, pareto_figure
 
@@ -33,7 +33,7 @@ def test_the_forest_has_a_panel_per_baseline_and_a_row_per_formula(tmp_path):
 
 def test_axes_are_in_the_unit_of_the_task(tmp_path):
     """The scores of the typical case, taken for minus cross-entropies: a factor of 1 instead of 100."""
-    found = typical(task=NATS)
+    found = typical(words=NATS)
     forest, pareto = forest_figure(found), pareto_figure(found)
     assert forest.get_supxlabel() == "difference in test minus cross-entropy, nats"
     panels = drawn(forest, tmp_path / "forest.png")
@@ -53,6 +53,22 @@ def test_the_axes_of_classification():
     assert forest_figure(typical()).get_supxlabel() == "difference in test accuracy, percentage points"
     (axes,) = pareto_figure(typical()).axes
     assert axes.get_ylabel() == "test accuracy, % (mean and standard error)"
+
+
+def test_the_figures_of_a_proxy_say_which_one_and_are_in_its_unit():
+    whole, proxies = panel()
+    for found, where, axis in (
+        (whole, "", "difference in test gain, spreads of the baselines"),
+        (proxies["spots-mlp"], "On spots-mlp: ", "difference in test accuracy, percentage points"),
+        (proxies["chars-mlp"], "On chars-mlp: ", "difference in test minus cross-entropy, nats"),
+    ):
+        forest, pareto = forest_figure(found), pareto_figure(found)
+        assert forest.get_suptitle() == f"{where}20 fresh seeds and data sets; 95 % intervals, all at once"
+        assert forest.get_supxlabel() == axis
+        (axes,) = pareto.axes
+        assert (
+            axes.get_title(loc="left").lower() == f"{where.lower()}score against latency, 20 fresh seeds and data sets"
+        )
 
 
 def test_seven_baselines_take_two_rows_of_panels(tmp_path):

@@ -1,11 +1,10 @@
 import math
 import re
 
-import numpy as np
 import pytest
-from helpers_findings import NATS, baseline, finding, findings_of, noisy, typical
+from helpers_findings import AT_AN_END, BETWEEN, NATS, baseline, finding, findings_of, noisy, typical
 
-from rlsearch.studies.findings import p_text, where_they_hold
+from rlsearch.studies.findings import p_text
 
 
 def test_a_finding_knows_its_mean_and_spread():
@@ -47,6 +46,21 @@ def test_what_each_formula_beats():
     found = typical()
     assert [b.name for b in found.beaten(0)] == ["gelu", "relu"]
     assert [b.name for b in found.beaten(1)] == ["relu"]
+
+
+def test_what_each_formula_loses_to():
+    base = noisy(0.5, 0)
+    found = findings_of([finding("x", base - 0.1)], [baseline("relu", base), baseline("gelu", base - 0.2)])
+    assert [b.name for b in found.lost_to(0)] == ["relu"]
+    assert [b.name for b in found.beaten(0)] == ["gelu"]
+
+
+def test_the_verdict_on_the_strongest_baseline_is_one_of_the_verdicts():
+    found = typical()
+    assert "GELU" in found.verdict_on_strongest
+    assert found.verdict_on_strongest in found.verdicts
+    nothing = findings_of([finding("x", [math.nan] * 20)], [baseline("relu", noisy(0.4, 1))])
+    assert nothing.verdict_on_strongest == "nothing could be compared"
 
 
 def test_the_front_is_over_formulas_and_baselines():
@@ -96,7 +110,7 @@ def test_verdicts_are_in_the_unit_of_the_task():
     found = findings_of(
         [finding("x * x", base + noisy(0.0123, 1, spread=0.001))],
         [baseline("relu", base), baseline("gelu", base + 0.5)],
-        task=NATS,
+        words=NATS,
     )
     beaten, missed = found.verdicts[:2]
     assert re.fullmatch(
@@ -154,11 +168,11 @@ def test_too_few_seeds_are_named_with_the_number_that_would_do():
 
 def test_a_rate_at_the_end_of_those_tried_is_reported():
     found = findings_of(
-        [finding("x", noisy(0.6), at_an_end=True)],
-        [baseline("relu", noisy(0.5, 1)), baseline("gelu", noisy(0.5, 2), at_an_end=True)],
+        [finding("x", noisy(0.6), rates=(BETWEEN, AT_AN_END))],
+        [baseline("relu", noisy(0.5, 1)), baseline("gelu", noisy(0.5, 2), rates=(AT_AN_END,))],
     )
     assert found.verdicts[-1] == (
-        "x, GELU: best at the lowest or the highest learning rate tried; others may be better"
+        "x, GELU: best at the lowest or the highest learning rate, even after more were tried; others may be better"
     )
 
 
@@ -174,26 +188,3 @@ def test_p_values_in_words():
     assert [p_text(p) for p in (0.0002, 0.0014, 0.0502, 0.31, 1.0)] == [
         "p < 0.001", "p = 0.001", "p = 0.050", "p = 0.31", "p = 1.00"
     ]  # fmt: skip
-
-
-def test_where_the_winners_hold():
-    base = noisy(0.5, 0)
-    baselines = [baseline("relu", base), baseline("gelu", base + 0.1)]
-    better, middling, worse = base + noisy(0.2, 1), base + noisy(0.05, 2), base + noisy(-0.1, 3)
-
-    def of(**scores):
-        return findings_of([finding(name, values) for name, values in scores.items()], baselines)
-
-    found = {"a": of(p=better, q=middling, r=worse), "b": of(p=better, q=worse, r=np.full(20, math.nan))}
-    assert where_they_hold(found) == ["`p` beats every baseline on a, every baseline on b",
-                                      "`q` beats 1 of 2 on a, none on b"]  # fmt: skip
-    found["c"] = of(p=np.full(20, math.nan), q=worse, r=middling)
-    assert where_they_hold(found) == [
-        "`p` beats every baseline on a, every baseline on b, nothing on c (it diverged there)",
-        "`q` beats 1 of 2 on a, none on b, none on c",
-        "`r` beats none on a, nothing on b (it diverged there), 1 of 2 on c",
-    ]
-    baselines = [baseline("relu", np.full(20, math.nan))]
-    assert where_they_hold(found | {"d": of(p=better)})[0].endswith("nothing on d (every baseline diverged there)")
-    baselines = [baseline("relu", base + 0.3)]
-    assert where_they_hold({"a": of(r=worse)}) == ["no formula beats any baseline on any config"]

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from helpers import DIGITS, Recorder
 from helpers_proxies import trained_scores
@@ -5,12 +6,13 @@ from helpers_proxies import trained_scores
 from rlsearch import Formula
 from rlsearch.common.pool import make_pool
 from rlsearch.common.progress import Events
+from rlsearch.common.seeds import fresh_seed
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
-from rlsearch.studies.retrain import Retraining
+from rlsearch.studies.retrain import Retraining, final_scores, on_fresh_data
 
 parse = Formula.parse
 PROXIES = [ProxySettings.check(DIGITS | more) for more in ({}, {"data_seed": 3}, {"learning_rate": 0.05})]
@@ -77,6 +79,49 @@ def test_nothing_is_trained_twice_and_what_is_new_is_added(tmp_path, expected, m
     assert again.trained == 15
     assert sum(populations) == 30
     assert max(populations) <= 4  # of the population's size
+
+
+def test_the_score_outside_the_range_of_training_is_kept_with_the_score(tmp_path):
+    settings = ProxySettings(
+        dataset="harmonics", widths=(8,), epochs=1, train_size=128, validation_size=64, test_size=64, batch_size=32,
+        population=4, outside_weight=0.25,
+    )  # fmt: skip
+    proxy = Proxy(settings, TorchKernel(), "cpu")
+    wanted = [Training(f, proxy.name, 1, "test") for f in FORMULAS[1:]]
+    for trained in (4, 0):
+        trainings = made(tmp_path / "e.sqlite")
+        trainings.proxy_name(settings)
+        outcomes = trainings.outcomes(wanted)
+        assert outcomes == proxy.train(wanted)
+        assert [outcome is None for outcome in outcomes] == [False, False, False, True]
+        assert all(outcome.outside is not None for outcome in outcomes[:3])
+        assert trainings.trained == trained
+        trainings.archive.close()
+
+
+def test_final_scores_are_by_function_proxy_and_seed(tmp_path):
+    """A proxy with a rate for each function; each value again by a proxy alone."""
+    rates = [(PROXIES[0], [0.01, 0.02, 0.01]), (PROXIES[1], [0.03, 0.03, 0.03])]
+    trainings = made(tmp_path / "e.sqlite")
+    formulas = FORMULAS[2:]
+    found = final_scores(formulas, rates, 4, 2, trainings)
+    assert found.scores.shape == found.outside.shape == (3, 2, 2)
+    assert np.isnan(found.outside).all()
+    for i, j, k in np.ndindex(3, 2, 2):
+        seed = fresh_seed(4, 1000 + k)
+        settings, of_formulas = rates[j]
+        changes = {"learning_rate": of_formulas[i], "data_seed": 2**31 + seed, "validation_size": 4}
+        proxy = Proxy(settings.check(settings.model_dump() | changes), TorchKernel(), "cpu")
+        (score,) = trained_scores(proxy, [Training(formulas[i], "", seed, "test")])
+        assert found.scores[i, j, k] == score or (score is None and np.isnan(found.scores[i, j, k]))
+    assert np.isnan(found.scores[2]).all()  # the one that diverges
+
+
+def test_fresh_data_of_a_proxy_with_several_rates_is_trained_at_one():
+    proxy = ProxySettings.check(DIGITS | {"learning_rates": (0.1, 0.2)})
+    fresh = on_fresh_data(proxy, 0.3, 7, "cpu", test_size=4)
+    assert (fresh.learning_rate, fresh.learning_rates, fresh.data_seed, fresh.test_size) == (0.3, (), 2**31 + 7, 4)
+    assert fresh.at_each_rate() == (fresh,)
 
 
 def test_two_spellings_are_trained_once(tmp_path):

@@ -56,8 +56,8 @@ class Dataset(ABC):
         if self.available is None:
             return None
         return (
-            f"{self.name} cannot be generated anew: every seed divides the same examples in another way, and the "
-            "search has seen most of them, so intervals are too narrow"
+            f"{self.name} cannot be generated anew: every seed divides the same examples in another way, and a "
+            "search on it has seen most of them, so intervals are too narrow"
         )
 
     def opened(self, path: Path | None) -> "Dataset":

@@ -1,0 +1,44 @@
+import pytest
+
+from rlsearch import Formula
+from rlsearch.errors import FormulaError, InputError
+from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
+from rlsearch.studies.functions import baselines_of, beside_baselines
+
+parse = Formula.parse
+
+
+def test_baselines_are_names_or_formulas():
+    found = baselines_of(["gelu", "relu_squared", "min_sin", "max(x,x/10)"])
+    assert [f.name for f in found] == ["gelu", "relu_squared", "min_sin", "max(x, x / 10)"]
+    assert [f.title for f in found] == ["GELU", "ReLU squared", "min_sin", "max(x, x / 10)"]
+    assert [f.formula for f in found][1:] == [parse("relu(x)**2"), parse("min(x, sin(x))"), parse("max(x, x / 10)")]
+    assert [f.name for f in baselines_of(CONFIRMED_AGAINST)] == list(CONFIRMED_AGAINST)
+
+
+def test_a_function_that_is_asked_for_twice_is_one_baseline():
+    assert [f.name for f in baselines_of(["silu", "swish", "x * sigmoid(x)", "relu"])] == ["silu", "relu"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        ([], InputError, "expected at least one baseline, such as gelu"),
+        (["gelu", "rleu"], FormulaError, "did you mean 'relu'"),
+        (["swiglu"], FormulaError, "swiglu takes 2 argument"),
+        (["x * g"], FormulaError, "'x \\* g' is a function of x, g; expected one of x"),
+    ],
+)
+def test_what_is_no_baseline_is_refused(texts, error, message):
+    with pytest.raises(error, match=message):
+        baselines_of(texts)
+
+
+def test_a_formula_that_is_a_baseline_is_that_baseline():
+    formulas = {f.fingerprint: f for f in (parse("x * x"), parse("x / (1 + exp(-x))"))}
+    searched = {parse("x * x").fingerprint: 0.5, parse("silu(x)").fingerprint: 0.25}
+    found = beside_baselines(formulas, searched, baselines_of(BASELINES))
+    assert [(f.name, f.searched) for f in found] == [
+        ("", 0.5), ("relu", None), ("gelu", None), ("silu", 0.25), ("mish", None), ("tanh", None)
+    ]  # fmt: skip
+    assert found[0].title == "x * x"
