@@ -16,7 +16,7 @@ from rlsearch.kernels import default_kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.data import DATASETS
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.tasks import BITS, CLASSIFICATION, CLASSIFICATION_LOSS, GAIN, REGRESSION
+from rlsearch.proxies.tasks import BITS, CLASSIFICATION, GAIN, NEXT_TOKEN, REGRESSION
 from rlsearch.rewards.panels import PANELS
 from rlsearch.studies.confirm import confirm
 from rlsearch.studies.retrain import Options
@@ -152,20 +152,20 @@ def test_a_run_without_a_score_cannot_be_transferred(tmp_path):
 
 
 def test_the_targets_that_are_shipped_are_tasks_of_no_panel():
+    """By data set, or by a network of another kind on it."""
+    of_panels = {(p.dataset, p.network, len(p.widths), p.normalisation) for panel in PANELS.values() for p in panel}
     tasks = {}
     for name, config in TARGETS.items():
         (proxy,) = config.proxies
-        assert name == proxy.dataset
-        assert not DATASETS[name].needs_path
+        assert not DATASETS[proxy.dataset].needs_path
+        assert (proxy.dataset, proxy.network, len(proxy.widths), proxy.normalisation) not in of_panels
         tasks[name] = proxy.task
     assert tasks == {
-        "digits": CLASSIFICATION_LOSS, "products": BITS, "polynomials": REGRESSION, "harmonics": REGRESSION
+        "products": BITS, "polynomials": REGRESSION, "harmonics": REGRESSION, "convolution": CLASSIFICATION,
+        "deep-text": NEXT_TOKEN,
     }  # fmt: skip
-    in_panels = {proxy.dataset for panel in PANELS.values() for proxy in panel}
-    assert not in_panels & set(TARGETS)
-    assert {name for name, config in TARGETS.items() if config.proxies[0].outside_weight} == {
-        name for name in TARGETS if DATASETS[name].has_outside
-    }
+    new_data = {config.proxies[0].dataset for config in TARGETS.values()} - {dataset for dataset, *_ in of_panels}
+    assert new_data == {"products", "polynomials", "harmonics"}
 
 
 @pytest.mark.parametrize("name", TARGETS)
