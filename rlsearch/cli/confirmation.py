@@ -64,21 +64,23 @@ def print_holds(outcomes: "Mapping[str, Confirmation]") -> None:
     from rlsearch.studies.holds import where_they_hold
     from rlsearch.studies.transfer import holds
 
+    numbers = {target: str(i) for i, target in enumerate(outcomes, start=1)}
     print_out(
         "Over all targets: gain over GELU in spreads of the baselines; * is significant,\n"
         "all pairs of a target taken together. Then the target with the lowest gain, and\n"
-        "on how many targets a formula is significantly better than GELU and SiLU:"
+        "on how many targets a formula is significantly better than GELU and SiLU.\n"
+        f"Targets: {', '.join(f'{number} {target}' for target, number in numbers.items())}"
     )
     found = holds(outcomes)
     rivals = [f"beats\n{title_of(rival)}" for rival in (found[0].beaten if found else ())]
-    table = make_table(*outcomes, "worst", *rivals, "formula", narrow=True)
+    table = make_table(*numbers.values(), "worst", *rivals, "formula", narrow=True)
     for hold in found:
         cells = []
         for target, gain in hold.gains.items():
             is_sure = target in hold.better | hold.worse
             cells.append("diverged " if math.isnan(gain) else f"{gain:+.2f}{'*' if is_sure else ' '}")
         counts = [f"{count}/{len(outcomes)}" for count in hold.beaten.values()]
-        table.add_row(*cells, hold.worst, *counts, hold.formula)
+        table.add_row(*cells, numbers[hold.worst], *counts, hold.formula)
     print_out(table)
     print_out("Where formulas win and lose:")
     print_list(where_they_hold({name: o.findings for name, o in outcomes.items() if o.findings is not None}))

@@ -30,9 +30,7 @@ pytestmark = pytest.mark.benchmark
 CONFIG = load_config(
     Path(__file__).parents[2] / "configs" / "quickstart.yaml",
     [
-        "reward.proxies.0.train_size=2000",
-        "reward.proxies.0.validation_size=4000",
-        "reward.proxies.0.widths=[64, 64]",
+        "reward.proxies=[{train_size: 2000, validation_size: 4000, widths: [64, 64]}]",
         "search.formulas_per_round=64",  # 3 elites; with more there are too few rounds to learn in
     ],
 )

@@ -137,8 +137,9 @@ def test_a_run_is_transferred_to_other_configs(run, real_run):
     assert code == 0
     assert [line for line in out.splitlines() if line.startswith("On ")] == ["On one:", "On two:"]
     over_all = out.partition("Over all targets: ")[2].splitlines()
-    assert over_all[5].split() == ["one", "two", "worst", "GELU", "SiLU", "formula"]
-    assert over_all[7].split()[3:5] == ["0/2", "0/2"]
+    assert over_all[3] == "Targets: 1 one, 2 two"
+    assert over_all[6].split() == ["1", "2", "worst", "GELU", "SiLU", "formula"]
+    assert over_all[8].split()[3:5] == ["0/2", "0/2"]
     assert over_all[-1].startswith("- no formula is better or worse than any baseline anywhere")
     assert (real_run / "transfer-one" / "forest.png").exists()
     assert (real_run / "transfer-two" / "confirm.csv").exists()

@@ -129,9 +129,10 @@ def test_where_winners_of_a_transfer_hold(monkeypatch, capsys):
     print_holds(outcomes)
     out = capsys.readouterr().out
     in_spreads = (noisy(0.5, 1).mean() - noisy(0.4).mean()) / 0.05
+    assert "Targets: 1 whole, 2 single\n" in out
     assert rows_of(out, "Over all targets", 2) == [
-        [f"{whole.differences.mean[0, 0]:+.2f}*", f"{in_spreads:+.2f}*", "whole", "2/2", "0/2", "x", "*", "x"],
-        [f"{whole.differences.mean[1, 0]:+.2f}*", "diverged", "single", "0/2", "0/2", "sin(x)"],
+        [f"{whole.differences.mean[0, 0]:+.2f}*", f"{in_spreads:+.2f}*", "1", "2/2", "0/2", "x", "*", "x"],
+        [f"{whole.differences.mean[1, 0]:+.2f}*", "diverged", "2", "0/2", "0/2", "sin(x)"],
     ]
     assert "- `x * x` beats every baseline on whole, 1 of 3 on single; loses to 1 of 3 on single" in out
     assert max(map(len, out.partition("Where formulas")[0].splitlines())) <= 80

@@ -325,9 +325,9 @@ def wrong_key(path):
     [
         ("archive.sqlite", garbage, "archive.sqlite is not a readable archive"),
         ("archive.sqlite", half, "archive.sqlite is "),
-        ("archive.sqlite", empty, "archive.sqlite is an archive of version 0; expected 2"),
+        ("archive.sqlite", empty, "archive.sqlite is an archive of version 0; expected 3"),
         ("archive.sqlite", remove, "a is not a run of rlsearch: it has no archive.sqlite"),
-        ("archive.sqlite", foreign_database, "archive.sqlite is an archive of version 0; expected 2"),
+        ("archive.sqlite", foreign_database, "archive.sqlite is an archive of version 0; expected 3"),
         ("checkpoints/latest.pt", garbage, "latest.pt is not a checkpoint of rlsearch"),
         ("checkpoints/latest.pt", half, "latest.pt is not a checkpoint of rlsearch"),
         ("checkpoints/latest.pt", empty, "latest.pt is not a checkpoint of rlsearch"),
@@ -412,7 +412,9 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path, number, worke
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "Traceback" not in err
-    assert all(line.startswith("round ") for line in err.splitlines()), err
+    # What trains so little cannot tell functions apart, which is said too.
+    said = [line for line in err.splitlines() if "cannot tell activations apart" not in line]
+    assert all(line.startswith("round ") for line in said), err
     assert " rank " in out
     assert out.endswith("Stopped; everything is saved. Go on with: rlsearch train --resume runs/c\n")
     done = load_checkpoint(Run(Path("runs/c")).checkpoint)["round"]

@@ -1,3 +1,4 @@
+import itertools
 import json
 import random
 from pathlib import Path
@@ -20,11 +21,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import rlsearch
 from rlsearch import Formula, Status
+from rlsearch.common.seeds import search_seed
 from rlsearch.controller import methods
 from rlsearch.errors import ConfigError, RunError
 from rlsearch.formula import RELU
+from rlsearch.formula.named import BASELINES
 from rlsearch.judging.ledger import Ledger
-from rlsearch.rewards.panel import search_seed
+from rlsearch.rewards.scale import Scale
+from rlsearch.rewards.settings import function
 from rlsearch.runs.build import resolve
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.config import load_config
@@ -238,6 +242,15 @@ def test_a_staged_reward_may_be_the_target():
     assert outcome.leaderboard[0].result.value > 20_000
 
 
+def scale_of(references, protocol):
+    """The scale of a proxy from the archive's rows of references."""
+    scores = {
+        text: [row[7] for row in references if row[4] == protocol and row[3] == str(function(text))]
+        for text in BASELINES
+    }
+    return Scale.of(scores["relu"], scores)
+
+
 def test_two_real_proxies_are_trained_relative_to_relu_and_the_best_again(tmp_path):
     config = make_config(proxies(tmp_path), 4, 12, rescoring={"every": 2, "best": 4, "max_seeds": 3})
     outcome = train(config, "real")
@@ -248,21 +261,22 @@ def test_two_real_proxies_are_trained_relative_to_relu_and_the_best_again(tmp_pa
     protocols = {row[4] for row in rows["evaluations"]}
     assert len(protocols) == 2
     baseline = [row for row in rows["evaluations"] if row[1] == -1]
-    assert {(row[3], row[4], row[5]) for row in baseline} == {
-        (str(RELU), protocol, search_seed(0, i)) for protocol in protocols for i in range(2)
-    }
+    # The identity has two seeds at most, and so have the others here.
+    references = [str(function(text)) for text in (*BASELINES, "x")]
+    wanted = itertools.product(references, protocols, [search_seed(0, i) for i in range(2)])
+    assert {(row[3], row[4], row[5]) for row in baseline} == set(wanted)
     rescored = [row for row in rows["evaluations"] if row[5] > 0 and row[1] >= 0]
     assert {row[1] for row in rescored} == {1, 3}
     assert len(rescored) == 2 * 2 * 4
     assert max(judged.seeds for judged in outcome.leaderboard) in (2, 3)
 
-    scores = {p: np.mean([row[7] for row in baseline if row[4] == p]) for p in protocols}
+    scales = {protocol: scale_of(baseline, protocol) for protocol in protocols}
     for judged in outcome.leaderboard:
         own = [row for row in rows["evaluations"] if row[2] == judged.formula.fingerprint]
-        gain = np.mean([np.mean([row[7] for row in own if row[4] == p]) - scores[p] for p in protocols])
+        gain = np.mean([scales[p].gain(np.mean([row[7] for row in own if row[4] == p])) for p in protocols])
         latency = 0.5 + 0.5 * len(judged.formula.program.instructions)
         assert judged.result.latency == latency
-        assert judged.result.value == pytest.approx(gain - 0.01 * np.log2(latency), abs=1e-12)
+        assert judged.result.value == pytest.approx(gain - 0.1 * np.log2(latency), abs=1e-12)
     by_status = {row[6] for row in rows["evaluations"]}
     assert by_status <= {"ok", "unfit", "diverged"}
     assert all((row[7] is None) == (row[6] != "ok") for row in rows["evaluations"])
@@ -282,7 +296,7 @@ def test_the_best_are_trained_longer_before_they_lead(tmp_path):
     first_long = [row for row in rows if row[4] == long and row[1] >= 0]
     assert {row[1] for row in first_long} == {1, 3}
     assert len(first_long) == 2 * 4
-    relu = np.mean([row[7] for row in rows if row[1] == -1 and row[4] == long])
+    relu = np.mean([row[7] for row in rows if row[1] == -1 and row[4] == long and row[3] == str(RELU)])
     trained_long = {row[2] for row in rows if row[4] == long}
     rescored = [judged for judged in outcome.leaderboard if judged.formula.fingerprint in trained_long]
     assert len(rescored) >= 4
@@ -326,7 +340,9 @@ def test_a_proxy_on_which_relu_does_not_train_is_an_error(tmp_path, monkeypatch)
         yield [evaluated(request, None, Status.DIVERGED) for request in requests]
 
     monkeypatch.setattr("rlsearch.rewards.panel.PanelReward.evaluate", diverging)
-    with pytest.raises(rlsearch.RlsearchError, match=r"ReLU has no score on digits-mlp-.*lower its learning_rate") as e:
+    with pytest.raises(
+        rlsearch.RlsearchError, match=r"relu has no score on digits-mlp: .*lower its learning_rate"
+    ) as e:
         train(make_config(proxies(tmp_path)), "a")
     assert e.value.exit_code == 1
 

@@ -10,6 +10,7 @@ from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar
 from rlsearch.judging.judge import Judge
 from rlsearch.judging.settings import RescoringSettings
+from rlsearch.rewards.base import Status
 from rlsearch.rewards.settings import RewardSettings, ScreeningSettings, epochs_at
 from rlsearch.search.base import SearchMethod, Setup
 from rlsearch.search.settings import MiningSettings, RungSettings, SearchSettings
@@ -196,12 +197,26 @@ class MiningSearch(SearchMethod):
         further = self.settings.rungs[self._rung + 1 :]
         chosen: list[Formula] = []
         if further:
-            entered = {formula.fingerprint for formula in self._entered}
-            best = (judged.formula for judged in judge.leaderboard(len(judge.known)))
-            chosen = [formula for formula in best if formula.fingerprint in entered][: further[0].functions]
+            chosen = self._best_first(judge)[: further[0].functions]
             if not chosen:
                 _LOGGER.warning("none of the functions of the rung has a score")
         self._enter(self._rung + 1 if chosen else len(self.settings.rungs), chosen)
+
+    def _best_first(self, judge: Judge) -> list[Formula]:
+        """The functions of the rung that have a score, in the order of the leaderboard.
+
+        A reference may be among them, which has climbed nothing by itself: so rungs are not asked for.
+        """
+        trained = [judge.known[formula.fingerprint] for formula in self._entered]
+        scored = [judged for judged in trained if judged.result.status is Status.OK]
+        scored.sort(
+            key=lambda judged: (
+                -judged.result.value,
+                judged.formula.size,
+                judge.history.number(judged.formula.fingerprint),
+            )
+        )
+        return [judged.formula for judged in scored]
 
     def _enter(self, rung: int, formulas: list[Formula]) -> None:
         """Begins a rung with the functions that have come so far."""
