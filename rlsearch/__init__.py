@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rlsearch.runs.sample import sample as sample
     from rlsearch.runs.train import resume as resume
     from rlsearch.runs.train import train as train
+    from rlsearch.studies.discovered import discovered as discovered
     from rlsearch.studies.evaluate import evaluate as evaluate
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _HOMES = {
     "Grammar": "rlsearch.formula",
     "Vocabulary": "rlsearch.formula",
     "replace_activations": "rlsearch.formula.module",
+    "discovered": "rlsearch.studies.discovered",
     "evaluate": "rlsearch.studies.evaluate",
     "RunEvents": "rlsearch.runs.events",
     "export": "rlsearch.formula.exports",

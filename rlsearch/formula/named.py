@@ -73,6 +73,7 @@ NAMED: Mapping[str, NamedFunction] = MappingProxyType(
         "sigmoid_hard_sigmoid": NamedFunction(
             "sigmoid(x) * -x * hard_sigmoid(x)", "Bingham and Miikkulainen 2023 (arXiv 2301.05785), code's log"
         ),
+        "atanline": NamedFunction("atan(x) * (0.5 * x + 1)", "found by searches of this project; docs/results.md"),
         "glu": NamedFunction("x * sigmoid(g)", "Dauphin et al. 2017; torch glu with its second half as g", _GLU),
         "reglu": NamedFunction("x * relu(g)", "Shazeer 2020 (arXiv 2002.05202)", _GLU),
         "geglu": NamedFunction("x * gelu(g)", "Shazeer 2020 (arXiv 2002.05202)", _GLU),
