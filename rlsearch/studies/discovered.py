@@ -1,8 +1,8 @@
 """Functions that searches with this project have found, and that hold on tasks that those searches never saw.
 
-What is listed here beats GELU and SiLU, after correction, on at least three tasks outside of the panel that it was found
-by, and loses to GELU on none by more than 0.3 of the baselines' spread. ``docs/results.md`` has the tables, and what
-has not been measured: among other things, language models.
+What is listed here beats GELU and SiLU, after correction, on at least three tasks outside of the panel that it was
+found by, and loses to them on none by more than 0.3 of the baselines' spread. ``docs/results.md`` has the tables, and
+what has not been measured: among other things, language models.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,9 @@ _ATANLINE = Discovered(
     name="atanline",
     formula=Formula.parse("atan(x) * (0.5 * x + 1)"),
     evidence=(
-        "Over the panel it gains 0.22 spreads over GELU (95 % interval 0.15 to 0.29). Of five tasks outside of it, it is "
-        "better than GELU on three and than SiLU on four, after correction for 90 pairs each, and worse than neither "
-        "on any. Three searches of three seeds ended with it, up to its sign and that of x."
+        "On its panel it gains 0.22 spreads over GELU (95 % interval 0.15 to 0.29). Of five tasks outside of the panel "
+        "it is better than GELU on three and than SiLU on four, after correction for 90 pairs on each, and worse than "
+        "neither on any. Searches from three seeds ended with it, up to its sign and that of x."
     ),
     command="rlsearch confirm RUN; rlsearch transfer RUN",
     search="rlsearch train configs/quickstart.yaml --seed 2",

@@ -96,6 +96,7 @@ PUBLISHED = {
     "sinc_plus_x": lambda x: sinc(x) + x,
     "x_asinh_squared": lambda x: x * np.log(x + np.sqrt(x * x + 1)) ** 2,
     "sigmoid_erf": lambda x: sigmoid(x) * (2 * special.ndtr(math.sqrt(2) * x) - 1),
+    "atanline": lambda x: np.arctan(x) * (x / 2 + 1),
     "sigmoid_hard_sigmoid": lambda x: sigmoid(x) * -x * np.clip(x / 6 + 0.5, 0, 1),
 }
 
