@@ -172,7 +172,8 @@ def proxies_figure(functions: Sequence[Judged]) -> Figure | None:
     axes.set_yticks(range(len(names)), names, fontsize=7)
     for (row, column), value in np.ndenumerate(correlations):
         text = "-" if math.isnan(value) else f"{value:+.2f}"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8)
+        colour = "white" if abs(value) > 0.6 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set_title(f"correlation of gains over {len(rows)} functions", fontsize=8)
     return figure
 
