@@ -1,13 +1,13 @@
 """What mining does between screening and the trainings, which are made up here; tests/test_mining_run.py has all."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Grammar, Vocabulary
+from rlsearch.judging.history import History, Judged
 from rlsearch.kernels.latency import LatencyCosts
+from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.settings import MiningSettings, RungSettings
 
@@ -54,18 +54,20 @@ def test_memory_that_ends_before_a_template_is_whole_is_an_error():
 
 
 class Judging:
-    """The more tokens the better; without scores, nothing is on the leaderboard."""
+    """The more tokens the better; or nothing has a score."""
 
     def __init__(self, scored=True):
-        self.known, self.scored, self.rounds = {}, scored, []
+        self.status = Status.OK if scored else Status.DIVERGED
+        self.history, self.rounds = History(), []
 
     def __call__(self, formulas, rung=0):
         self.rounds.append((rung, tuple(formulas)))
-        self.known |= {formula.fingerprint: formula for formula in formulas}
+        for formula in formulas:
+            self.history.put(formula.fingerprint, Judged(formula, RewardResult(float(formula.size), self.status)))
 
-    def leaderboard(self, count):
-        best = sorted(self.known.values(), key=lambda formula: -formula.size) if self.scored else []
-        return [SimpleNamespace(formula=formula) for formula in best[:count]]
+    @property
+    def known(self):
+        return self.history.known
 
 
 def run(method, judge, most=99):
