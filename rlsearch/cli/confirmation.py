@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rlsearch.cli.tables import heading, make_table, print_list, print_out
@@ -43,7 +44,8 @@ def print_findings(findings: "Findings", proxies: "Mapping[str, Findings]") -> N
             "the strongest baseline there, in brackets, all pairs on that proxy taken together:"
         )
         print_out(_gains_table(findings, proxies))
-    if any(len(chosen.tried) > 1 for finding in _shown(findings) for chosen in finding.rates):
+    rates = chain.from_iterable(finding.rates for finding in _shown(findings))
+    if any(len(chosen.tried) > 1 for chosen in rates):
         steps = "if each is" if proxies else "at"
         print_out(
             f"Learning rates (! at an end of those tried), and the difference in\n{words.unit} {steps} the next "

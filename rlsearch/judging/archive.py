@@ -19,72 +19,17 @@ from rlsearch.common.files import replacing
 from rlsearch.errors import RunError, StorageError
 from rlsearch.formula import Formula
 from rlsearch.judging.history import Judged
+from rlsearch.judging.schema import (
+    EVALUATION_COLUMNS,
+    FUNCTION_COLUMNS,
+    FUNCTIONS_SCHEMA,
+    SCHEMA,
+    SET_VERSION,
+    VERSION,
+)
 from rlsearch.proxies.base import Training
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.rewards.staged import Evaluation
-
-_VERSION = 3
-
-_SCHEMA = """
-CREATE TABLE proposals (
-    round INTEGER NOT NULL,       -- from 0
-    slot INTEGER NOT NULL,        -- the formula's row in its round
-    formula TEXT NOT NULL,        -- infix
-    fingerprint TEXT NOT NULL,    -- equal for two spellings of one function
-    fresh INTEGER NOT NULL,       -- 1 where the function was judged for this slot, 0 where it was known
-    status TEXT NOT NULL,
-    reward REAL NOT NULL,         -- what the controller was told
-    PRIMARY KEY (round, slot)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE evaluations (
-    id INTEGER PRIMARY KEY,       -- in the order of their end
-    round INTEGER NOT NULL,       -- -1 for the baseline, before the first round
-    fingerprint TEXT NOT NULL,
-    formula TEXT NOT NULL,        -- the spelling that was trained
-    protocol TEXT NOT NULL,       -- the name of the proxy, with all that decides its score but formula and seed
-    seed INTEGER NOT NULL,
-    status TEXT NOT NULL,
-    score REAL,                   -- null unless the status is ok
-    latency REAL,                 -- ratio to ReLU
-    wall_seconds REAL NOT NULL,
-    value REAL,                   -- the reward as returned, by a plain reward
-    message TEXT NOT NULL,
-    outside REAL,                 -- the part of the score that is on inputs outside the range of training
-    UNIQUE (fingerprint, protocol, seed)
-) STRICT;
-"""
-
-_FUNCTIONS_SCHEMA = """
-CREATE TABLE functions (
-    fingerprint TEXT PRIMARY KEY,
-    number INTEGER NOT NULL,      -- in the order in which they came
-    round INTEGER NOT NULL,       -- in which something of this row has changed; -1 before the first one
-    formula TEXT NOT NULL,        -- the spelling with the highest reward
-    size INTEGER NOT NULL,        -- its tokens
-    status TEXT NOT NULL,
-    reward REAL NOT NULL,
-    score REAL,                   -- mean over proxies and seeds; null unless the status is ok
-    standard_error REAL,          -- of the score, over seeds
-    latency REAL,                 -- ratio to ReLU
-    message TEXT NOT NULL,
-    seeds INTEGER NOT NULL,       -- from which it was trained
-    rung INTEGER NOT NULL,        -- of successive halving
-    is_reference INTEGER NOT NULL, -- 1 for what others are relative to
-    scores TEXT,                  -- on each proxy, a JSON object
-    gains TEXT                    -- over the reference on each proxy, a JSON object
-) STRICT, WITHOUT ROWID;
-"""
-
-_SET_VERSION = f"PRAGMA user_version = {_VERSION};"
-
-_FUNCTION_COLUMNS = (
-    "fingerprint, number, round, formula, size, status, reward, score, standard_error, latency, message, seeds, rung, "
-    "is_reference, scores, gains"
-)
-_EVALUATION_COLUMNS = (
-    "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +90,8 @@ class Archive:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         # NORMAL survives the death of the process. A power cut may cost the last commits, which are then redone.
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        if version not in range(1, _VERSION + 1):
-            raise RunError(f"{self.path} is an archive of version {version}; expected {_VERSION}")
+        if version not in range(1, VERSION + 1):
+            raise RunError(f"{self.path} is an archive of version {version}; expected {VERSION}")
         # Version 1 had no table of functions.
         if version == 1 and read_only:
             raise RunError(
@@ -154,7 +99,7 @@ class Archive:
                 f"rlsearch train --resume {self.path.parent}"
             )
         # The table of functions of an earlier version is made anew by the judge of a resumed run; see begin_at.
-        self.is_old = version < _VERSION
+        self.is_old = version < VERSION
         if not read_only and "outside" not in self._columns("evaluations"):
             with self._transaction() as connection:
                 connection.execute("ALTER TABLE evaluations ADD COLUMN outside REAL")
@@ -216,7 +161,7 @@ class Archive:
             )
             rows.append(row)
         with self._transaction() as connection:
-            connection.executemany(_insert("evaluations", _EVALUATION_COLUMNS), rows)
+            connection.executemany(_insert("evaluations", EVALUATION_COLUMNS), rows)
 
     def add_round(
         self, round_number: int, proposals: Sequence[Proposal], functions: Iterable[tuple[int, str, Judged]] = ()
@@ -249,8 +194,8 @@ class Archive:
             # gains were not known then, and with the reward's arithmetic rewards may have changed.
             if self.is_old:
                 connection.execute("DROP TABLE IF EXISTS functions")
-                connection.execute(_FUNCTIONS_SCHEMA)
-                connection.execute(_SET_VERSION)
+                connection.execute(FUNCTIONS_SCHEMA)
+                connection.execute(SET_VERSION)
             connection.execute("DELETE FROM functions WHERE round >= ?", (round_number,))
             there = {fingerprint for (fingerprint,) in connection.execute("SELECT fingerprint FROM functions")}
             missing = [entry for entry in functions if entry[1] not in there]
@@ -349,7 +294,7 @@ def _make(path: Path) -> None:
 def _make_tables(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(f"BEGIN;{_SCHEMA}{_FUNCTIONS_SCHEMA}{_SET_VERSION}COMMIT;")
+        connection.executescript(f"BEGIN;{SCHEMA}{FUNCTIONS_SCHEMA}{SET_VERSION}COMMIT;")
 
 
 def _insert(table: str, columns: str, verb: str = "INSERT") -> str:
@@ -382,7 +327,7 @@ def _put_functions(
             _as_json(result.gains),
         )
         rows.append(row)
-    connection.executemany(_insert("functions", _FUNCTION_COLUMNS, "INSERT OR REPLACE"), rows)
+    connection.executemany(_insert("functions", FUNCTION_COLUMNS, "INSERT OR REPLACE"), rows)
 
 
 def _as_json(numbers: Mapping[str, float]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -328,20 +328,13 @@ CLASSIFICATION = Classification(
 )
 """Examples have classes; the score is the share that is told right."""
 
-CLASSIFICATION_LOSS = CrossEntropy(
-    name="classification by its loss",
-    score="minus cross-entropy",
-    unit="nats",
-    gain="nats lower",
-    scale="nats",
-    worst=-100.0,
-)
-"""The same trained in the same way; the score is the loss, with its sign changed."""
-
 NEXT_TOKEN = CrossEntropy(
     name="next token", score="minus cross-entropy", unit="nats", gain="nats lower", scale="nats", worst=-100.0
 )
 """The label is the token that comes next."""
+
+CLASSIFICATION_LOSS = replace(NEXT_TOKEN, name="classification by its loss")
+"""Classification trained in the same way; the score is the loss, with its sign changed."""
 
 REGRESSION = Regression(
     name="regression",

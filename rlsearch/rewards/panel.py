@@ -293,8 +293,12 @@ class PanelReward:
         """Judges ``formulas`` without an archive."""
         if not self._scales:
             self.refer(self._trained(self.references))
+        return self.results(formulas, self._trained(self.trainings(formulas)))
+
+    def results(self, formulas: Sequence[Formula], evaluations: Iterable[Evaluation]) -> list[RewardResult]:
+        """The rewards of formulas from the evaluations of all of them, in any order."""
         by_formula: dict[Formula, list[Evaluation]] = defaultdict(list)
-        for evaluation in self._trained(self.trainings(formulas)):
+        for evaluation in evaluations:
             by_formula[evaluation.training.formula].append(evaluation)
         return [self.combine(formula, by_formula[formula]) for formula in formulas]
 

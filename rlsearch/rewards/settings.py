@@ -10,7 +10,7 @@ from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.named import BASELINES, NAMED
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
-from rlsearch.proxies.tasks import CLASSIFICATION, GAIN, Words
+from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.rewards.base import WORST_POINTS, WORST_SPREADS
 from rlsearch.rewards.panels import GENERAL, PANELS
 
@@ -113,15 +113,15 @@ class RewardSettings(Settings):
         return len(self.proxies) > 1 or self.proxies[0].task != CLASSIFICATION
 
     @property
-    def words(self) -> Words:
-        """What a function's score means: that of the single classifier, or its gain."""
-        return GAIN if self.in_spreads else self.proxies[0].task
+    def scale_functions(self) -> tuple[Formula, ...]:
+        """What has to be trained for gains in spreads: the reference first, then the baselines; each once."""
+        texts = (self.reference, *self.baselines)
+        return tuple({formula.fingerprint: formula for formula in map(function, texts)}.values())
 
     @property
     def references(self) -> tuple[Formula, ...]:
-        """The reference first, then the baselines, if their spread is the unit; each once."""
-        texts = (self.reference, *(self.baselines if self.in_spreads else ()))
-        return tuple({formula.fingerprint: formula for formula in map(function, texts)}.values())
+        """What a search's rewards are relative to: the reference, and the baselines if their spread is the unit."""
+        return self.scale_functions if self.in_spreads else self.scale_functions[:1]
 
     @property
     def price_of_doubling(self) -> float:

@@ -20,7 +20,6 @@ from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
-from rlsearch.proxies.tasks import Words
 from rlsearch.rewards.base import WORST_POINTS
 from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.panel import PanelReward
@@ -72,17 +71,6 @@ def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:
     return config.proxies
 
 
-def words_of(config: Config) -> Words:
-    """What the scores of functions mean that the proxies of a config are trained with.
-
-    Raises:
-        ConfigError: If its reward has no proxies.
-    """
-    proxies_of(config)
-    assert config.proxy_reward is not None
-    return config.proxy_reward.words
-
-
 def kernel_of(config: Config) -> Kernel:
     """The kernel of a config.
 
@@ -111,8 +99,9 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     assert settings is not None
     kernel = kernel_of(config)
     # What a search can write, and what it is relative to.
-    relative_to = [RELU, *settings.references]
-    operators = {*config.language.operators, *(i.operator.name for f in relative_to for i in f.program.instructions)}
+    operators = set(config.language.operators)
+    for formula in (RELU, *settings.references):
+        operators.update(instruction.operator.name for instruction in formula.program.instructions)
     # A run keeps the costs that it began with, whatever machine resumes it.
     if run is not None:
         costs = LatencyCosts.load(run.latency_costs, operators)

@@ -7,7 +7,6 @@ other functions first in a search, too.
 import csv
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +163,8 @@ def check(
         checked = [proxy_check(reward, title, references) for title in reward.settings.names]
         if not functions:
             return Check(checked, reward.settings.in_spreads, config.workers, None)
-        results = _judged(reward, [entry.formula for entry in functions], told)
+        formulas = [entry.formula for entry in functions]
+        results = reward.results(formulas, _evaluated(reward, reward.trainings(formulas), "bank", told))
     found = bank_check(functions, results, reward.settings.names, higher_is_better=higher_is_better)
     return Check(checked, reward.settings.in_spreads, config.workers, found)
 
@@ -235,13 +235,6 @@ def _evaluated(reward: PanelReward, wanted: Sequence[Training], what: str, event
         done += population
         events.on_progress(what, len(done), len(wanted))
     return done
-
-
-def _judged(reward: PanelReward, formulas: Sequence[Formula], events: Events) -> list[RewardResult]:
-    by_formula: dict[Formula, list[Evaluation]] = defaultdict(list)
-    for evaluation in _evaluated(reward, reward.trainings(formulas), "bank", events):
-        by_formula[evaluation.training.formula].append(evaluation)
-    return [reward.combine(formula, by_formula[formula]) for formula in formulas]
 
 
 def proxy_check(reward: PanelReward, title: str, references: Sequence[Evaluation]) -> ProxyCheck:

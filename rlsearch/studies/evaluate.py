@@ -35,7 +35,7 @@ from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import read_history
 from rlsearch.studies.functions import Function, baselines_of
-from rlsearch.studies.gains import Gains, functions_of_scale, is_panel, searched_score, words_of_scores
+from rlsearch.studies.gains import Gains, is_panel, searched_score, words_of_scores
 from rlsearch.studies.paired import Floats
 from rlsearch.studies.retrain import Retraining
 
@@ -178,7 +178,7 @@ def _measured(formulas: Sequence[Formula], config: Config, run: Run | None, seed
     reward, kernel = config.proxy_reward, kernel_of(config)
     assert reward is not None, "the config has proxies"
     fingerprints = {formula.fingerprint for formula in formulas}
-    unit = functions_of_scale(reward) if is_panel(reward) else []
+    unit = reward.scale_functions if is_panel(reward) else ()
     trained = [*formulas, *(formula for formula in unit if formula.fingerprint not in fingerprints)]
     # Before anything is trained: refuses other inputs than x.
     for formula in trained:

@@ -39,12 +39,6 @@ def searched_score(result: RewardResult, reward: RewardSettings) -> tuple[float 
     return result.score, result.standard_error
 
 
-def functions_of_scale(reward: RewardSettings) -> list[Formula]:
-    """The functions that have to be trained for gains: the reference, and the reward's baselines; each once."""
-    texts = (reward.reference, *reward.baselines)
-    return list({formula.fingerprint: formula for formula in map(function, texts)}.values())
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Gains:
     """What functions gain over the reference. NaN where a training diverged.
@@ -69,7 +63,7 @@ class Gains:
 
         Args:
             scores: Shape ``[functions, proxies, seeds]``, NaN where a training diverged.
-            formulas: The functions. Those of :func:`functions_of_scale` are among them.
+            formulas: The functions. Those of ``reward.scale_functions`` are among them.
             reward: Has the reference, the baselines, and how gains on several proxies become one.
 
         Raises:

@@ -30,7 +30,7 @@ from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run
 from rlsearch.studies.findings import Findings
 from rlsearch.studies.functions import Function
-from rlsearch.studies.gains import Gains, functions_of_scale, is_panel
+from rlsearch.studies.gains import Gains, is_panel
 from rlsearch.studies.measurements import Measurements
 from rlsearch.studies.rates import chosen_rates
 from rlsearch.studies.retrain import Options, Retraining, final_scores
@@ -104,7 +104,7 @@ def study(
     with_scale = is_panel(reward) or with_spread
     if with_scale:
         there = {formula.fingerprint for formula in formulas}
-        formulas += [formula for formula in functions_of_scale(reward) if formula.fingerprint not in there]
+        formulas += [formula for formula in reward.scale_functions if formula.fingerprint not in there]
     # Refuses other inputs than x before anything is trained.
     for formula in formulas:
         kernel.population([formula])

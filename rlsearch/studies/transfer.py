@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from rlsearch.common.progress import Events, Prefixed
@@ -94,8 +95,8 @@ def holds(outcomes: Mapping[str, Confirmation]) -> list[Hold]:
         outcomes: Of :func:`transfer`.
     """
     finished = {name: (o.findings, o.spread) for name, o in outcomes.items() if o.findings is not None}
-    formulas = dict.fromkeys(f.formula for findings, _ in finished.values() for f in findings.formulas)
-    found = [_hold(formula, finished) for formula in formulas]
+    formulas = chain.from_iterable(findings.formulas for findings, _ in finished.values())
+    found = [_hold(text, finished) for text in dict.fromkeys(finding.formula for finding in formulas)]
     return sorted(found, key=lambda hold: sum(map(_or_lowest, hold.gains.values())), reverse=True)
 
 

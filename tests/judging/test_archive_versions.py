@@ -7,7 +7,7 @@ import pytest
 from helpers import DIGITS, evaluated, make_config, proxies
 from helpers_judging import NEVER, RELU, ROUNDS, SILU, TANH, FakeReward, X, make_judge, rows, state
 
-from rlsearch import resume, train
+from rlsearch import resume, top, train
 from rlsearch.errors import RunError
 from rlsearch.judging.archive import Archive, Proposal
 from rlsearch.judging.history import Judged
@@ -206,3 +206,12 @@ def test_a_run_from_before_the_identity_was_trained_goes_on(tmp_path, monkeypatc
     assert len(set(seeds)) == len(seeds) >= IDENTITY_SEEDS
     assert functions[X.fingerprint].is_reference
     assert all(judged.result.gains for judged in functions.values() if judged.result.status is Status.OK)
+
+
+def test_a_run_of_several_proxies_from_before_does_not_go_on_on_another_scale(tmp_path):
+    run = train(make_config(proxies(tmp_path), 1, 4), "old", runs=tmp_path).run
+    as_of_version_2(run.archive)
+    with pytest.raises(RunError, match=r"whose rewards were on another scale, and cannot go on; begin anew: rlsearch"):
+        resume(run.folder, 2)
+    assert version_of(run.archive) == 2
+    assert [str(judged.formula) for judged in top(run, 1)]

@@ -35,6 +35,13 @@ def test_functions_are_ranked_by_rung_reward_and_size():
     assert list(history.known) == [name for name, _ in FUNCTIONS]
 
 
+def test_what_was_found_is_no_reference():
+    history = History([*FUNCTIONS, ("best", judged("x * x", 9.0, rung=1, is_reference=True))])
+    assert history.leaderboard(1) == [history.known["best"]]
+    assert names(history.found(2)) == BEST_FIRST[:2]
+    assert names(history.found(10)) == [name for name in BEST_FIRST if name != "relu"]
+
+
 def test_a_function_whose_rank_has_changed_moves():
     history = History((name, Judged(each.formula, each.result, rung=each.rung)) for name, each in FUNCTIONS)
     sine = history.known["sin"]

@@ -5,7 +5,6 @@ from helpers_panels import OTHER, TINY, made
 from rlsearch import Formula
 from rlsearch.errors import ConfigError
 from rlsearch.formula.named import BASELINES
-from rlsearch.proxies.tasks import CLASSIFICATION, GAIN
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.panels import GENERAL, PANELS
 from rlsearch.rewards.settings import RewardSettings, function
@@ -76,7 +75,8 @@ def test_only_a_single_classifier_is_in_points(chosen, in_spreads, weight, worst
     settings = RewardSettings(proxies=chosen)
     assert settings.in_spreads is in_spreads
     assert settings.price_of_doubling == weight
-    assert settings.words == (GAIN if in_spreads else CLASSIFICATION)
+    assert [str(formula) for formula in settings.scale_functions[:2]] == ["relu(x)", str(function("gelu"))]
+    assert settings.references == (settings.scale_functions if in_spreads else settings.scale_functions[:1])
     assert RewardSettings(proxies=chosen, latency_weight=0.5).price_of_doubling == 0.5
     assert RewardSettings(proxies=chosen, latency_weight=0.0).price_of_doubling == 0.0
 

@@ -11,7 +11,7 @@ from rlsearch import Formula
 from rlsearch.errors import RewardError
 from rlsearch.rewards.scale import Scale, combined
 from rlsearch.rewards.settings import RewardSettings
-from rlsearch.studies.gains import Gains, functions_of_scale, in_spreads
+from rlsearch.studies.gains import Gains, in_spreads
 
 NAN = math.nan
 FORMULAS = [Formula.parse(text) for text in ("x * x", "relu(x)", "gelu(x)", "tanh(x)")]
@@ -113,7 +113,7 @@ def test_baselines_that_all_diverge_are_an_error():
 
 def test_the_reference_need_not_be_a_baseline_and_may_be_a_formula():
     settings = reward(reference="x**2", baselines=["gelu", "tanh"])
-    assert functions_of_scale(settings) == [Formula.parse("x**2"), *FORMULAS[2:]]
+    assert settings.scale_functions == (Formula.parse("x**2"), *FORMULAS[2:])
     gains = Gains.of(SCORES, FORMULAS, settings)
     np.testing.assert_allclose(gains.spreads, [0.2, 2.0])
     np.testing.assert_array_equal(gains.of_proxies[0], 0)
@@ -121,7 +121,7 @@ def test_the_reference_need_not_be_a_baseline_and_may_be_a_formula():
 
 def test_each_function_of_the_scale_is_trained_once():
     settings = reward(baselines=["relu", "gelu", "0.5 * x * (1 + erf(0.7071067811865476 * x))", "swish", "silu"])
-    assert [str(f) for f in functions_of_scale(settings)] == [
+    assert [str(f) for f in settings.scale_functions] == [
         "relu(x)", str(Formula.parse("gelu(x)")), "x * sigmoid(x)"
     ]  # fmt: skip
 
