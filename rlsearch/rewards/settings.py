@@ -58,8 +58,10 @@ def _named_panel(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in PANELS:
-        known = f"expected a list of proxies, or one of {', '.join(PANELS)}"
-        raise ValueError(f"unknown panel {value!r}{nearest(value, PANELS)}; {known}")
+        known = ", ".join(PANELS)
+        raise ValueError(
+            f"unknown panel {value!r}; expected a list of proxies, or one of {known}{nearest(value, PANELS)}"
+        )
     return PANELS[value]
 
 

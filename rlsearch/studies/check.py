@@ -196,7 +196,8 @@ def read_bank(path: Path, merit: str = "merit") -> list[BankEntry]:
             rows = [(reader.line_num, row) for row in reader]
             columns = list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} cannot be read: {reason}") from error
     for column in ("formula", merit):
         if column not in columns:
             there = ", ".join(columns) or "nothing"

@@ -41,7 +41,10 @@ def test_a_function_is_named_or_written(text, formula):
             "baselines must be at least two different functions, got",
         ),
         ({"combine": "min"}, "combine: .*'mean', 'worst' or 'softmin'"),
-        ({"proxies": "genral"}, "proxies: unknown panel 'genral'; did you mean 'general'.; expected a list of proxies"),
+        (
+            {"proxies": "genral"},
+            "proxies: unknown panel 'genral'; expected a list of proxies, or one of general; did you mean 'general'",
+        ),
         ({"latency_weight": -0.1}, "latency_weight: .*greater than or equal to 0"),
     ],
 )
