@@ -2,58 +2,77 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-RUN := quickstart-$(shell date +%Y%m%d-%H%M%S)
+USER := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 
-.PHONY: install quickstart test lint type contract resolve package benchmark clean
+# TORCH=cpu takes the small build of torch, for a Linux machine without a GPU. The default one brings CUDA: gigabytes.
+ifeq ($(TORCH),cpu)
+TORCH_FIRST = $(BIN)/python -m pip install -q -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch
+else
+TORCH_FIRST = @true
+endif
 
-install: $(STAMP)
+.PHONY: install develop quickstart test lint type contract resolve package benchmark clean
 
-$(STAMP): pyproject.toml constraints.txt
+# What a user needs.
+install: $(USER)
+
+$(USER): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(TORCH_FIRST)
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[numba]
+	touch $(USER)
+
+# And what a developer needs besides.
+develop: $(DEV)
+
+$(DEV): $(USER)
 	$(BIN)/python -m pip install -q -c constraints.txt -e .[dev]
-	touch $(STAMP)
+	touch $(DEV)
 
-quickstart: $(STAMP)
-	$(BIN)/rlsearch train configs/quickstart.yaml --name $(RUN)
-	$(BIN)/rlsearch evaluate runs/$(RUN) --seeds 5
+quickstart: $(USER)
+	$(BIN)/rlsearch train configs/quickstart.yaml
+	$(BIN)/rlsearch evaluate $$($(BIN)/rlsearch runs --newest)
 
-test: $(STAMP)
+test: $(DEV)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-type: $(STAMP)
+type: $(DEV)
 	$(BIN)/mypy
 
-contract: $(STAMP)
+contract: $(DEV)
 	$(BIN)/lint-imports
 
 # Whether a user's pip finds all that the constraints name, without wheels or settings that only this machine has.
-resolve:
+# Of all extras at once: if they fit together, each fits alone.
+resolve: $(DEV)
 	sh -eu -c 'fresh=$$(mktemp -d); trap "rm -rf $$fresh" EXIT; \
-	  $(PYTHON) -m venv $$fresh/venv; \
-	  for what in ".[dev]" ".[numba]" "."; do \
-	    echo "resolving $$what"; \
+	  $(BIN)/python -m build -q --wheel --outdir $$fresh; \
+	  for version in 3.11 3.12 3.13; do \
+	    echo "resolving for Python $$version"; \
 	    PIP_FIND_LINKS= PIP_CONFIG_FILE=/dev/null \
-	      $$fresh/venv/bin/python -m pip install -q --dry-run -c constraints.txt -e "$$what"; \
+	      $(BIN)/python -m pip install -q --dry-run --ignore-installed --target $$fresh/there --only-binary=:all: \
+	      --python-version $$version -c constraints.txt "$$(echo $$fresh/*.whl)[dev]"; \
 	  done'
 
 # Builds the sdist and the wheel from it, installs the wheel in a clean environment elsewhere, and trains with it.
-package: $(STAMP)
+package: $(DEV)
 	rm -rf dist
 	$(BIN)/python -m build -q
 	sh -eu -c 'elsewhere=$$(mktemp -d); trap "rm -rf $$elsewhere" EXIT; \
 	  $(PYTHON) -m venv $$elsewhere/venv; \
 	  $$elsewhere/venv/bin/python -m pip install -q -c constraints.txt dist/*.whl; \
-	  cp configs/smoke.yaml $$elsewhere; cd $$elsewhere; \
-	  venv/bin/rlsearch --help; \
+	  cd $$elsewhere; \
+	  venv/bin/rlsearch --version; \
+	  venv/bin/rlsearch init smoke; \
 	  venv/bin/rlsearch train smoke.yaml; \
 	  venv/bin/rlsearch top runs/smoke'
 
-benchmark: $(STAMP)
+benchmark: $(DEV)
 	$(BIN)/python -m pytest -m benchmark -s
 
 clean:

@@ -1,4 +1,4 @@
-"""The verbs: train, mine, sample, top, check, evaluate, confirm, transfer, compare, export, config, bench.
+"""The verbs: init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, export, config, bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -13,10 +13,12 @@ from typing import Annotated
 
 import typer
 
+from rlsearch import __version__
 from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
+from rlsearch.cli.init import init
 from rlsearch.cli.options import (
     BaselinesOption,
     JsonOption,
@@ -26,6 +28,7 @@ from rlsearch.cli.options import (
     find_own_code_here,
     functions_in,
 )
+from rlsearch.cli.runs import runs as list_runs
 from rlsearch.cli.tables import (
     comparison_fields,
     comparison_table,
@@ -44,13 +47,28 @@ from rlsearch.errors import InputError, RlsearchError
 app = typer.Typer(
     help="Find better activation functions with reinforcement learning.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Check or show a config.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(bench_app, name="bench")
+app.command()(init)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print_out(f"rlsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find better activation functions with reinforcement learning."""
 
 
 @app.command()
@@ -131,6 +149,9 @@ def mine(
     with watching() as events:
         outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, events=events)
     print_outcome(outcome)
+
+
+app.command("runs")(list_runs)
 
 
 @app.command()

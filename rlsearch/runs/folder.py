@@ -143,16 +143,44 @@ class Run:
         finally:
             lock.release()
 
+    def is_in_use(self) -> bool:
+        """Whether a process is writing to the run just now."""
+        if not (self.folder / ".lock").exists():
+            return False
+        try:
+            with self.lock():
+                return False
+        except RunError:
+            return True
+        except StorageError:
+            # Whoever may not lock it cannot know.
+            return False
+
     def write_meta(self, **facts: Any) -> None:
         """Writes the versions in use and ``facts``."""
         meta = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "versions": {package: version(package) for package in _PACKAGES},
             **facts,
         }
         write_text(self.meta, json.dumps(meta, indent=1) + "\n")
+
+    def mark_finished(self, finished: bool) -> None:
+        """Notes whether the search has come to its end.
+
+        Raises:
+            RunError: If the metadata is damaged.
+            StorageError: If it cannot be written.
+        """
+        meta = self.read_meta()
+        if meta.get("finished", False) == finished:
+            return
+        try:
+            write_text(self.meta, json.dumps(meta | {"finished": finished}, indent=1) + "\n")
+        except OSError as error:
+            raise StorageError(f"{self.meta} cannot be written: {error}") from error
 
     def write_config(self, config: "Config") -> None:
         """Writes the resolved config.

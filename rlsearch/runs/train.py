@@ -93,7 +93,9 @@ def train(
         with run.lock():
             try:
                 latency = costs.label if costs else None
-                run.write_meta(seed=config.seed, device=config.device, workers=config.workers, latency=latency)
+                run.write_meta(
+                    seed=config.seed, device=config.device, workers=config.workers, latency=latency, finished=False
+                )
                 run.write_config(config)
                 if costs is not None:
                     costs.save(run.latency_costs)
@@ -240,10 +242,12 @@ def _search(
                 save_checkpoint(run.checkpoint, 0, method.state())
             # This trains the references. An interrupt until then leaves no judge.
             judge = budget.judge = make_judge(config, reward, archive, first_round, events=budget)
+            run.mark_finished(budget.is_used_up)
             monitor = Monitor(run.folder, config.logging, resumed_at=judge.proposals if state else None)
             with closing(monitor):
                 _run_rounds(run, method, judge, budget, AllRunEvents([monitor, events, StopRequests(check_stop)]))
             save_checkpoint(run.checkpoint, judge.round, method.state())
+            run.mark_finished(True)
             finished = True
     except KeyboardInterrupt:
         _LOGGER.info("interrupted")

@@ -65,15 +65,16 @@ class MiningSettings(Settings):
 
     The rungs say all: ``search.rounds``, ``reward.seeds`` and ``rescoring`` do not apply.
 
-    The default rungs start with two of the five epochs that the default proxy has: on MNIST-1D at its learning rate
-    that keeps the best of 47 functions among the first dozen, where on other sets or at lower rates it does not.
+    The default rungs train for all epochs, and differ in seeds. A shorter training orders functions otherwise: with
+    three of the default panel's eight epochs the rank correlation with the whole is 0.76 on MNIST-1D and physics, and
+    0.22 on the teacher (1,024 functions).
     """
 
     template: Template = None
     rungs: tuple[RungSettings, ...] = Field(
         (
-            RungSettings(functions=4096, epochs=0.4),
-            RungSettings(functions=512),
+            RungSettings(functions=4096),
+            RungSettings(functions=512, seeds=2),
             RungSettings(functions=64, seeds=4),
             RungSettings(functions=16, seeds=12),
         ),

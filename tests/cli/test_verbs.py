@@ -121,7 +121,7 @@ def test_help_is_at_hand_for_every_verb(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
     verbs = [
-        "train", "mine", "sample", "top", "evaluate", "check", "compare", "confirm", "transfer", "export", "config",
+        "init", "train", "mine", "runs", "sample", "top", "evaluate", "check", "compare", "confirm", "transfer", "export", "config",
         "bench",
     ]  # fmt: skip
     assert all(f"\n  {verb} " in out for verb in verbs)

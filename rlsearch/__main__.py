@@ -1,0 +1,5 @@
+"""``python -m rlsearch`` is the command ``rlsearch``."""
+
+from rlsearch.cli import main
+
+main()
