@@ -34,7 +34,7 @@ def build(activation, tokens=8, width=16, heads=2, blocks=2):
 
 
 def data(seed, examples=4096, length=16):
-    """Makes three pairs of inputs and labels: training, validation, test. Each letter follows from the two before it."""
+    """Makes pairs of inputs and labels: training, validation, test. Each letter follows from the two before it."""
     letters = torch.randint(8, (examples, length + 1), generator=torch.Generator().manual_seed(seed))
     for i in range(2, length + 1):
         letters[:, i] = (letters[:, i - 1] + letters[:, i - 2]) % 8

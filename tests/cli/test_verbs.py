@@ -121,8 +121,8 @@ def test_help_is_at_hand_for_every_verb(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
     verbs = [
-        "init", "train", "mine", "runs", "sample", "top", "evaluate", "check", "compare", "confirm", "transfer", "export",
-        "config", "bench",
+        "init", "train", "mine", "runs", "sample", "top", "evaluate", "check", "compare", "confirm", "transfer",
+        "export", "config", "bench",
     ]  # fmt: skip
     assert all(f"\n  {verb} " in out for verb in verbs)
     assert "..." not in out.split("Commands:")[1]  # nothing is cut
