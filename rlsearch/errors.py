@@ -44,6 +44,12 @@ class WorkerError(RlsearchError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Returns ``"; did you mean 'gelu'?"`` for the closest of ``choices``, or an empty text when none is close."""
-    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """Returns ``"; did you mean 'gelu'?"`` for the closest of ``choices``, or an empty text when none is close.
+
+    Capitals do not count, and the initials of a name's words stand for it: ``lr`` is near to ``learning_rate``.
+    """
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    if not close:
+        close = [lower for lower in by_lower if "".join(word[:1] for word in lower.split("_")) == name.lower()]
+    return f"; did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -32,3 +32,8 @@ def test_exit_codes(name, exit_code):
 def test_nearest(name, expected):
     assert nearest(name, ["tanh", "sigmoid", "softplus"]) == expected
     assert nearest(name, []) == ""
+
+
+def test_nearest_ignores_capitals_and_knows_initials():
+    assert nearest("PPO", ["ppo", "random"]) == "; did you mean 'ppo'?"
+    assert nearest("lr", ["net_arch", "learning_rate"]) == "; did you mean 'learning_rate'?"

@@ -1,5 +1,6 @@
 """The progress of a search or a study on the screen: bars on a terminal, and lines anywhere else."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -17,8 +18,18 @@ from rich.table import Column
 
 from rlsearch.common.progress import Events
 from rlsearch.judging.judge import Judge
-from rlsearch.runs.events import RunEvents
+from rlsearch.runs.events import CALIBRATING, REFERENCES, RunEvents
 from rlsearch.search.mining.engine import SCREENING
+
+SECONDS_BETWEEN_LINES = 30
+"""Of a part that goes on, where there is no bar."""
+
+PREPARATIONS = {
+    CALIBRATING: "(once per machine; half a minute)",
+    REFERENCES: "(and compiling what trains, once)",
+    SCREENING: "",
+}
+"""What comes before the first round, and why it may take a while."""
 
 
 @contextmanager
@@ -44,13 +55,14 @@ class RunBar(RunEvents):
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
-        self._task = bar.add_task("search", total=None, best="training the baseline")
+        self._task = bar.add_task("search", total=None, best="")
 
     def on_progress(self, what: str, done: float, wanted: int) -> None:
         """Moves the bar."""
-        self._bar.update(self._task, description=what, completed=done, total=wanted)
-        if what == SCREENING:
-            self._bar.update(self._task, best="")
+        self._bar.update(self._task, description=what, completed=min(done, wanted), total=wanted)
+        # Before the first round there is no leader.
+        if what in PREPARATIONS:
+            self._bar.update(self._task, best=PREPARATIONS[what])
 
     def on_start(self, judge: Judge) -> None:
         """Shows the leader."""
@@ -71,7 +83,9 @@ class RunLines(RunEvents):
         """Remembers how far the run is, for the next line."""
         if what == SCREENING and done == wanted:
             _write_line(f"{what}: {done:.0f} done")
-        self._budget = f"{what} {done:.0f}/{wanted}"
+        elif what in PREPARATIONS and done == 0:
+            _write_line(f"{what} {PREPARATIONS[what]}".rstrip())
+        self._budget = f"{what} {min(done, wanted):.0f}/{wanted}"
 
     def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
         """Writes the round's line."""
@@ -116,12 +130,20 @@ class PartBars(Events):
 
 
 class PartLines(Events):
-    """A line for each part that is done."""
+    """A line for each part that is done, and now and then one for how far a long part is."""
+
+    def __init__(self) -> None:
+        self._written_at = time.monotonic()
 
     def on_progress(self, what: str, done: float, wanted: int) -> None:
         """Writes the line."""
         if done == wanted:
             _write_line(f"{what}: {done:.0f} done")
+        elif time.monotonic() > self._written_at + SECONDS_BETWEEN_LINES:
+            _write_line(f"{what}: {done:.0f} of {wanted}")
+        else:
+            return
+        self._written_at = time.monotonic()
 
 
 def _write_line(text: str) -> None:

@@ -2,8 +2,9 @@
 
 import json
 import math
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from rlsearch.formula import Formula
     from rlsearch.judging.history import Judged
+    from rlsearch.kernels.latency import Latency
     from rlsearch.proxies.tasks import Words
     from rlsearch.runs.train import SearchOutcome
     from rlsearch.studies.evaluate import Comparison, Measure, Score
@@ -25,21 +27,31 @@ def print_outcome(outcome: "SearchOutcome") -> None:
         print_out(f"{outcome.proposals} proposals, {outcome.functions} functions; {folder}")
     if outcome.leaderboard:
         print_out(leaderboard(outcome.leaderboard))
-    if outcome.finished:
-        if outcome.has_proxies:
-            print_out(
-                f"These scores are the search's own, and the best of many is partly luck. Next:\n"
-                f"  rlsearch evaluate {folder}        fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh\n"
-                f"  rlsearch confirm {folder}         what can be claimed: many seeds and data sets, intervals, tests\n"
-                f"  rlsearch transfer {folder}        whether it holds on tasks of other kinds"
-            )
-        else:
-            print_out("Next:")
-        print_out(f"  tensorboard --logdir {folder.parent}")
-        if outcome.has_policy:
-            print_out(f"  rlsearch sample {folder}")
+    run = shlex.quote(str(folder))
+    if not outcome.finished:
+        print_out(f"Stopped; everything is saved. Go on with: rlsearch train --resume {run}")
+        return
+    steps = {}
+    if outcome.has_proxies:
+        print_out("These scores are the search's own, and the best of many is partly luck. Next:")
+        steps = {
+            f"rlsearch evaluate {run}": "fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh",
+            f"rlsearch confirm {run}": "what can be claimed: many seeds, intervals, tests",
+            f"rlsearch transfer {run}": "whether it holds on tasks of other kinds",
+        }
     else:
-        print_out(f"Stopped; everything is saved. Go on with: rlsearch train --resume {folder}")
+        print_out("Next:")
+    steps[f"tensorboard --logdir {shlex.quote(str(folder.parent))}"] = "rewards and curves"
+    if outcome.has_policy:
+        steps[f"rlsearch sample {run}"] = "more formulas, written by the trained policy"
+    print_steps(steps)
+
+
+def print_steps(steps: Mapping[str, str]) -> None:
+    """Prints commands to type next, each with what it shows as a comment, so that a whole line can be pasted."""
+    width = max(map(len, steps))
+    for command, purpose in steps.items():
+        print_out(f"  {command:{width}}  # {purpose}")
 
 
 def leaderboard(board: "list[Judged]") -> "Table":
@@ -98,14 +110,17 @@ def comparison_table(rows: "list[Comparison]", seeds: int, with_search: bool, me
     return table
 
 
-def measured_in_words(measure: "Measure") -> str:
-    """What the columns of a quick look mean."""
+def measured_in_words(measure: "Measure", latencies: "Sequence[Latency]") -> str:
+    """What the columns of a quick look mean, and whether the latencies can be believed."""
     lines = [f"{measure.words.title}: mean ± standard error over seeds."]
     if measure.proxies:
         lines[0] = f"{measure.words.title}: in {measure.words.unit}; mean ± standard error over seeds."
         scores = ", ".join(f"{words.score} on {name}" for name, words in measure.proxies.items())
         lines.append(f"Beside it the mean scores: {scores}.")
-    return "\n".join([*lines, f"Latency: forward plus backward as a ratio to ReLU, {measure.latency_label}."])
+    lines.append(f"Latency: forward plus backward as a ratio to ReLU, {measure.latency_label}.")
+    if any(latency.is_rough for latency in latencies):
+        lines.append("The machine was busy: latencies are rough. The same command measures them again.")
+    return "\n".join(lines)
 
 
 def heading(proxy: str) -> str:

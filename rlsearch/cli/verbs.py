@@ -6,6 +6,7 @@ Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
 
 import csv
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ from rlsearch.cli.tables import (
     print_json,
     print_out,
     print_outcome,
+    print_steps,
     result_fields,
 )
 from rlsearch.errors import InputError, RlsearchError
@@ -78,7 +80,7 @@ def train(
     ] = None,
     overrides: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder under --runs.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same as --set seed=...")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random; same as --set seed=...")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; same as --set device=...")] = None,
     runs: Annotated[Path | None, typer.Option(help="Where run folders lie; default: runs.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
@@ -101,6 +103,8 @@ def train(
 
         with watching() as events:
             outcome = resume_run(resume, rounds, candidates, events=events)
+        if outcome.finished and not outcome.rounds:
+            print_out(f"{resume} has come to its end already; --rounds or --candidates make it longer.")
     else:
         if config is None:
             raise InputError("expected a config file, such as configs/quickstart.yaml, or --resume RUN")
@@ -159,7 +163,7 @@ def sample(
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", help="Formulas to write.")] = 20,
     greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token each time.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random numbers: another seed writes other formulas.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged."""
@@ -209,7 +213,10 @@ def top(
 @app.command()
 def evaluate(
     what: Annotated[list[str], typer.Argument(help="Such as 'x * sigmoid(x)', or a run.", metavar="FORMULA|RUN")],
-    config: Annotated[Path | None, typer.Option(help="Whose proxies to train.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Whose proxies are trained; default: the run's, or the panel."),
+    ] = None,
     overrides: SetOption = None,
     seeds: Annotated[int, typer.Option(help="Fresh seeds per function.")] = 5,
     best: Annotated[int, typer.Option(help="How many of a run's best functions.")] = 5,
@@ -246,11 +253,15 @@ def evaluate(
     with_search = any(row.searched is not None for row in rows)
     measure = evaluation.what_is_measured(loaded, run)
     print_out(comparison_table(rows, seeds, with_search, measure))
-    print_out(measured_in_words(measure))
+    print_out(measured_in_words(measure, [row.latency for row in rows]))
     if run:
-        print_out(
-            f"Next:\n  tensorboard --logdir {Path(run).parent}\n  rlsearch sample {run}\n"
-            f"  rlsearch export {run} -o activation.py"
+        print_out("Next:")
+        shown = shlex.quote(run)
+        print_steps(
+            {
+                f"rlsearch confirm {shown}": "what can be claimed: many seeds, intervals, tests",
+                f"rlsearch export {shown} -o activation.py": "a torch module that imports nothing else",
+            }
         )
 
 
@@ -264,7 +275,7 @@ app.command()(transfer)
 def export(
     what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
     form: Annotated[str, typer.Option("--format", help="Such as torch or latex.")] = "torch",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; by default the screen.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A new file; default: the screen.")] = None,
 ) -> None:
     """Write a formula as standalone torch source, or as LaTeX."""
     from rlsearch.formula import Formula
@@ -291,14 +302,17 @@ def export(
 
 @config_app.command("check")
 def config_check(config: Path, overrides: SetOption = None) -> None:
-    """Check a config file; print nothing but the verdict."""
-    from rlsearch.runs.build import method_class, own_settings
+    """Check a config file, and that what it names is there; nothing is trained.
+
+    Example: rlsearch config check configs/quickstart.yaml --set search.rounds=10
+    """
+    from rlsearch.runs.build import check_config, method_class, own_settings
     from rlsearch.runs.config import load_config
 
+    find_own_code_here()
     loaded = load_config(config, overrides or [])
+    check_config(loaded)
     method, own = method_class(loaded), own_settings(loaded)
-    method.check_reward(own, loaded.proxy_reward)
-    method.budget(loaded.search, own)
     print_out(f"{config} is a valid config: {method.describe_budget(loaded.search, own)}.")
 
 

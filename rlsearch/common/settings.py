@@ -1,5 +1,6 @@
 """The base of every settings class: frozen, strict about names, with errors that name key and nearest choice."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, get_args
 
@@ -69,6 +70,9 @@ def problems(cls: type[BaseModel], error: ValidationError) -> Iterator[tuple[tup
             message = f"expected {_EXPECTED[detail['type']]}, got {detail['input']!r}"
         elif detail["type"] != "value_error" and detail["type"] != "missing":
             message = f"{message[0].lower()}{message[1:]}, got {detail['input']!r}"
+            if detail["type"] == "literal_error":
+                choices = re.findall("'([^']*)'", detail["ctx"]["expected"])
+                message += nearest(str(detail["input"]), choices)
         elif detail["type"] == "missing":
             message = "missing"
         yield path, message

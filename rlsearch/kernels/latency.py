@@ -38,6 +38,10 @@ MIN_COST = 0.01
 """Of an operator, as a ratio to ReLU: none is free, whatever the noise said."""
 
 
+MAX_STEADY_QUARTILE_RATIO = 1.5
+"""The quartiles of a latency lie nearer together than this on a machine that does nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
     """A measured ratio to ReLU.
@@ -51,6 +55,11 @@ class Latency:
     ratio: float
     low: float
     high: float
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether the machine did something else meanwhile, so that the figure says little."""
+        return self.high > MAX_STEADY_QUARTILE_RATIO * self.low
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.settings import Settings
-from rlsearch.common.targets import build_target
+from rlsearch.common.targets import build_target, find_target
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
 from rlsearch.formula import RELU
+from rlsearch.formula.operators import OPERATORS
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
@@ -35,13 +36,7 @@ def resolve(config: Config) -> Config:
     Raises:
         ConfigError: If the device, the kernel or a user's network is not there or is wrong.
     """
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif not is_cpu(device):
-        index = int(device.partition(":")[2] or 0)
-        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-            raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
+    device = _device_of(config)
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
     workers = config.workers or (cpu_count() if is_cpu(device) else 1)
     kernel = kernel_named(config.kernel, device)
@@ -58,6 +53,44 @@ def resolve(config: Config) -> Config:
     method.check_reward(own, config.proxy_reward)
     changes["search"] = method.budget(config.search, own)
     return config.model_copy(update=changes)
+
+
+def _device_of(config: Config) -> str:
+    """The device that a config means on this machine.
+
+    Raises:
+        ConfigError: If it is not there.
+    """
+    device = config.device
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not is_cpu(device):
+        index = int(device.partition(":")[2] or 0)
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            raise ConfigError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA device(s); try 'cpu'")
+    return device
+
+
+def check_config(config: Config) -> None:
+    """Checks whatever can be checked of a config in a moment: that all it names is there and goes together.
+
+    A user's network and data are imported, but not built.
+
+    Raises:
+        ConfigError: If the device, the kernel, a target, the warm start or the budget is wrong.
+    """
+    kernel_named(config.kernel, _device_of(config))
+    method, own = method_class(config), own_settings(config)
+    method.check_reward(own, config.proxy_reward)
+    method.budget(config.search, own)
+    # What a formula costs does not matter here, and measuring it would take a while.
+    make_method(config, LatencyCosts("", 1.0, dict.fromkeys(OPERATORS, 1.0)))
+    targets = [config.own_reward.target] if config.own_reward else []
+    for proxy in config.proxies:
+        if isinstance(proxy, OwnProxySettings):
+            targets += [proxy.target, proxy.data.target]
+    for target in targets:
+        find_target(target)
 
 
 def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:

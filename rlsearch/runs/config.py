@@ -5,11 +5,12 @@ they are held to the same rules.
 """
 
 import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, Tag, ValidationError, model_validator
+from pydantic import AfterValidator, Field, Tag, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -39,7 +40,7 @@ class Config(Settings):
     """Everything that decides a run."""
 
     seed: int = Field(0, ge=0, lt=MAX_RUN_SEED, description="of everything random in the run")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field("auto", description="where proxies are trained: auto, cpu, cuda, or cuda:N for a certain GPU")
     kernel: Literal["auto", "torch", "numba", "triton"] = Field(
         "auto", description="what computes activations; auto: the fastest"
     )
@@ -77,6 +78,13 @@ class Config(Settings):
     def seeds_per_formula(self) -> int:
         """From how many seeds a new function is judged; a user's own reward knows no seeds."""
         return self.proxy_reward.seeds if self.proxy_reward else 1
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError(f"expected auto, cpu, cuda or cuda:N, got {device!r}")
+        return device
 
     @model_validator(mode="after")
     def _leaves_fresh_data_alone(self) -> Self:
@@ -181,6 +189,8 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
     path = key.strip().split(".")
     if not equals or not all(path):
         raise ConfigError(f"--set {override!r} is not of the form a.b=value")
+    if not value.strip():
+        raise ConfigError(f"--set {override!r} gives no value; write {key.strip()}=null for none")
     try:
         parsed = YAML(typ="rt").load(value)
     except YAMLError:
@@ -191,7 +201,11 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
         where: Any = name
         if isinstance(node, CommentedSeq):
             if not name.isdecimal() or int(name) >= len(node):
-                raise ConfigError(f"--set {override!r}: {'.'.join(path[:i])} is a list of {len(node)}; got {name!r}")
+                group = ".".join(path[:i])
+                raise ConfigError(
+                    f"--set {override!r}: {group} is a list of {len(node)}, counted from 0; got {name!r} "
+                    f"(--set '{group}=[...]' gives the whole list)"
+                )
             where = int(name)
         elif not isinstance(node, CommentedMap):
             raise ConfigError(f"--set {override!r}: {'.'.join(path[:i])} is a value, not a group of settings")

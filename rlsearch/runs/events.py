@@ -5,6 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from rlsearch.common.progress import AllOf, Events
 from rlsearch.judging.judge import Judge
 
+CALIBRATING = "calibrating"
+"""The machine's latencies are measured, and kernels are compiled; once per machine."""
+
+REFERENCES = "training the references"
+"""What comes before the first round of a reward that trains proxies."""
+
 
 class RunEvents(Events):
     """Is told how a run goes on. Here every method does nothing; a listener overrides those that it wants.

@@ -78,6 +78,12 @@ class Run:
         """Versions, device, seed and times."""
         return self.folder / "meta.json"
 
+    @staticmethod
+    def refuse_taken(folder: Path) -> None:
+        """Raises a RunError if something is there already."""
+        if _is_taken(folder):
+            raise RunError(f"{folder} exists already: go on with --resume, or choose another --name, or --overwrite")
+
     @classmethod
     def create(cls, folder: Path, *, overwrite: bool = False) -> "Run":
         """Makes a new run folder, which is a run when it has a config and an archive.
@@ -87,11 +93,9 @@ class Run:
             StorageError: If it cannot be made.
         """
         run = cls(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            if not overwrite:
-                raise RunError(
-                    f"{folder} exists already: go on with --resume, or choose another --name, or --overwrite"
-                )
+        if not overwrite:
+            cls.refuse_taken(folder)
+        elif _is_taken(folder):
             if not run.meta.exists() and not _is_barely_begun(folder):
                 raise RunError(f"{folder} is not a run of rlsearch; it is not overwritten")
             # Nobody may be writing to it.
@@ -116,12 +120,12 @@ class Run:
         """
         run = cls(folder)
         if not folder.is_dir():
-            beside = sorted(p.name for p in folder.parent.glob("*") if (p / "meta.json").exists())
-            known = f"; {folder.parent} has {', '.join(beside[-8:])}" if beside else ""
-            raise RunError(f"there is no run {folder}{known}")
+            raise RunError(f"there is no run {folder}{_runs_near(folder)}")
         missing = [path.name for path in (run.config_path, run.meta, run.archive) if not path.exists()]
         if missing:
-            raise RunError(f"{folder} is not a run of rlsearch: it has no {missing[0]}")
+            within = _runs_in(folder)
+            hint = f"; it has the run(s) {', '.join(within)}" if within else ""
+            raise RunError(f"{folder} is not a run of rlsearch: it has no {missing[0]}{hint}")
         return run
 
     @contextmanager
@@ -221,6 +225,24 @@ class Run:
         return meta
 
 
+MAX_RUNS_NAMED = 8
+
+
+def _runs_in(folder: Path) -> list[str]:
+    """The runs of a folder, by the paths that one may type; the last few of them."""
+    return sorted(str(path) for path in folder.glob("*") if (path / "meta.json").exists())[-MAX_RUNS_NAMED:]
+
+
+def _runs_near(folder: Path) -> str:
+    """What may have been meant by a folder that is not there."""
+    as_path = Path(str(folder).replace("\\", "/"))
+    for other in (Path("runs") / folder, as_path):
+        if other != folder and (other / "meta.json").exists():
+            return f"; did you mean {other}?"
+    beside = _runs_in(folder.parent)
+    return f"; there is {', '.join(beside)}" if beside else ""
+
+
 def opened(run: Run | Path | str) -> Run:
     """A run, given itself or its folder.
 
@@ -228,6 +250,10 @@ def opened(run: Run | Path | str) -> Run:
         RunError: If the folder is missing or is not a run.
     """
     return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def _is_taken(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def _is_barely_begun(folder: Path) -> bool:

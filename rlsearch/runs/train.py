@@ -20,7 +20,7 @@ from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, load_config
-from rlsearch.runs.events import AllRunEvents, RunEvents, StopRequests
+from rlsearch.runs.events import CALIBRATING, REFERENCES, AllRunEvents, RunEvents, StopRequests
 from rlsearch.runs.folder import Run
 from rlsearch.runs.monitor import Monitor
 from rlsearch.search import SearchMethod
@@ -43,6 +43,7 @@ class SearchOutcome:
         has_proxies: Whether the reward trains proxies, so that the best can be scored again on fresh seeds.
         has_policy: Whether there is a policy to sample.
         counts: What else the search method counts, by name.
+        rounds: Rounds that this session has done; none where a resumed run was at its end already.
     """
 
     run: Run
@@ -53,6 +54,7 @@ class SearchOutcome:
     has_proxies: bool
     has_policy: bool
     counts: Mapping[str, int]
+    rounds: int = 0
 
 
 def train(
@@ -84,11 +86,15 @@ def train(
         config = load_config(config)
     with random_numbers_kept(), one_thread():
         config = resolve(config)
+        if name and not overwrite:
+            Run.refuse_taken(Path(runs) / name)
+        if config.proxies:
+            events.on_progress(CALIBRATING, 0, 1)
         reward, costs = make_reward(config)
         # Made once before anything is written: this refuses a wrong warm start or template.
         make_method(config, costs)
         stem = stem or "run"
-        folder = Path(runs) / (name or (stem if overwrite else _free_name(Path(runs), stem)))
+        folder = Path(runs) / name if name else _claimed(Path(runs), stem, overwrite)
         run = Run.create(folder, overwrite=overwrite)
         with run.lock():
             try:
@@ -240,6 +246,8 @@ def _search(
             else:
                 method.prepare(told)
                 save_checkpoint(run.checkpoint, 0, method.state())
+            if config.proxies:
+                told.on_progress(REFERENCES, 0, 1)
             # This trains the references. An interrupt until then leaves no judge.
             judge = budget.judge = make_judge(config, reward, archive, first_round, events=budget)
             run.mark_finished(budget.is_used_up)
@@ -263,6 +271,7 @@ def _search(
         has_proxies=bool(config.proxies),
         has_policy=method.has_policy,
         counts=counts,
+        rounds=judge.round - first_round if judge else 0,
     )
 
 
@@ -277,9 +286,22 @@ def _run_rounds(run: Run, method: SearchMethod, judge: Judge, budget: _Budget, t
     told.on_end(judge)
 
 
-def _free_name(runs: Path, stem: str) -> str:
+def _claimed(runs: Path, stem: str, overwrite: bool) -> Path:
+    """A folder for a run without a name, numbered where the stem is taken.
+
+    It is made at once: of several searches that start at one moment, each gets its own.
+    """
+    if overwrite:
+        return runs / stem
     for i in range(1, _MAX_NUMBERED_NAMES):
-        name = stem if i == 1 else f"{stem}-{i}"
-        if not (runs / name).exists():
-            return name
+        folder = runs / (stem if i == 1 else f"{stem}-{i}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if folder.parent.is_dir():
+                continue
+            raise StorageError(f"{runs} is not a folder") from None
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be made: {error}") from error
+        return folder
     raise StorageError(f"{runs} has {_MAX_NUMBERED_NAMES} runs called {stem}; give another --name")

@@ -101,7 +101,8 @@ class SearchMethod:
     @classmethod
     def describe_budget(cls, search: SearchSettings, own: Any) -> str:
         """What a search costs at most, in words."""
-        return f"up to {search.rounds * search.formulas_per_round} proposals in {search.rounds} rounds"
+        budget = f"up to {search.rounds * search.formulas_per_round:,} formulas judged in {search.rounds:,} rounds"
+        return budget if search.candidates is None else f"{budget}, {search.candidates:,} of them trained"
 
     @classmethod
     def fidelities(cls, own: Any, rescoring: RescoringSettings) -> list[float]:

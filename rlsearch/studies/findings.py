@@ -7,12 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from rlsearch.kernels.latency import Latency
 from rlsearch.proxies.tasks import CLASSIFICATION, Words
 from rlsearch.studies.paired import Bools, Differences, Floats, paired_differences, pareto_front
 from rlsearch.studies.rates import ChosenRate
-
-MAX_STEADY_QUARTILE_RATIO = 1.5
-"""The quartiles of a latency lie nearer together than this on a machine that does nothing else."""
 
 MIN_SEEDS_FOR_INTERVAL = 5
 """With fewer, too many resamples draw one seed throughout."""
@@ -59,6 +57,11 @@ class Finding:
     def at_an_end(self) -> bool:
         """Whether a learning rate is the lowest or the highest that was tried, so that another might suit better."""
         return any(chosen.is_at_an_end for chosen in self.rates)
+
+    @property
+    def has_rough_latency(self) -> bool:
+        """Whether the machine did something else while its latency was measured."""
+        return Latency(self.latency, self.latency_low, self.latency_high).is_rough
 
     @property
     def diverged(self) -> int:
@@ -199,8 +202,11 @@ class Findings:
         n_better = int(d.better[:, column].sum())
         if not n_better:
             return f"no formula {self.source} beats {baseline.title}; nearest: `{formula.formula}` ({evidence})"
-        cost = _times(formula.latency / baseline.latency)
-        return f"`{formula.formula}` beats {baseline.title} ({evidence}) at {cost} its latency{_so_do(n_better - 1)}"
+        verdict = f"`{formula.formula}` beats {baseline.title} ({evidence})"
+        # Nothing is said of a time that was not measured well.
+        if not (formula.has_rough_latency or baseline.has_rough_latency):
+            verdict += f" at {_times(formula.latency / baseline.latency)} its latency"
+        return verdict + _so_do(n_better - 1)
 
     def _interval(self, row: int, column: int) -> str:
         low, high = self.differences.low[row, column], self.differences.high[row, column]
@@ -245,11 +251,11 @@ class Findings:
 
     def _rough_latencies(self) -> list[str]:
         rough = max((*self.formulas, *self.baselines), key=lambda f: f.latency_high / f.latency_low)
-        if rough.latency_high / rough.latency_low <= MAX_STEADY_QUARTILE_RATIO:
+        if not rough.has_rough_latency:
             return []
         return [
             f"latencies are rough, for the machine was busy: that of {rough.title} has quartiles "
-            f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; remove latencies.json to have them measured again"
+            f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; the same command measures them again"
         ]
 
 

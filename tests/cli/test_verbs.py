@@ -49,7 +49,7 @@ def write_config(path="c.yaml", **more):
         (["train"], "expected a config file, such as configs/quickstart.yaml, or --resume RUN"),
         (["train", "no.yaml"], "no.yaml cannot be read: No such file or directory"),
         (["train", "c.yaml", "--seed", "-1"], "--set seed: input should be greater than or equal to 0, got -1"),
-        (["train", "c.yaml", "--device", "gpu"], "--set device: string should match pattern"),
+        (["train", "c.yaml", "--device", "gpu"], "--set device: expected auto, cpu, cuda or cuda:N, got 'gpu'"),
         (["train", "c.yaml", "--set", "controler.rounds=3"], "c.yaml:1 with --set controler.rounds: controler: "),
         (["train", "c.yaml", "--rounds", "3"], "--rounds goes with --resume; for a new run use --set"),
         (["train", "c.yaml", "--resume", "r"], "--resume takes folder and config of the run"),
@@ -158,6 +158,23 @@ def test_help_imports_nothing_heavy(verb, too_heavy):
     assert done.stdout.startswith(f"Usage: {' '.join(['rlsearch', *verb])} ")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward": {"target": "nope:Foo"}}, "the target 'nope:Foo' cannot be imported: No module named 'nope'"),
+        ({"reward": {"proxies": [{"target": "json:loads", "data": {"target": "json:made"}}]}}, "json has no 'made'"),
+        ({"device": "cuda:99"}, "device 'cuda:99': torch sees "),
+        ({"search": {"warm_start": ["x * g"]}}, "the warm start 'x * g' cannot be written in the search's language"),
+    ],
+    ids=str,
+)
+def test_a_config_that_cannot_run_is_not_valid(run, changes, message):
+    write_config(**changes)
+    code, out, err = run("config", "check", "c.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"rlsearch: {message}")
+
+
 def test_training_by_the_command(tmp_path):
     """The reward lies in a file beside the config, as a user's own would."""
     (tmp_path / "mine.py").write_text(
@@ -174,7 +191,10 @@ def test_training_by_the_command(tmp_path):
     assert lines[4].split()[0] == "1"
     assert max(map(len, lines)) <= 80
     assert "rlsearch evaluate" not in done.stdout  # this reward has no proxies to train
-    assert done.stdout.endswith("Next:\n  tensorboard --logdir runs\n  rlsearch sample runs/short\n")
+    assert done.stdout.endswith(
+        "Next:\n  tensorboard --logdir runs   # rewards and curves\n"
+        "  rlsearch sample runs/short  # more formulas, written by the trained policy\n"
+    )
     progress_lines = done.stderr.splitlines()
     assert [line.split(":")[0] for line in progress_lines] == ["round 1/3", "round 2/3", "round 3/3"]
     assert load_config(tmp_path / "runs" / "short" / "config.yaml").seed == 3
@@ -184,7 +204,7 @@ def test_training_with_a_name_and_again(run, tmp_path):
     write_config(reward=proxies(tmp_path))
     code, out, _ = run("train", "c.yaml", "--name", "my run", "--runs", "there", "--device", "cpu")
     assert code == 0
-    assert "rlsearch evaluate there/my run        fresh seeds, beside ReLU" in out
+    assert "\n  rlsearch evaluate 'there/my run'  # fresh seeds, beside ReLU" in out
     code, out, err = run("train", "c.yaml", "--name", "my run", "--runs", "there")
     assert (code, out) == (2, "")
     assert err == (
@@ -193,6 +213,7 @@ def test_training_with_a_name_and_again(run, tmp_path):
     assert run("train", "c.yaml", "--name", "my run", "--runs", "there", "--overwrite")[0] == 0
     code, out, _ = run("train", "--resume", "there/my run")
     assert code == 0
+    assert out.startswith("there/my run has come to its end already; --rounds or --candidates make it longer.\n")
     assert "16 proposals" in out
     code, out, _ = run("train", "--resume", "there/my run", "--rounds", 3)
     assert code == 0
@@ -265,7 +286,7 @@ def test_an_evaluation_as_a_table_and_as_json(run, real_run):
     table = lines[: next(i for i, line in enumerate(lines) if line.startswith("Gain"))]
     assert max(map(len, table)) <= 80
     assert all(any(name in line.split() for line in table) for name in BASELINES)
-    assert out.endswith(f"  rlsearch export {real_run} -o activation.py\n")
+    assert f"\n  rlsearch export {real_run} -o activation.py  # a torch module" in out
 
 
 def test_an_evaluation_of_formulas_alone(run, tmp_path):
@@ -336,7 +357,7 @@ def test_a_name_that_is_both_a_formula_and_a_folder_is_the_folder(run, tmp_path)
 def test_configs_are_checked_and_shown(run, path, tmp_path):
     code, out, err = run("config", "check", path, "--set", "search.rounds=7")
     assert (code, err) == (0, "")
-    assert out.endswith(" on 4 rungs.\n" if path.stem == "mine" else " proposals in 7 rounds.\n")
+    assert out.endswith(" on 4 rungs.\n" if path.stem == "mine" else " formulas judged in 7 rounds.\n")
     code, out, _ = run("config", "show", path, "--set", "seed=9")
     assert code == 0
     (tmp_path / "shown.yaml").write_text(out)

@@ -73,7 +73,7 @@ def test_numbers_are_those_of_yaml_1_2(write):
 
 
 def test_what_is_not_a_number_stays_text(write):
-    assert "device: string should match pattern" in refusal(write("device: no"))
+    assert "device: expected auto, cpu, cuda or cuda:N, got 'no'" in refusal(write("device: no"))
     assert "got 'no'" in refusal(write("device: no"))
     assert "search.rounds: input should be a valid integer, got a number with a frac" in refusal(
         write("search: {rounds: 1.5}")
@@ -187,7 +187,7 @@ def test_overrides_are_merged_before_the_check(write):
         ("=3", "--set '=3' is not of the form a.b=value"),
         ("a..b=3", "--set 'a..b=3' is not of the form a.b=value"),
         ("seed=[1", "--set 'seed=[1': '[1' is not a YAML value"),
-        ("seed=", "--set seed: input should be a valid integer, got None"),
+        ("seed=", "--set 'seed=' gives no value; write seed=null for none"),
         (
             "seed=no",
             "--set seed: input should be a valid integer, unable to parse string as an integer, got 'no'",
@@ -197,9 +197,15 @@ def test_overrides_are_merged_before_the_check(write):
         ("serch.rounds=1", "c.yaml:1 with --set serch.rounds: serch: unknown key; did you mean"),
         ("reward.proxies.0.epochs=0", "--set reward.proxies.0.epochs: input should be"),
         ("reward.proxies.1.widths=[6]", "c.yaml:8 with --set reward.proxies.1.widths: reward.proxies.1: widths must"),
-        ("reward.proxies.2.epochs=1", "--set 'reward.proxies.2.epochs=1': reward.proxies is a list of 2; got '2'"),
-        ("reward.proxies.-1.epochs=1", "--set 'reward.proxies.-1.epochs=1': reward.proxies is a list of 2; got '-1'"),
-        ("reward.proxies.²=1", "--set 'reward.proxies.²=1': reward.proxies is a list of 2; got '²'"),
+        (
+            "reward.proxies.2.epochs=1",
+            "--set 'reward.proxies.2.epochs=1': reward.proxies is a list of 2, counted from 0",
+        ),
+        (
+            "reward.proxies.-1.epochs=1",
+            "--set 'reward.proxies.-1.epochs=1': reward.proxies is a list of 2, counted from 0",
+        ),
+        ("reward.proxies.²=1", "--set 'reward.proxies.²=1': reward.proxies is a list of 2, counted from 0; got '²'"),
     ],
 )
 def test_a_wrong_override_is_named_and_not_the_file(write, override, message):

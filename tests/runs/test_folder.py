@@ -1,13 +1,16 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from rlsearch.errors import RunError, StorageError
 from rlsearch.judging.archive import Archive
 from rlsearch.runs.folder import Run
+from rlsearch.runs.train import _claimed
 
 
 def make_run(folder):
@@ -85,10 +88,21 @@ def test_a_missing_run_names_those_that_are_there(tmp_path):
     make_run(tmp_path / "first")
     make_run(tmp_path / "second")
     (tmp_path / "other").mkdir()
-    with pytest.raises(RunError, match=r"there is no run .*third; .* has first, second$"):
+    with pytest.raises(RunError, match=r"there is no run .*third; there is .*first, .*second$"):
         Run.open(tmp_path / "third")
     with pytest.raises(RunError, match=r"there is no run \S+$"):
         Run.open(tmp_path / "nowhere" / "third")
+
+
+def test_what_may_have_been_meant_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    make_run(Path("runs") / "first")
+    for typed in ("first", "runs\\first"):
+        with pytest.raises(RunError, match=r"; did you mean runs/first\?$"):
+            Run.open(Path(typed))
+    with pytest.raises(RunError, match=r"runs is not a run of rlsearch: .*; it has the run\(s\) runs/first$"):
+        Run.open(Path("runs"))
 
 
 @pytest.mark.parametrize("missing", ["config.yaml", "meta.json", "archive.sqlite"])
@@ -165,3 +179,12 @@ def test_changed_versions(tmp_path):
     assert run.changed_versions() == {}
     run.meta.write_text(run.meta.read_text().replace(version("torch"), "2.8.0"))
     assert run.changed_versions() == {"torch": ("2.8.0", version("torch"))}
+
+
+def test_searches_that_start_at_one_moment_get_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        claimed = list(threads.map(lambda _: _claimed(tmp_path / "runs", "q", overwrite=False), range(24)))
+    assert {folder.name for folder in claimed} == {"q"} | {f"q-{i}" for i in range(2, 25)}
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file is not a folder"):
+        _claimed(tmp_path / "file", "q", overwrite=False)

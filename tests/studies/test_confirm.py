@@ -16,7 +16,7 @@ from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import FormulaError, InputError, RunError, StorageError
 from rlsearch.formula.named import CONFIRMED_AGAINST
 from rlsearch.kernels import default_kernel
-from rlsearch.kernels.latency import label
+from rlsearch.kernels.latency import Latency, label
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings
@@ -251,6 +251,18 @@ def test_latencies_of_another_kernel_or_machine_are_measured_anew(tmp_path, monk
         store.write_text(json.dumps(change))
         again = confirm_formulas([parse("x * x")], config, output=tmp_path, options=options)
         assert again.findings.formulas[0].latency == expected
+
+
+def test_a_latency_from_a_busy_moment_is_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "write_confirmation", lambda *arguments: None)  # drawing takes a second
+    monkeypatch.setattr(study, "measure", lambda formulas, *rest: [Latency(2, 1, 9) for _ in formulas])
+    config, options = make_config({"proxies": [DIGITS]}), Options(2, (1.0,))
+    found = confirm_formulas([parse("x * x")], config, output=tmp_path, options=options).findings
+    assert found.formulas[0].has_rough_latency
+    assert json.loads((tmp_path / "latencies.json").read_text())["functions"] == {}
+    monkeypatch.setattr(study, "measure", lambda formulas, *rest: [Latency(2, 1.9, 2.1) for _ in formulas])
+    again = confirm_formulas([parse("x * x")], config, output=tmp_path, options=options).findings
+    assert not again.formulas[0].has_rough_latency
 
 
 def test_files_in_a_run_folder_leave_the_run_as_it_was(tmp_path):

@@ -179,9 +179,12 @@ def test_a_rate_at_the_end_of_those_tried_is_reported():
 def test_latencies_of_a_busy_machine_are_reported():
     found = findings_of([finding("x", noisy(0.6), spread=(0.8, 1.3))], [baseline("relu", noisy(0.5, 1))])
     assert found.verdicts[-1] == (
-        "latencies are rough, for the machine was busy: that of x has quartiles 0.80 and 1.30; remove latencies.json "
-        "to have them measured again"
+        "latencies are rough, for the machine was busy: that of x has quartiles 0.80 and 1.30; the same command "
+        "measures them again"
     )
+    # And no sentence is built on them.
+    assert found.verdict_on_strongest.startswith("`x` beats ReLU (")
+    assert found.verdict_on_strongest.endswith(" after correction)")
 
 
 def test_p_values_in_words():
