@@ -298,9 +298,7 @@ def _claimed(runs: Path, stem: str, overwrite: bool) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            if folder.parent.is_dir():
-                continue
-            raise StorageError(f"{runs} is not a folder") from None
+            continue
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error}") from error
         return folder

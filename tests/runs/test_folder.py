@@ -186,5 +186,5 @@ def test_searches_that_start_at_one_moment_get_folders_of_their_own(tmp_path):
         claimed = list(threads.map(lambda _: _claimed(tmp_path / "runs", "q", overwrite=False), range(24)))
     assert {folder.name for folder in claimed} == {"q"} | {f"q-{i}" for i in range(2, 25)}
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file is not a folder"):
+    with pytest.raises(StorageError, match="cannot be made"):
         _claimed(tmp_path / "file", "q", overwrite=False)
