@@ -109,7 +109,9 @@ class Learner:
         excluded = logger.name_to_excluded
         logged = {k: float(v) for k, v in logger.name_to_value.items() if "tensorboard" not in excluded[k]}
         logger.name_to_value.clear()
-        return {"search/entropy": self.buffer.entropy, "search/elite_threshold": self.buffer.elite_threshold, **logged}
+        own = {"search/entropy": self.buffer.entropy, "search/elite_threshold": self.buffer.elite_threshold}
+        counts = {"time/total_timesteps": self.ppo.num_timesteps, "train/n_updates": self.ppo._n_updates}
+        return {**own, **logged, **counts}
 
     def state(self) -> dict[str, Any]:
         """Policy, optimiser, counts and all random numbers."""

@@ -1,29 +1,28 @@
-"""What a run shows of itself in TensorBoard; the x-axis is the number of proposals."""
+"""What a run shows of itself in TensorBoard; the x-axis is the number of proposals.
+
+These are all formulas that were written, repeats and those that the surrogate dropped included; ``search/candidates``
+counts the functions that were trained.
+"""
 
 import math
-from collections import Counter
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from rlsearch.common.ranks import rank_correlations
 from rlsearch.errors import StorageError
-from rlsearch.formula import OPERATORS
-from rlsearch.formula.drawing import plot_curve
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge, RoundReport
 from rlsearch.rewards.base import RewardResult, Status
-from rlsearch.runs.config import LoggingSettings
+from rlsearch.runs.config import Config, LoggingSettings, dump_config
 from rlsearch.runs.events import RunEvents
+from rlsearch.runs.pictures import curves_figure, front_figure, operators_figure, proxies_figure
+from rlsearch.runs.tags import LAYOUT, describe
 
 MAX_CURVES = 6
 """How many functions of the leaderboard have their curves drawn."""
-
-MIN_FUNCTIONS_FOR_CORRELATION = 16
-"""Fewer say little of how alike two proxies are."""
 
 
 class Monitor(RunEvents):
@@ -34,16 +33,29 @@ class Monitor(RunEvents):
         settings: How often the larger records are made, and how long the leaderboard is.
         resumed_at: Proposals that a resumed run begins with; what the folder has of later ones is forgotten. None for
             a new run.
+        config: That of the run: what tells it from other runs is shown too.
     """
 
-    def __init__(self, folder: Path, settings: LoggingSettings, *, resumed_at: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: LoggingSettings,
+        *,
+        resumed_at: int | None = None,
+        config: Config | None = None,
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = folder
         self.settings = settings
+        self._described: set[str] = set()
+        self._started = time.monotonic()
+        self._last: tuple[float, float] | None = None
         purge_step = None if resumed_at is None else resumed_at + 1
         with self._writing():
             self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
+            if resumed_at is None:
+                self._write_once(config)
         self._recorded: RoundReport | None = None
 
     def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
@@ -51,8 +63,9 @@ class Monitor(RunEvents):
         report = judge.report
         assert report is not None
         with self._writing():
-            for tag, value in {**round_scalars(report), **leader_scalars(judge), **scalars}.items():
-                self._writer.add_scalar(tag, value, judge.proposals)
+            times = self._times(judge, scalars)
+            for tag, value in {**round_scalars(report), **leader_scalars(judge), **scalars, **times}.items():
+                self._write_scalar(tag, value, judge.proposals)
             if (report.round_number + 1) % self.settings.every == 0:
                 self._record_best(judge, report)
             self._writer.flush()
@@ -76,6 +89,46 @@ class Monitor(RunEvents):
         except OSError as error:
             raise StorageError(f"{self.folder} cannot be written: {error}. Resume the run later.") from error
 
+    def _times(self, judge: Judge, scalars: Mapping[str, float]) -> dict[str, float]:
+        """Times under stable-baselines3's names; a method without a policy writes no tokens that could be counted."""
+        now, steps = time.monotonic(), scalars.get("time/total_timesteps")
+        times = {"time/iterations": float(judge.round), "time/time_elapsed": now - self._started}
+        if steps is not None:
+            if self._last is not None:
+                then, steps_then = self._last
+                times["time/fps"] = (steps - steps_then) / max(now - then, 1e-9)
+            self._last = (now, steps)
+        return times
+
+    def _write_once(self, config: Config | None) -> None:
+        """Writes what belongs to a run as a whole: how curves are grouped, and what tells it from other runs."""
+        from torch.utils.tensorboard.summary import custom_scalars, hparams
+
+        writer = self._writer.file_writer
+        assert writer is not None
+        writer.add_summary(custom_scalars(LAYOUT))
+        if config is not None:
+            self._writer.add_text("run/config", f"```yaml\n{dump_config(config)}```")
+            for summary in hparams(told_apart_by(config), {"search/best_reward": math.nan}):
+                writer.add_summary(summary)
+
+    def _write_scalar(self, tag: str, value: float, step: int) -> None:
+        """Writes a value, and with the first one of a tag what the tag means."""
+        from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR
+        from torch.utils.tensorboard.summary import scalar
+
+        writer = self._writer.file_writer
+        assert writer is not None
+        summary = scalar(tag, value)
+        if tag not in self._described:
+            self._described.add(tag)
+            metadata = summary.value[0].metadata
+            metadata.summary_description = describe(tag)
+            # TensorBoard's fast loader takes a description only from a value that names its plugin.
+            metadata.plugin_data.plugin_name = "scalars"
+            metadata.data_class = DATA_CLASS_SCALAR
+        writer.add_summary(summary, step)
+
     def _record_best(self, judge: Judge, report: RoundReport) -> None:
         self._recorded = report
         step, board = judge.proposals, judge.leaderboard(self.settings.best)
@@ -83,9 +136,32 @@ class Monitor(RunEvents):
         self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
         self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
-        figure = proxies_figure(list(judge.known.values()))
-        if figure is not None:
-            self._writer.add_figure("search/proxies", figure, step, close=False)
+        functions = list(judge.known.values())
+        more = {"search/proxies": proxies_figure(functions), "search/front": front_figure(functions)}
+        for tag, figure in more.items():
+            if figure is not None:
+                self._writer.add_figure(tag, figure, step, close=False)
+
+
+def told_apart_by(config: Config) -> dict[str, str | float]:
+    """The settings in which runs mostly differ, for TensorBoard's page HPARAMS."""
+    controller, reward = config.controller, config.proxy_reward
+    settings: dict[str, str | float] = {
+        "seed": config.seed,
+        "search.method": config.search.method,
+        "search.formulas_per_round": config.search.formulas_per_round,
+        "language.max_length": config.language.max_length,
+        "controller.learn_from": controller.learn_from,
+        "controller.offspring": controller.offspring,
+        "controller.written_per_judged": controller.written_per_judged,
+        "controller.ppo.learning_rate": controller.ppo.learning_rate,
+        "controller.ppo.ent_coef": controller.ppo.ent_coef,
+    }
+    if config.own_reward is not None:
+        settings["reward"] = config.own_reward.target
+    if reward is not None:
+        settings |= {"reward": ", ".join(reward.names), "reward.latency_weight": reward.price_of_doubling}
+    return settings
 
 
 def leader_scalars(judge: Judge) -> dict[str, float]:
@@ -151,56 +227,3 @@ def _score_and_gain(result: RewardResult, proxy: str) -> str:
     if proxy not in result.gains:
         return ""
     return f"{result.scores.get(proxy, math.nan):.4f} ({result.gains[proxy]:+.2f})"
-
-
-def proxies_figure(functions: Sequence[Judged]) -> Figure | None:
-    """How alike the proxies of a panel order the functions of a run: Spearman's correlation between gains.
-
-    Returns:
-        A figure; None if there are not several proxies, or too few functions to speak of an order.
-    """
-    rows = [judged.result.gains for judged in functions if len(judged.result.gains) > 1]
-    if len(rows) < MIN_FUNCTIONS_FOR_CORRELATION:
-        return None
-    names = list(rows[0])
-    columns = [[row[name] for row in rows] for name in names]
-    correlations = rank_correlations(np.array(columns).T)
-    figure = Figure(figsize=(1.5 + len(names), 1 + len(names)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(correlations, vmin=-1, vmax=1, cmap="RdBu_r")
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
-    axes.set_yticks(range(len(names)), names, fontsize=7)
-    for (row, column), value in np.ndenumerate(correlations):
-        text = "-" if math.isnan(value) else f"{value:+.2f}"
-        colour = "white" if abs(value) > 0.6 else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    axes.set_title(f"correlation of gains over {len(rows)} functions", fontsize=8)
-    return figure
-
-
-def curves_figure(board: Sequence[Judged]) -> Figure:
-    """The curves of the best formulas."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for judged in board:
-        plot_curve(axes, judged.formula, label=str(judged.formula))
-    axes.set_ylim(-3, 5)
-    axes.grid(alpha=0.3)
-    axes.set_xlabel("x")
-    if board:
-        axes.legend(fontsize=7)
-    return figure
-
-
-def operators_figure(report: RoundReport) -> Figure:
-    """How often the round's formulas use each operator."""
-    counts: Counter[str | float] = Counter()
-    for formula in report.formulas:
-        counts.update(token for token in formula.tokens if token in OPERATORS)
-    names = [str(name) for name, _ in counts.most_common()]
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.bar(names, [counts[name] / len(report.formulas) for name in names])
-    axes.tick_params(axis="x", rotation=70)
-    axes.set_ylabel("uses per formula")
-    return figure

@@ -251,7 +251,8 @@ def _search(
             # This trains the references. An interrupt until then leaves no judge.
             judge = budget.judge = make_judge(config, reward, archive, first_round, events=budget)
             run.mark_finished(budget.is_used_up)
-            monitor = Monitor(run.folder, config.logging, resumed_at=judge.proposals if state else None)
+            resumed_at = judge.proposals if state else None
+            monitor = Monitor(run.folder, config.logging, resumed_at=resumed_at, config=config)
             with closing(monitor):
                 _run_rounds(run, method, judge, budget, AllRunEvents([monitor, events, StopRequests(check_stop)]))
             save_checkpoint(run.checkpoint, judge.round, method.state())

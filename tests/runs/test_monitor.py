@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import make_judge
+from helpers import make_config, make_judge
 from helpers_judging import NEVER, ROUNDS, FakeReward
 from helpers_judging import make_judge as make_staged_judge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,16 +18,16 @@ from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs.config import LoggingSettings
-from rlsearch.runs.monitor import (
+from rlsearch.runs.monitor import Monitor, leader_scalars, leaderboard_markdown, round_scalars
+from rlsearch.runs.pictures import (
     MIN_FUNCTIONS_FOR_CORRELATION,
-    Monitor,
     curves_figure,
-    leader_scalars,
-    leaderboard_markdown,
+    front_figure,
     operators_figure,
+    pareto_front,
     proxies_figure,
-    round_scalars,
 )
+from rlsearch.runs.tags import describe
 from rlsearch.search.random import RandomSearch
 from rlsearch_envs import CurveReward
 
@@ -106,6 +106,54 @@ def test_ppo_s_own_scalars_are_there(logged):
     for tag in ("train/entropy_loss", "train/policy_gradient_loss", "train/value_loss", "train/approx_kl",
                 "train/clip_fraction", "train/loss", "train/explained_variance", "train/learning_rate"):  # fmt: skip
         assert [event.step for event in scalars[tag]] == [8, 16, 24, 32, 40], tag
+
+
+def test_times_have_stable_baselines3_s_names(logged):
+    *_, scalars = logged
+    steps = [8, 16, 24, 32, 40]
+    assert [event.value for event in scalars["time/iterations"]] == [1, 2, 3, 4, 5]
+    # Eight formulas a round, each of six tokens with padding.
+    assert [event.value for event in scalars["time/total_timesteps"]] == [48, 96, 144, 192, 240]
+    assert [event.step for event in scalars["time/fps"]] == steps[1:]
+    assert all(event.value > 0 for event in scalars["time/fps"])
+    assert [event.value for event in scalars["train/n_updates"]] == [4, 8, 12, 16, 20]  # four epochs a round
+
+
+def test_every_tag_says_what_it_means(logged):
+    _, _, accumulator, scalars = logged
+    for tag in scalars:
+        assert describe(tag), tag
+        assert accumulator.SummaryMetadata(tag).summary_description == describe(tag)
+    assert describe("best_gain/text-mlp").startswith("Gain of the best function")
+    assert describe("nothing/of/ours") == ""
+
+
+def test_a_run_says_what_it_was_made_with(tmp_path):
+    settings, config = LoggingSettings(), make_config(seed=3)
+    Monitor(tmp_path, settings, config=config).close()
+    accumulator, _ = events(tmp_path)
+    assert b"seed: 3" in accumulator.Tensors("run/config/text_summary")[0].tensor_proto.string_val[0]
+    tags = {tag for plugin in ("hparams", "custom_scalars") for tag in accumulator.PluginTagToContent(plugin)}
+    assert tags == {
+        "_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info",
+        "custom_scalars__config__",
+    }  # fmt: skip
+    # A run that goes on says it once.
+    Monitor(tmp_path, settings, resumed_at=8, config=config).close()
+    assert len(events(tmp_path)[0].Tensors("run/config/text_summary")) == 1
+
+
+def judged(text, score, latency, **more):
+    return Judged(Formula.parse(text), RewardResult(score, Status.OK, score, latency), 1, **more)
+
+
+def test_the_front_is_what_nothing_beats_in_both():
+    texts = {"x": (0.1, 1.0), "tanh(x)": (0.3, 2.0), "exp(x)": (0.2, 3.0), "x * x": (0.4, 4.0)}
+    functions = [judged(text, *of_it) for text, of_it in texts.items()]
+    assert [str(f.formula) for f in pareto_front(functions[::-1])] == ["x", "tanh(x)", "x * x"]
+    axes = front_figure(functions).axes[0]
+    assert len(axes.collections[0].get_offsets()) == 4
+    assert front_figure([]) is None
 
 
 def test_larger_records_every_some_rounds_and_at_the_end(logged):
@@ -231,8 +279,8 @@ def test_the_leaderboard_as_markdown():
 
 def test_figures():
     (axes,) = curves_figure(a_board()).get_axes()
-    assert [line.get_label() for line in axes.get_lines()] == ["x * sigmoid(x)", "relu(x)"]
-    assert curves_figure([]).get_axes()[0].get_lines() == []
+    assert [line.get_label() for line in axes.get_lines()] == ["ReLU", "GELU", "x * sigmoid(x)", "relu(x)"]
+    assert len(curves_figure([]).get_axes()[0].get_lines()) == 2
     (axes,) = operators_figure(a_report()).get_axes()
     # Uses per formula, most frequent first: mul and sigmoid in two of the four, exp, add and cube in one.
     labels = [label.get_text() for label in axes.get_xticklabels()]
@@ -245,7 +293,7 @@ def test_figures():
         "cube": 0.25,
     }
     assert heights == sorted(heights, reverse=True)
-    operators_figure(SimpleNamespace(formulas=(Formula.parse("x"),))).draw_without_rendering()  # no operator at all
+    operators_figure(SimpleNamespace(formulas=(Formula.parse("x"),), round_number=0)).draw_without_rendering()  # no operator at all
 
 
 # --- panels ---
