@@ -34,9 +34,9 @@ PREPARATIONS = {
 
 @contextmanager
 def watching() -> Iterator[RunEvents]:
-    """Gives a listener to a run that draws a bar on a terminal, and writes a line a round anywhere else."""
+    """Gives a listener to a run that draws a bar on a terminal and in a notebook; elsewhere a line a round."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not (console.is_terminal or console.is_jupyter):
         yield RunLines()
         return
     # A long formula is cut, not the figures beside it.
@@ -104,7 +104,7 @@ def counting() -> Iterator[Events]:
     Where there is no terminal, it writes a line when a part is done.
     """
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not (console.is_terminal or console.is_jupyter):
         yield PartLines()
         return
     columns = (

@@ -293,7 +293,8 @@ def test_figures():
         "cube": 0.25,
     }
     assert heights == sorted(heights, reverse=True)
-    operators_figure(SimpleNamespace(formulas=(Formula.parse("x"),), round_number=0)).draw_without_rendering()  # no operator at all
+    without_operators = SimpleNamespace(formulas=(Formula.parse("x"),), round_number=0)
+    operators_figure(without_operators).draw_without_rendering()
 
 
 # --- panels ---

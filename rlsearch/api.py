@@ -1,0 +1,306 @@
+"""The verbs as functions, for scripts and notebooks: settings by name, and a progress bar that can be switched off.
+
+Each does what the command of its name does. What they return is described where it is defined: ``rlsearch.runs`` and
+``rlsearch.studies``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rlsearch.common.progress import Events
+from rlsearch.errors import InputError
+from rlsearch.formula import Formula
+from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
+from rlsearch.runs import train as training
+from rlsearch.runs.config import Config, load_config
+from rlsearch.runs.events import AllRunEvents, RunEvents
+from rlsearch.runs.folder import Run
+from rlsearch.runs.train import SearchOutcome
+from rlsearch.search.mining.method import MiningSearch
+from rlsearch.studies import compare as comparing
+from rlsearch.studies import confirm as confirming
+from rlsearch.studies import evaluate as evaluation
+from rlsearch.studies import transfer as transferring
+from rlsearch.studies.comparison import MethodComparison
+from rlsearch.studies.evaluate import Comparison
+from rlsearch.studies.retrain import Options
+from rlsearch.studies.study import Confirmation
+from rlsearch.studies.targets import TARGETS
+
+ConfigLike = Config | Mapping[str, Any] | Path | str
+"""A config, its settings as a dict, or the path of its file."""
+
+
+def train(
+    config: ConfigLike,
+    name: str | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    runs: Path | str = "runs",
+    overwrite: bool = False,
+    progress: bool = True,
+    events: RunEvents | Sequence[RunEvents] = (),
+    **shortcuts: Any,
+) -> SearchOutcome:
+    """Trains a controller and returns what it found. The caller's global random numbers stay as they are.
+
+    Args:
+        config: A config, its settings as a dict, or the path of its file.
+        name: Name of the run folder; by default the config file's, numbered where it is taken.
+        settings: Overrides by their path: ``{"controller.ppo.ent_coef": 0.1}``.
+        runs: The folder of run folders.
+        overwrite: Whether to replace an existing run of that name.
+        progress: Whether to show a bar (on a terminal or in a notebook) or a line a round.
+        events: Listeners, which are told how the search goes on; see :class:`~rlsearch.runs.events.RunEvents`.
+        **shortcuts: ``rounds``, ``candidates``, ``method`` (of the search), ``seed``, ``device``, ``workers``.
+
+    Raises:
+        ConfigError: If the config is wrong.
+        RunError: If the run exists.
+        StorageError: If the run folder can no longer be written; what was committed is safe.
+
+    Example:
+        >>> outcome = train("configs/quickstart.yaml", rounds=40, settings={"language.max_length": 8})
+        >>> outcome.leaderboard[0].formula
+    """
+    loaded = _loaded(config, settings, shortcuts)
+    stem = Path(config).stem if isinstance(config, str | Path) else None
+    with _watching(progress) as bar:
+        return training.train(loaded, name, stem=stem, runs=runs, overwrite=overwrite, events=_joined(bar, events))
+
+
+def mine(config: ConfigLike, name: str | None = None, **more: Any) -> SearchOutcome:
+    """Screens every formula of a config's language and trains the cheapest fit ones by successive halving.
+
+    Takes what :func:`train` takes.
+    """
+    return train(config, name, **more | {"method": MiningSearch.name})
+
+
+def resume(
+    run: Run | Path | str,
+    rounds: int | None = None,
+    candidates: int | None = None,
+    *,
+    progress: bool = True,
+    events: RunEvents | Sequence[RunEvents] = (),
+) -> SearchOutcome:
+    """Goes on with a run that was stopped, killed, or is to be longer.
+
+    Args:
+        run: The run or its folder.
+        rounds: A new number of rounds in all.
+        candidates: A new number of trained functions in all.
+        progress: As for :func:`train`.
+        events: As for :func:`train`.
+
+    Raises:
+        RunError: If the folder is not a run, is damaged, or in use.
+        ConfigError: If the new budget asks for nothing new, or the run's device or reward is not there.
+    """
+    folder = run.folder if isinstance(run, Run) else run
+    with _watching(progress) as bar:
+        return training.resume(folder, rounds, candidates, events=_joined(bar, events))
+
+
+def evaluate(
+    formulas: Sequence[Formula | str] = (),
+    config: ConfigLike | None = None,
+    *,
+    run: Run | Path | str | None = None,
+    best: int = 5,
+    baselines: Sequence[str] = BASELINES,
+    seeds: int = 5,
+    progress: bool = True,
+    events: Events | None = None,
+) -> list[Comparison]:
+    """Scores formulas beside the baselines on fresh seeds; see :func:`rlsearch.studies.evaluate.evaluate`."""
+    loaded = None if config is None else _loaded(config)
+    with _counting(progress, events) as told:
+        return evaluation.evaluate(
+            _parsed(formulas), loaded, run=run, best=best, baselines=baselines, seeds=seeds, events=told
+        )
+
+
+def confirm(
+    what: Run | Path | str | Sequence[Formula | str],
+    config: ConfigLike | None = None,
+    *,
+    best: int = 10,
+    baselines: Sequence[str] = CONFIRMED_AGAINST,
+    output: Path | str | None = None,
+    options: Options = Options(),
+    progress: bool = True,
+    events: Events | None = None,
+) -> Confirmation:
+    """Says what can be claimed of a run's best formulas, or of any formulas.
+
+    Args:
+        what: A run or its folder, whose files go to its folder ``confirm``; or a list of formulas.
+        config: With formulas: whose proxies to train; by default the default panel.
+        best: Of a run, how many functions.
+        baselines: Names or formulas of ``x``.
+        output: With formulas: a folder for files and trainings; without it, nothing is kept.
+        options: How many seeds and learning rates.
+        progress: Whether to show a bar.
+        events: A listener.
+
+    Raises:
+        InputError: If ``config`` or ``output`` is given with a run, or there is nothing to confirm.
+    """
+    with _counting(progress, events) as told:
+        if isinstance(what, Run | Path | str):
+            if config is not None or output is not None:
+                raise InputError("config and output go with formulas; for a run on other tasks there is transfer()")
+            return confirming.confirm(what, best=best, baselines=baselines, options=options, events=told)
+        loaded = None if config is None else _loaded(config)
+        folder = None if output is None else Path(output)
+        return confirming.confirm_formulas(
+            _parsed(what), loaded, baselines=baselines, output=folder, options=options, events=told
+        )
+
+
+def transfer(
+    run: Run | Path | str,
+    to: Sequence[str] | Mapping[str, ConfigLike] = (),
+    *,
+    best: int = 10,
+    baselines: Sequence[str] = CONFIRMED_AGAINST,
+    options: Options = Options(),
+    progress: bool = True,
+    events: Events | None = None,
+) -> dict[str, Confirmation]:
+    """Confirms a run's best formulas on other tasks.
+
+    Args:
+        run: The run or its folder.
+        to: Names of the tasks that come with rlsearch, or configs by a name of yours; by default all that come with it.
+        best: How many functions.
+        baselines: Names or formulas of ``x``.
+        options: How many seeds and learning rates.
+        progress: Whether to show a bar.
+        events: A listener.
+
+    Raises:
+        InputError: If a task is unknown.
+    """
+    if isinstance(to, Mapping):
+        configs = {name: _loaded(config) for name, config in to.items()}
+    else:
+        unknown = [name for name in to if name not in TARGETS]
+        if unknown:
+            raise InputError(f"there is no task {unknown[0]!r}; expected some of {', '.join(TARGETS)}")
+        configs = {name: TARGETS[name] for name in to or TARGETS}
+    with _counting(progress, events) as told:
+        return transferring.transfer(run, configs, best=best, baselines=baselines, options=options, events=told)
+
+
+def compare(
+    config: ConfigLike,
+    methods: Sequence[str] = ("ppo", "random", "evolution"),
+    *,
+    folder: Path | str,
+    seeds: int = 10,
+    candidates: int = 2000,
+    rewards: Sequence[float] = (),
+    options: Options | None = Options(),
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> MethodComparison | None:
+    """Compares search methods at equal budget, from the same seeds; goes on where it was stopped.
+
+    Args:
+        config: What is searched.
+        methods: Names of search methods.
+        folder: For the runs and for what is written.
+        seeds: Runs of each method.
+        candidates: Functions that each run trains; repeats and unfit ones are free.
+        rewards: For each it is counted how many candidates a run takes to reach it.
+        options: How the best function of every run is confirmed; None: not at all.
+        settings: Overrides by their path.
+        progress: Whether to show a bar.
+
+    Returns:
+        The comparison; None if it was interrupted.
+    """
+    loaded = _loaded(config, settings)
+    with _watching(progress) as bar:
+        records = comparing.run_methods(
+            loaded, methods, folder, seeds=seeds, candidates=candidates, events=_joined(bar, ())
+        )
+    if records is None:
+        return None
+    with _counting(progress, None) as told:
+        return comparing.conclude(
+            loaded, records, folder, candidates=candidates, rewards=rewards, options=options, events=told
+        )
+
+
+SHORTCUTS = {
+    "rounds": "search.rounds",
+    "candidates": "search.candidates",
+    "method": "search.method",
+    "seed": "seed",
+    "device": "device",
+    "workers": "workers",
+}
+"""Settings that are asked for so often that they have a name of their own."""
+
+
+def _loaded(
+    config: ConfigLike, settings: Mapping[str, Any] | None = None, shortcuts: Mapping[str, Any] | None = None
+) -> Config:
+    """The config with its overrides."""
+    changes = dict(settings or {})
+    for name, value in (shortcuts or {}).items():
+        if name not in SHORTCUTS:
+            known = ", ".join(SHORTCUTS)
+            raise InputError(f"there is no argument {name!r} (known: {known}); other settings go to settings={{...}}")
+        changes[SHORTCUTS[name]] = value
+    if isinstance(config, str | Path):
+        return load_config(config, [f"{path}={json.dumps(value)}" for path, value in changes.items()])
+    tree = config.model_dump() if isinstance(config, Config) else dict(config)
+    for path, value in changes.items():
+        _put(tree, path, value)
+    return Config.check(tree)
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Puts a value at a path such as ``"search.rounds"``; groups on the way are copied or made."""
+    first, dot, rest = path.partition(".")
+    if not dot:
+        tree[first] = value
+        return
+    group = tree.get(first) or {}
+    if not isinstance(group, Mapping):
+        raise InputError(f"{first} is no group of settings, so there is no {path}; give the whole of {first}")
+    tree[first] = dict(group)
+    _put(tree[first], rest, value)
+
+
+def _parsed(formulas: Sequence[Formula | str]) -> list[Formula]:
+    if isinstance(formulas, str):
+        raise InputError(f"expected a list of formulas, got the text {formulas!r}")
+    return [formula if isinstance(formula, Formula) else Formula.parse(formula) for formula in formulas]
+
+
+def _watching(progress: bool) -> AbstractContextManager[RunEvents]:
+    from rlsearch.cli.progress import watching
+
+    return watching() if progress else nullcontext(RunEvents())
+
+
+def _counting(progress: bool, events: Events | None) -> AbstractContextManager[Events]:
+    from rlsearch.cli.progress import counting
+
+    if events is not None:
+        return nullcontext(events)
+    return counting() if progress else nullcontext(Events())
+
+
+def _joined(bar: RunEvents, events: RunEvents | Sequence[RunEvents]) -> RunEvents:
+    more = [events] if isinstance(events, RunEvents) else list(events)
+    return AllRunEvents([bar, *more])
