@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from strategies import FIXED, formulas
 from torch import nn
 
-from rlsearch import Formula, replace_activations
-from rlsearch.errors import FormulaError, InputError
+from rlsearch import Formula
 from rlsearch.formula.module import Activation
 from rlsearch.formula.operators import OPERATORS
 
@@ -79,7 +78,7 @@ def test_works_under_vmap(operator):
     torch.testing.assert_close(slope, torch.autograd.grad(module(leaf, g).sum(), leaf)[0])
 
 
-@pytest.mark.parametrize("operator", [o for o in OPERATORS.values() if o.name != "hard_sigmoid"], ids=lambda o: o.name)
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)
 def test_works_under_double_backward(operator):
     module = Formula(("mul", "x", operator.name, *("x", 0.5)[: operator.arity])).to_module()
     x = torch.tensor([-2.3, -0.7, 0.4, 1.9], dtype=torch.float64, requires_grad=True)
@@ -94,7 +93,7 @@ def test_compiles_into_one_graph():
 
 @pytest.mark.parametrize(("text", "n"), [("sin(x)", 0), ("sin(x)", 2), ("x * g", 1), ("x * g", 3)])
 def test_wrong_number_of_inputs(text, n):
-    with pytest.raises(FormulaError, match=rf"takes \(x.*\), got {n} tensor"):
+    with pytest.raises(TypeError, match=r"forward\(\) (missing|takes) .* positional argument"):
         Formula.parse(text).to_module()(*[torch.ones(1)] * n)
 
 
@@ -115,7 +114,8 @@ def test_pickle_deepcopy_and_torch_save(text):
         copy.deepcopy(module),
         torch.load(buffer, weights_only=False),
     ):
-        assert type(twin) is Activation
+        assert type(twin) is type(module)
+        assert isinstance(twin, Activation)
         assert twin is not module
         assert (twin.text, twin.input_names) == (text, Formula.parse(text).inputs)
         assert torch.equal(twin(*inputs), module(*inputs))
@@ -133,71 +133,3 @@ def test_has_no_state():
 
 def test_shows_its_formula():
     assert repr(new()) == "Activation(x * sigmoid(x))"
-
-
-# --- replace_activations ---
-
-
-def test_replaces_and_counts():
-    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 3), nn.ReLU()), nn.Tanh())
-    assert replace_activations(model, nn.ReLU, new()) == 2
-    assert [type(m).__name__ for m in model.modules() if not list(m.children())] == [
-        "Linear", "Activation", "Linear", "Activation", "Tanh",
-    ]  # fmt: skip
-    x = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
-    silu = nn.functional.silu
-    torch.testing.assert_close(model(x), torch.tanh(silu(model[2][0](silu(model[0](x))))))
-
-
-def test_copies_are_independent_of_each_other_and_of_the_original():
-    model, original = nn.Sequential(nn.ReLU(), nn.ReLU()), nn.PReLU()
-    assert replace_activations(model, nn.ReLU, original) == 2
-    assert len({id(model[0]), id(model[1]), id(original)}) == 3
-    assert len({id(m.weight) for m in (*model, original)}) == 3
-
-
-class _Shared(nn.Module):
-    def __init__(self):
-        super().__init__()
-        relu = nn.ReLU()
-        self.first = self.second = relu
-        self.inner = nn.ModuleDict({"third": relu})
-        self.none = None
-        self.register_module("empty", None)
-
-
-def test_a_shared_module_is_replaced_everywhere():
-    """Under two names in one parent, and in two parents."""
-    model = _Shared()
-    assert replace_activations(model, nn.ReLU, new()) == 3
-    assert {type(m) for m in (model.first, model.second, model.inner["third"])} == {Activation}
-    assert not any(isinstance(m, nn.ReLU) for m in model.modules())
-    assert model.empty is None
-
-
-def test_a_shared_parent_is_changed_once():
-    block = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
-    model = nn.Sequential(block, block)
-    assert replace_activations(model, nn.ReLU, new()) == 1
-    assert model[0] is model[1]
-    assert type(block[1]) is Activation
-
-
-class _LoudReLU(nn.ReLU):
-    pass
-
-
-def test_subclasses_are_replaced_too_but_not_the_other_way_round():
-    model = nn.Sequential(_LoudReLU(), nn.ReLU())
-    assert replace_activations(model, _LoudReLU, new()) == 1
-    assert [type(m) for m in model] == [Activation, nn.ReLU]
-    model = nn.Sequential(_LoudReLU(), nn.ReLU())
-    assert replace_activations(model, nn.ReLU, new()) == 2
-    assert replace_activations(model, Activation, nn.ReLU()) == 2  # and back
-
-
-def test_nothing_to_replace():
-    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Sequential(nn.Linear(2, 2), nn.GELU()))
-    with pytest.raises(InputError, match=r"no ReLU module; its leaf modules are GELU, Linear, Tanh\."):
-        replace_activations(model, nn.ReLU, new())
-    assert type(model[1]) is nn.Tanh
