@@ -125,7 +125,7 @@ def _smooth_sinc(f: Any, a: Any, sinc: Callable[[Any], Any], named: Callable[[An
 
 def _clamped_hard_sigmoid(a: Any, relu6: Callable[[Any], Any]) -> Any:
     """As torch's hardsigmoid, which has no second derivative, to the last bit of a float32."""
-    return relu6(a + 3.0) * (1 / 6)
+    return relu6(a + 3.0) / 6.0
 
 
 @lru_cache(maxsize=1)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
+import torch
 
 from rlsearch.formula.formula import Formula
 
 
-class Activation(nn.Module):
+class Activation(torch.nn.Module):
     """Applies a formula elementwise; a drop-in for ``nn.ReLU()`` and the like. Made by :meth:`Formula.to_module`.
 
     The class of an instance is the one that :meth:`Formula.source` defines, with this one as a second base. So it can

@@ -1,6 +1,5 @@
 """The module and the exported source under every way of compiling, exporting and transforming that torch has."""
 
-import copy
 import sys
 import types
 import warnings
@@ -26,17 +25,19 @@ def inputs_of(formula, dtype=torch.float32):
     return (points, points.flip(0) * 0.7)[: len(formula.inputs)]
 
 
-@pytest.fixture(params=["module", "source"])
-def module(request, formula, monkeypatch, tmp_path):
-    """The formula as a module, and as the class of an imported file."""
-    if request.param == "module":
-        return formula.to_module()
+def imported(formula, monkeypatch, tmp_path):
+    """The class of an exported file."""
     path = tmp_path / "exported.py"
     path.write_text(formula.source())
-    imported = types.ModuleType("exported")
-    exec(compile(path.read_text(), str(path), "exec"), imported.__dict__)
-    monkeypatch.setitem(sys.modules, "exported", imported)
-    return imported.Activation()
+    file = types.ModuleType("exported")
+    exec(compile(path.read_text(), str(path), "exec"), file.__dict__)
+    monkeypatch.setitem(sys.modules, "exported", file)
+    return file.Activation
+
+
+def code_of(module):
+    """What a module executes, whatever file it is in."""
+    return [(method.__code__.co_code, method.__code__.co_consts) for method in (module.forward, module.extra_repr)]
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +45,9 @@ def _fresh_compiler():
     torch.compiler.reset()
 
 
-def assert_same(traced, formula):
-    """Same values and gradients as the formula, in float32 and in float16."""
-    for dtype in (torch.float32, torch.float16):
+def assert_same(traced, formula, dtypes=(torch.float32, torch.float16)):
+    """Same values and gradients as the formula."""
+    for dtype in dtypes:
         results = []
         for function in (traced, formula):
             leaves = [v.clone().requires_grad_() for v in inputs_of(formula, dtype)]
@@ -58,12 +59,27 @@ def assert_same(traced, formula):
 
 
 @every_formula
-def test_compiled_without_a_break(formula, module):
-    assert_same(torch.compile(module, fullgraph=True, backend="aot_eager"), formula)
+def test_the_source_is_the_same_code(formula, monkeypatch, tmp_path):
+    """So what the following tests show of the module holds for the source."""
+    assert code_of(formula.to_module()) == code_of(imported(formula, monkeypatch, tmp_path)())
+    assert type(formula.to_module()) is type(formula.to_module())
 
 
 @every_formula
-def test_a_whole_model_is_one_graph(formula, module):
+def test_compiled_without_a_break(formula):
+    compiled = torch.compile(formula.to_module(), fullgraph=True, backend="eager")
+    assert_same(compiled, formula, [torch.float16])
+
+
+@pytest.mark.parametrize("formula", [FORMULAS["gelu_sinc"], FORMULAS["swiglu"]], ids=str)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_with_its_gradient(formula, dynamic, monkeypatch, tmp_path):
+    for module in (formula.to_module(), imported(formula, monkeypatch, tmp_path)()):
+        assert_same(torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=dynamic), formula)
+
+
+@pytest.mark.parametrize("formula", [FORMULAS["gelu_sinc"], FORMULAS["max"], FORMULAS["swiglu"]], ids=str)
+def test_a_whole_model_is_one_graph(formula):
     graphs = []
 
     def keep(graph, _):
@@ -74,7 +90,7 @@ def test_a_whole_model_is_one_graph(formula, module):
         def __init__(self):
             super().__init__()
             self.linears = nn.ModuleList(nn.Linear(3, 4) for _ in formula.inputs)
-            self.activation = module
+            self.activation = formula.to_module()
 
         def forward(self, x):
             return self.activation(*[linear(x) for linear in self.linears])
@@ -88,15 +104,23 @@ def test_a_whole_model_is_one_graph(formula, module):
 
 
 @every_formula
-@pytest.mark.parametrize("strict", [True, False])
-def test_exported(formula, module, strict):
+def test_exported(formula):
     inputs = inputs_of(formula)
+    traced = torch.export.export(formula.to_module(), inputs, strict=True).module()
+    torch.testing.assert_close(traced(*inputs), formula(*inputs))
+
+
+@pytest.mark.parametrize("formula", [FORMULAS["gelu_sinc"], FORMULAS["max"], FORMULAS["swiglu"]], ids=str)
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_source_is_exported(formula, strict, monkeypatch, tmp_path):
+    inputs, module = inputs_of(formula), imported(formula, monkeypatch, tmp_path)()
     traced = torch.export.export(module, inputs, strict=strict).module()
     torch.testing.assert_close(traced(*inputs), formula(*inputs))
 
 
 @every_formula
-def test_traced_symbolically(formula, module):
+def test_traced_symbolically(formula):
+    module = formula.to_module()
     assert_same(torch.fx.symbolic_trace(module), formula)
     model = nn.Sequential(nn.Linear(2, 2), module) if len(formula.inputs) == 1 else module
     targets = [str(node.target) for node in torch.fx.symbolic_trace(model).graph.nodes]
@@ -104,23 +128,18 @@ def test_traced_symbolically(formula, module):
 
 
 @every_formula
-def test_scripted(formula, module):
+def test_scripted(formula):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
-        assert_same(torch.jit.script(module), formula)
+        assert_same(torch.jit.script(formula.to_module()), formula)
 
 
 @every_formula
-def test_mapped(formula, module):
+def test_mapped(formula):
+    module = formula.to_module()
     inputs = [v.reshape(1, -1).repeat(3, 1) for v in inputs_of(formula)]
     torch.testing.assert_close(torch.func.vmap(module)(*inputs), formula(*inputs))
     slope = torch.func.vmap(torch.func.grad(lambda *a: module(*a).sum()))(*inputs)
     leaf = inputs[0].clone().requires_grad_()
     expected = torch.autograd.grad(formula(leaf, *inputs[1:]).sum(), leaf, materialize_grads=True)[0]
     torch.testing.assert_close(slope, expected)
-
-
-@every_formula
-def test_shows_its_formula(formula, module):
-    assert repr(module) == f"Activation({formula})"
-    assert repr(copy.deepcopy(module)) == repr(module)
