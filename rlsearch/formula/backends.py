@@ -250,7 +250,7 @@ def _source_tensor(a: Any, like: SourceText) -> SourceText:
         return a
     # Unlike torch.tensor, new_full can be traced symbolically; but it refuses what a product rounds to infinity.
     if FLOAT32_MAX < abs(a) < math.inf:
-        return SourceText(f"{like.text}.new_ones(())") * a
+        return SourceText(f"({like.text}.new_ones(()) * {SourceText.of(a)})")
     return SourceText(f"{like.text}.new_full((), {SourceText.of(a)})")
 
 

@@ -66,8 +66,8 @@ class Replacements(int):
         self.places, self.unreached = tuple(places), tuple(unreached)
         return self
 
-    def __getnewargs__(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return self.places, self.unreached
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...], tuple[str, ...]]]:
+        return type(self), (self.places, self.unreached)
 
 
 def replace_activations(model: nn.Module, old: Old | Sequence[Old], new: nn.Module) -> Replacements:
