@@ -154,10 +154,10 @@ def _gradients(compiled: _Compiled, inputs: Sequence[Tensor], outer: Tensor) -> 
     return [_restored(gradient, inputs[0].dtype, order) for gradient in gradients]
 
 
-def _row(x: Tensor, order: Sequence[int]) -> Tensor:
+def _row(x: Tensor, order: list[int]) -> Tensor:
     """A population of one: contiguous, shape ``[1, ...]``, in a dtype that the kernel computes."""
     is_computed = x.dtype == torch.bfloat16 and x.is_cuda
-    return x.detach().permute(*order).to(x.dtype if is_computed else torch.float32).contiguous()[None]
+    return x.detach().permute(order).to(x.dtype if is_computed else torch.float32).contiguous()[None]
 
 
 def _order(x: Tensor) -> list[int]:
@@ -165,6 +165,6 @@ def _order(x: Tensor) -> list[int]:
     return sorted(range(x.dim()), key=x.stride, reverse=True)
 
 
-def _restored(row: Tensor, dtype: torch.dtype, order: Sequence[int]) -> Tensor:
+def _restored(row: Tensor, dtype: torch.dtype, order: list[int]) -> Tensor:
     """What :func:`_row` undid of dtype, shape and layout."""
-    return row[0].to(dtype).permute(*sorted(range(len(order)), key=order.__getitem__))
+    return row[0].to(dtype).permute(sorted(range(len(order)), key=order.__getitem__))
