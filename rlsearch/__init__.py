@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
     from rlsearch.formula.exports import export as export
-    from rlsearch.formula.module import replace_activations as replace_activations
+    from rlsearch.formula.replacing import replace_activations as replace_activations
+    from rlsearch.kernels.fused import fused_module as fused_module
     from rlsearch.runs.config import Config as Config
     from rlsearch.runs.config import load_config as load_config
     from rlsearch.runs.events import RunEvents as RunEvents
@@ -33,7 +34,8 @@ _HOMES = {
     "Formula": "rlsearch.formula",
     "Grammar": "rlsearch.formula",
     "Vocabulary": "rlsearch.formula",
-    "replace_activations": "rlsearch.formula.module",
+    "replace_activations": "rlsearch.formula.replacing",
+    "fused_module": "rlsearch.kernels.fused",
     "discovered": "rlsearch.studies.discovered",
     "evaluate": "rlsearch.studies.evaluate",
     "RunEvents": "rlsearch.runs.events",

@@ -1,4 +1,4 @@
-"""The verbs that measure this machine: bench proxies, kernels, screening, controller, latency."""
+"""The verbs that measure this machine: bench proxies, kernels, modules, screening, controller, latency."""
 
 import sys
 from collections.abc import Sequence
@@ -98,6 +98,31 @@ def kernels(
     sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x", "g")), _device(device)
     with counting() as events:
         report = bench_kernels(on, chosen or FORMULAS, sizes or None, rounds, events)
+    _give(report, output, as_json)
+
+
+@bench_app.command()
+def modules(
+    formulas: FormulasArgument = None,
+    elements: Annotated[str, typer.Option(help="Size of the tensor.")] = "",
+    device: DeviceOption = None,
+    rounds: RoundsOption = 15,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time and memory of modules: eager, fused, torch.compile.
+
+    Beside torch's ReLU and GELU, in float32.
+    """
+    from rlsearch.bench.modules import FORMULAS, bench_modules
+    from rlsearch.cli.progress import counting
+
+    _check_new(output)
+    sizes, chosen, on = _numbers("--elements", elements), _parsed(formulas, ("x",)), _device(device)
+    if len(sizes) > 1:
+        raise InputError(f"--elements {elements!r} is more than one size; expected one such as 1048576")
+    with counting() as events:
+        report = bench_modules(on, chosen or FORMULAS, sizes[0] if sizes else None, rounds, events)
     _give(report, output, as_json)
 
 

@@ -11,13 +11,10 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from scipy import special
-
-if TYPE_CHECKING:
-    import torch
 
 Backend = SimpleNamespace
 """A namespace of the functions in ``UNARY`` plus ``maximum``, ``minimum``, ``clamp`` and ``where``."""
@@ -29,16 +26,6 @@ def _np_elu(a: Any) -> Any:
 
 def _np_positive(a: Any) -> Any:
     return np.asarray(a > 0, dtype=np.result_type(a))
-
-
-def _in_own_dtype(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Brings back to float16 what scipy computes of it in float64."""
-
-    def call(a: Any) -> Any:
-        values, dtype = function(a), np.result_type(a)
-        return values if values.dtype == dtype else values.astype(dtype)
-
-    return call
 
 
 UNARY: dict[str, Callable[[Any], Any]] = {
@@ -55,11 +42,11 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "tanh": np.tanh,
     "asinh": np.arcsinh,
     "atan": np.arctan,
-    "sigmoid": _in_own_dtype(special.expit),
+    "sigmoid": special.expit,
     "softplus": lambda a: np.logaddexp(a, np.zeros_like(a)),
     "relu": lambda a: np.maximum(a, 0),
     "elu": _np_elu,
-    "erf": _in_own_dtype(special.erf),
+    "erf": special.erf,
     "hard_sigmoid": lambda a: np.clip(a + 3, 0, 6) / 6,
     "positive": _np_positive,  # 1 where a > 0, else 0
 }
@@ -108,6 +95,39 @@ def _make_backend(
 NUMPY: Backend = _make_backend(UNARY, np.maximum, np.minimum, np.clip, np.where)
 
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+NEAR_ZERO = 1e-4
+"""Below this size torch and exported source compute sinc by its series.
+
+Float32 rounds both to 1 there. Above it torch's own second derivative has eight digits in float64.
+"""
+
+
+def _smooth_sinc(f: Any, a: Any, sinc: Callable[[Any], Any], named: Callable[[Any], Any] = lambda a: a) -> Any:
+    """``sinc(a)`` with derivatives of every order at 0, where torch's second is 0 / 0.
+
+    Args:
+        f: The backend.
+        a: The operand.
+        sinc: Computes it away from 0.
+        named: Called on what is used more than once.
+    """
+    # Autograd differentiates both sides of a where, so each is given numbers at which its derivatives are finite.
+    a = named(a)
+    near = named(f.abs(a) < NEAR_ZERO)
+    small = named(f.clamp(a, -NEAR_ZERO, NEAR_ZERO))
+    square = named(small * small)
+    # 1 - (pi a)^2 / 6 + (pi a)^4 / 120: right up to the fifth derivative at 0.
+    series = 1.0 - square * (math.pi**2 / 6 - math.pi**4 / 120 * square)
+    return f.where(near, series, sinc(f.where(near, 1.0, a)))
+
+
+def _clamped_hard_sigmoid(a: Any, relu6: Callable[[Any], Any]) -> Any:
+    """As torch's hardsigmoid, which has no second derivative, to the last bit of a float32."""
+    return relu6(a + 3.0) / 6.0
+
+
 @lru_cache(maxsize=1)
 def torch_backend() -> Backend:
     """The backend on torch tensors that hold floats; torch is imported at the first call."""
@@ -128,24 +148,13 @@ def torch_backend() -> Backend:
     names: dict[str, Callable[[Any], Any]] = {
         "relu": torch.relu,
         "elu": functional.elu,
-        "hard_sigmoid": functional.hardsigmoid,
+        "softplus": functional.softplus,
+        "hard_sigmoid": lambda a: _clamped_hard_sigmoid(a, functional.relu6),
+        "positive": lambda a: (a > 0).to(a.dtype),
+        "sinc": lambda a: _smooth_sinc(torch, a, torch.sinc),
     }
-    names |= {"softplus": functional.softplus, "positive": lambda a: (a > 0).to(a.dtype)}
     unary = {name: names.get(name) or getattr(torch, name) for name in UNARY}
     return _make_backend(unary, binary(torch.maximum), binary(torch.minimum), torch.clamp, torch.where)
-
-
-def as_floats(tensor: "torch.Tensor") -> "torch.Tensor":
-    """The tensor itself if it holds floats; whole numbers and truth values in torch's default dtype.
-
-    That is how torch's own functions of real numbers, such as ``torch.sigmoid``, promote them. It happens to the inputs
-    of a formula, once: later a constant would be cut to a whole number, and a square could overflow.
-    """
-    import torch
-
-    if tensor.is_floating_point() or tensor.is_complex():
-        return tensor
-    return tensor.to(torch.get_default_dtype())
 
 
 class SourceText:
@@ -206,17 +215,43 @@ class SourceText:
         return self._joined(self, ">", other)
 
 
+def without_parentheses(text: str) -> str:
+    """Drops one pair of parentheses around the whole of ``text``."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and position < len(text) - 1:
+            return text
+    return text[1:-1]
+
+
 def _source_call(function: str) -> Callable[..., SourceText]:
-    return lambda *arguments: SourceText(f"{function}({', '.join(SourceText.of(a) for a in arguments)})")
+    def call(*arguments: Any) -> SourceText:
+        texts = [without_parentheses(SourceText.of(a)) for a in arguments]
+        return SourceText(f"{function}({', '.join(texts)})")
+
+    return call
 
 
 def _source_binary(function: str) -> Callable[[Any, Any], SourceText]:
+    # torch.maximum takes tensors only.
     def call(a: Any, b: Any) -> SourceText:
-        dtype = f"{(a if isinstance(a, SourceText) else b).text}.dtype"
-        a, b = (f"torch.tensor({SourceText.of(v)}, dtype={dtype})" if isinstance(v, float) else v.text for v in (a, b))
-        return SourceText(f"{function}({a}, {b})")
+        like = a if isinstance(a, SourceText) else b
+        return _source_call(function)(_source_tensor(a, like), _source_tensor(b, like))
 
     return call
+
+
+def _source_tensor(a: Any, like: SourceText) -> SourceText:
+    """A tensor without dimensions of a constant; a piece of source as it is."""
+    if isinstance(a, SourceText):
+        return a
+    # Unlike torch.tensor, new_full can be traced symbolically; but it refuses what a product rounds to infinity.
+    if FLOAT32_MAX < abs(a) < math.inf:
+        return SourceText(f"({like.text}.new_ones(()) * {SourceText.of(a)})")
+    return SourceText(f"{like.text}.new_full((), {SourceText.of(a)})")
 
 
 def _source_clamp(a: SourceText, low: float | None, high: float | None) -> SourceText:
@@ -225,16 +260,28 @@ def _source_clamp(a: SourceText, low: float | None, high: float | None) -> Sourc
     return SourceText(f"torch.clamp({a.text}, {', '.join(given)})")
 
 
-_FUNCTIONAL = {"elu": "elu", "hard_sigmoid": "hardsigmoid", "softplus": "softplus"}
+_FUNCTIONAL = {"elu": "elu", "softplus": "softplus"}
 
-SOURCE: Backend = _make_backend(
-    {
+
+def source_backend(named: Callable[[SourceText], SourceText]) -> Backend:
+    """The backend that writes torch code.
+
+    Args:
+        named: Gives a name to a piece of source, which is used more than once.
+    """
+    unary = {
         name: _source_call(f"torch.nn.functional.{_FUNCTIONAL[name]}" if name in _FUNCTIONAL else f"torch.{name}")
         for name in UNARY
         if name != "positive"  # appears in derivatives only, and source is differentiated by autograd
-    },
-    _source_binary("torch.maximum"),
-    _source_binary("torch.minimum"),
-    _source_clamp,
-    _source_call("torch.where"),
-)
+    }
+    torch_sinc, relu6 = unary["sinc"], _source_call("torch.nn.functional.relu6")
+    unary["sinc"] = lambda a: _smooth_sinc(backend, a, torch_sinc, named)
+    unary["hard_sigmoid"] = lambda a: _clamped_hard_sigmoid(a, relu6)
+    backend = _make_backend(
+        unary,
+        _source_binary("torch.maximum"),
+        _source_binary("torch.minimum"),
+        _source_clamp,
+        _source_call("torch.where"),
+    )
+    return backend

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula import printing
-from rlsearch.formula.backends import NUMPY, as_floats, torch_backend
+from rlsearch.formula.backends import NUMPY, torch_backend
 from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.program import Program, compile_program, run
 from rlsearch.formula.source import module_source
@@ -110,7 +110,8 @@ class Formula:
         """Evaluates the formula on numpy arrays or torch tensors, elementwise.
 
         Whole numbers and truth values count as floats: in torch's default dtype, in float64 with numpy. A number beside
-        arrays or tensors takes on their dtype.
+        arrays or tensors takes on their dtype. float16 and bfloat16 are computed in float32 and rounded once: a step
+        may overflow where the result does not.
 
         Args:
             *values: One array, tensor or number per entry of :attr:`inputs`, in that order, of shapes that broadcast.
@@ -122,13 +123,11 @@ class Formula:
         """
         arrays = self._bind(values, named)
         if any(_is_tensor(a) for a in arrays):
-            return run(self.program, torch_backend(), [_beside_tensors(a) for a in arrays])
+            return _on_tensors(self.program, [_beside_tensors(a) for a in arrays])
         # A number beside an array stays a number, so that the array's dtype decides that of the result.
         if all(isinstance(a, int | float) for a in arrays):
             arrays = [np.float64(a) for a in arrays]
-        arrays = [float(a) if type(a) in (bool, int, float) else _floating(a) for a in arrays]
-        with np.errstate(all="ignore"):
-            return run(self.program, NUMPY, arrays)
+        return _on_arrays(self.program, [float(a) if type(a) in (bool, int, float) else _floating(a) for a in arrays])
 
     def _bind(self, values: Sequence[Any], named: dict[str, Any]) -> list[Any]:
         expected = ", ".join(self.inputs)
@@ -149,13 +148,19 @@ class Formula:
         return printing.to_latex(self.tokens)
 
     def to_module(self) -> "Activation":
-        """Makes a :class:`torch.nn.Module` of the formula."""
-        from rlsearch.formula.module import Activation
+        """Makes a :class:`torch.nn.Module` of the formula, whose code is that of :meth:`source`.
 
-        return Activation(self.program, self.inputs, str(self))
+        It takes one tensor per entry of :attr:`inputs`. ``rlsearch.fused_module`` makes one that is faster and keeps
+        less memory for the backward pass.
+        """
+        from rlsearch.formula.module import activation
+
+        return activation(self)
 
     def source(self, class_name: str = "Activation") -> str:
         """Writes standalone Python source of an ``nn.Module`` that imports nothing but torch.
+
+        Its dtypes are those of a call of the formula.
 
         Raises:
             FormulaError: If ``class_name`` is not a Python class name.
@@ -168,11 +173,11 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _beside_tensors(value: Any) -> Any:
-    """Tensors as floats, and whatever is one number as a Python float, whose dtype does not count."""
+    """Tensors as they are, and whatever is one number as a Python float, whose dtype does not count."""
     if _is_tensor(value):
         if value.is_complex():
             raise FormulaError(f"a formula takes real numbers, got {value.dtype}")
-        return as_floats(value)
+        return value
     if isinstance(value, int | float | np.floating | np.integer | np.bool_):
         return float(value)
     raise FormulaError(f"a formula takes tensors beside tensors and numbers, got {type(value).__name__}")
@@ -183,6 +188,27 @@ def _floating(values: Any) -> NDArray[np.floating[Any]]:
     if np.issubdtype(array.dtype, np.complexfloating):
         raise FormulaError(f"a formula takes real numbers, got {array.dtype}")
     return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
+
+
+def _on_tensors(program: Program, values: Sequence[Any]) -> Any:
+    """The values on tensors and numbers; dtypes as in ``source.py``."""
+    import torch
+
+    given = reduce(torch.promote_types, [value.dtype for value in values if _is_tensor(value)])
+    dtype = given if given.is_floating_point else torch.get_default_dtype()
+    wide = torch.promote_types(dtype, torch.float32)
+    inputs = [value.to(wide) if _is_tensor(value) else value for value in values]
+    return run(program, torch_backend(), inputs).to(dtype)
+
+
+def _on_arrays(program: Program, values: Sequence[Any]) -> Any:
+    """The values on arrays of floats and numbers."""
+    dtype = np.result_type(*values)
+    if dtype == np.float16:
+        values = [value if isinstance(value, float) else value.astype(np.float32) for value in values]
+    with np.errstate(all="ignore"):
+        result = run(program, NUMPY, values)
+        return result.astype(np.float16) if dtype == np.float16 else result
 
 
 @lru_cache(maxsize=65536)

@@ -1,78 +1,62 @@
-"""A formula as a torch module, and a way to put it into an existing model."""
+"""A formula as a torch module: the class that its exported source defines."""
 
-import copy
-from collections.abc import Sequence
+import linecache
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import torch
-from torch import nn
 
-from rlsearch.errors import FormulaError, InputError
-from rlsearch.formula.backends import as_floats, torch_backend
-from rlsearch.formula.program import Program, run
+from rlsearch.formula.formula import Formula
 
 
-class Activation(nn.Module):
-    """Applies a formula elementwise; a drop-in for ``nn.ReLU()`` and the like.
+class Activation(torch.nn.Module):
+    """Applies a formula elementwise; a drop-in for ``nn.ReLU()`` and the like. Made by :meth:`Formula.to_module`.
 
-    Made of plain torch operations, so it can be compiled, exported, scripted by tracing, differentiated twice (but
-    for hard_sigmoid, where torch cannot) and moved to any device. Tensors of whole numbers are taken as floats.
+    The class of an instance is the one that :meth:`Formula.source` defines, with this one as a second base. So it can
+    be compiled with ``fullgraph=True``, exported, scripted, traced symbolically, mapped by ``vmap``, differentiated
+    twice, and moved to any device. The rules of dtypes are those of a call of the formula.
 
-    Args:
-        program: The formula as instructions.
-        input_names: The formula's inputs, in the order in which the module takes them.
+    It has no parameters and no buffers, so the ``state_dict`` of a model is what it was with ``nn.ReLU``. A pickle of
+    it holds the formula's text and the name of :func:`restored`, which must be added to torch's safe globals for
+    ``torch.load`` with ``weights_only=True``.
+
+    Attributes:
         text: The formula as it is shown.
+        input_names: The formula's inputs, in the order in which the module takes them.
     """
 
-    def __init__(self, program: Program, input_names: Sequence[str], text: str) -> None:
-        super().__init__()
-        self.input_names = tuple(input_names)
-        self.text = text
-        self._program = program
+    text: str
+    input_names: tuple[str, ...]
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Computes the formula's values, of the shape of the inputs."""
-        if len(inputs) != self._program.n_inputs:
-            names = ", ".join(self.input_names)
-            raise FormulaError(f"'{self.text}' takes ({names}), got {len(inputs)} tensor(s)")
-        result: torch.Tensor = run(self._program, torch_backend(), [as_floats(tensor) for tensor in inputs])
-        return result
-
-    def extra_repr(self) -> str:
-        """Shows the formula when the model is printed."""
-        return self.text
+    def __reduce__(self) -> tuple[Callable[..., "Activation"], tuple[str, dict[str, Any]]]:
+        # The class itself cannot be pickled: it has no place in a module. The state is an argument rather than a third
+        # entry, since torch.load with weights_only=True sets the state of named classes alone.
+        return restored, (self.text, self.__dict__)
 
 
-def replace_activations(model: nn.Module, old: type[nn.Module], new: nn.Module) -> int:
-    """Replaces every submodule of type ``old`` in ``model`` by a copy of ``new``, in place.
+def restored(text: str, state: dict[str, Any]) -> Activation:
+    """The module of the formula ``text`` with the state of one that was pickled."""
+    module = activation(Formula.parse(text))
+    module.__dict__.update(state)
+    return module
 
-    Args:
-        model: Any model; it is changed.
-        old: The class to look for, for instance ``nn.ReLU``.
-        new: What to put there, for instance ``formula.to_module()``.
 
-    Returns:
-        The number of replacements. A module that is used in several places is replaced in each of them.
+def activation(formula: Formula) -> Activation:
+    """A new module of the formula; see :meth:`Formula.to_module`."""
+    module: Activation = _class_of(formula)()
+    return module
 
-    Raises:
-        InputError: If the model contains no ``old``: functional calls such as ``F.relu(x)`` are not modules.
 
-    Example:
-        >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> replace_activations(model, nn.ReLU, Formula.parse("silu(x)").to_module())
-        1
-    """
-    # _modules rather than named_children(), which lists a module that has two names in one parent only once.
-    places = []
-    for parent in model.modules():
-        places += [(parent, name) for name, child in parent._modules.items() if isinstance(child, old)]
-    if isinstance(model, old):
-        raise InputError(f"the model itself is a {old.__name__}; use the new module in its place")
-    if not places:
-        kinds = sorted({type(m).__name__ for m in model.modules() if not list(m.children())})
-        raise InputError(
-            f"the model contains no {old.__name__} module; its leaf modules are {', '.join(kinds)}. "
-            "Functional calls such as torch.nn.functional.relu cannot be replaced."
-        )
-    for parent, name in places:
-        setattr(parent, name, copy.deepcopy(new))
-    return len(places)
+@lru_cache(maxsize=4096)
+def _class_of(formula: Formula) -> type[Activation]:
+    """The class of a formula's modules, compiled once."""
+    source, file = formula.source(Activation.__name__), f"<source of {formula}>"
+    # torch.jit.script reads the source, and tracebacks show it.
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    # Strict export imports the module that the code says it is of, and looks for torch there.
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(compile(source, file, "exec"), namespace)
+    written = namespace[Activation.__name__]
+    attributes = {"__module__": __name__, "text": str(formula), "input_names": formula.inputs}
+    return type(Activation.__name__, (written, Activation), attributes)

@@ -1,14 +1,16 @@
 """A formula as standalone Python source: one class, importing torch alone."""
 
 import keyword
+import re
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from rlsearch.errors import FormulaError
-from rlsearch.formula.backends import SOURCE, SourceText
+from rlsearch.formula.backends import SourceText, source_backend, without_parentheses
 from rlsearch.formula.program import Program
 
-_TEMPLATE = '''"""{title}
+_TEMPLATE = '''"""The activation function {formula}.
 
 Found by rlsearch. Standalone: needs only torch.
 """
@@ -17,45 +19,65 @@ import torch
 
 
 class {name}(torch.nn.Module):
-    """Elementwise {formula}"""
+    """Elementwise {formula}."""
 
     def forward(self, {signature}) -> torch.Tensor:
 {body}
+
+    def extra_repr(self) -> str:
+        return "{formula}"
 '''
 
 
 def module_source(program: Program, inputs: Sequence[str], text: str, class_name: str) -> str:
-    """Writes the source of a formula, written ``text``, as a class; see :meth:`Formula.source`."""
+    """Writes the source of a formula, written ``text``, as a class; see :meth:`Formula.source`.
+
+    The code is a straight line, without a branch, so that every compiler and tracer of torch takes it.
+
+    Raises:
+        FormulaError: If ``class_name`` is not a Python class name, or ``text`` could end a string.
+    """
     if not class_name.isidentifier() or keyword.iskeyword(class_name) or class_name == "torch":
         raise FormulaError(f"{class_name!r} is not a Python class name; expected one such as 'Activation'")
-    # As ``as_floats`` in backends.py.
-    lines = [
-        f"{name} = {name} if {name}.is_floating_point() else {name}.to(torch.get_default_dtype())" for name in inputs
-    ]
+    # The text stands in strings of the source, which is executed.
+    if not re.fullmatch(r"[\w ().,*/+-]+", text):
+        raise FormulaError(f"{text!r} is not the text of a formula; expected letters, digits and ()+-*/., alone")
+    body = "\n".join(" " * 8 + line for line in _lines(program, inputs))
+    signature = ", ".join(f"{name}: torch.Tensor" for name in inputs)
+    return _TEMPLATE.format(name=class_name, formula=text, signature=signature, body=body)
+
+
+def _lines(program: Program, inputs: Sequence[str]) -> list[str]:
+    """The statements that compute the program."""
+    lines: list[str] = []
+    numbers = count()
+
+    def named(value: SourceText) -> SourceText:
+        if value.text.isidentifier():
+            return value
+        name = f"t{next(numbers)}"
+        lines.append(f"{name} = {without_parentheses(value.text)}")
+        return SourceText(name)
+
+    backend = source_backend(named)
     values: list[Any] = [SourceText(name) for name in inputs]
-    for position, instruction in enumerate(program.instructions):
+    for instruction in program.instructions:
         operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
-        value = instruction.operator.value(SOURCE, *operands).text
-        variable = f"t{position}"
-        lines.append(f"{variable} = {_strip_parentheses(value)}")
-        values.append(SourceText(variable))
-    lines.append(f"return {values[program.result].text}")
-    return _TEMPLATE.format(
-        title=f"The activation function {text}.",
-        name=class_name,
-        formula=f"{text}.",
-        signature=", ".join(f"{name}: torch.Tensor" for name in inputs),
-        body="\n".join(" " * 8 + line for line in lines),
-    )
+        values.append(named(instruction.operator.value(backend, *operands)))
+    return [*_widening(inputs), *lines, f"return {values[program.result].text}.to(dtype)"]
 
 
-def _strip_parentheses(text: str) -> str:
-    """Drops one pair of parentheses around the whole of ``text``."""
-    if not text.startswith("("):
-        return text
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if depth == 0 and position < len(text) - 1:
-            return text
-    return text[1:-1]
+def _widening(inputs: Sequence[str]) -> list[str]:
+    """Statements that name the dtype of the result, and bring the inputs to the dtype of the computation."""
+    first, *others = inputs
+    given, empty = f"{first}.dtype", f"{first}.new_empty((0,))"
+    for name in others:
+        given = f"torch.promote_types({given}, {name}.dtype)"
+        empty = f"{first}.new_empty((0,), dtype={given})"
+    return [
+        "# Whole numbers count as floats; float16 and bfloat16 are computed in float32 and rounded once.",
+        # What sigmoid does to a dtype is what every function of real numbers does. Asking the dtype itself would be a
+        # branch, and torch.result_type breaks torch.compile's graph.
+        f"dtype = torch.sigmoid({empty}).dtype",
+        *(f"{name} = {name}.to(torch.promote_types(dtype, torch.float32))" for name in inputs),
+    ]

@@ -70,7 +70,16 @@ class NumbaActivation(TorchActivation):
         if wants_gradient(tensors):
             result: Tensor = _ValueAndSlopes.apply(self, *tensors)  # type: ignore[no-untyped-call]
             return result
+        return self.values(tensors)
+
+    def values(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The values of float32 tensors on the CPU, without autograd."""
         return self._run(self._interpreter.value, tensors, 1)[0]
+
+    def gradients(self, tensors: Sequence[Tensor], outer: Tensor) -> list[Tensor]:
+        """The gradient by each input, given that of the values."""
+        _, *slopes = self.value_and_slopes(tensors)
+        return [slope.mul_(outer) for slope in slopes]
 
     def value_and_slopes(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The values and their slope by each input, of float32 tensors on the CPU."""

@@ -134,9 +134,9 @@ class TritonActivation(TorchActivation):
         self._launch(self._interpreter.forward, FORWARD, tensors, [values])
         return values
 
-    def gradients(self, tensors: Sequence[Tensor], outer: Tensor, version: int) -> list[Tensor]:
-        """The gradient by each input, given that of the values and the version that computed them."""
-        if version != self._version:
+    def gradients(self, tensors: Sequence[Tensor], outer: Tensor, version: int | None = None) -> list[Tensor]:
+        """The gradient by each input, given that of the values and, if it may have changed, the version then."""
+        if version not in (None, self._version):
             raise RuntimeError("other formulas were loaded between the forward pass and its backward pass")
         slopes = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
         self._launch(self._interpreter.backward, BACKWARD, [*tensors, outer], slopes)

@@ -30,6 +30,8 @@ def write_config(path="c.yaml", **more):
         (["kernels", "--elements", "0"], "--elements '0' is not a list of positive whole numbers"),
         (["kernels", "sin(x"], "'(' was never closed, at '(' at position 4"),
         (["kernels", "x * h"], "'x * h' has the inputs x, h; expected x and g alone"),
+        (["modules", "--elements", "8,9"], "--elements '8,9' is more than one size; expected one such as 1048576"),
+        (["modules", "x * g"], "'x * g' has the inputs x, g; expected x alone"),
         (["latency", "x * g"], "'x * g' has the inputs x, g; expected x alone"),
         (["kernels", "--device", "gpu"], "device: expected auto, cpu, cuda or cuda:N, got 'gpu'"),
         (["kernels", "--device", "cuda:99"], "device 'cuda:99': torch sees"),
@@ -55,7 +57,7 @@ def test_help_is_at_hand_for_every_verb(run, monkeypatch):
     code, out, err = run("bench", "--help")
     assert (code, err) == (0, "")
     assert "..." not in out.split("Commands:")[1]  # nothing is cut
-    for verb in ("proxies", "kernels", "screening", "controller", "latency"):
+    for verb in ("proxies", "kernels", "modules", "screening", "controller", "latency"):
         assert f"\n  {verb} " in out
         code, own, err = run("bench", verb, "--help")
         assert (code, err) == (0, "")

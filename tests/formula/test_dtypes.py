@@ -6,6 +6,7 @@ import torch
 
 from rlsearch import Formula
 from rlsearch.errors import FormulaError
+from rlsearch.formula.named import NAMED
 from rlsearch.formula.operators import OPERATORS
 
 torch.set_num_threads(1)
@@ -94,15 +95,54 @@ def test_a_number_beside_a_tensor_takes_on_its_dtype(formula, number, dtype):
         torch.testing.assert_close(values, formula(*full), equal_nan=True)
 
 
-@pytest.mark.parametrize("formula", [f for f in ALL if len(f.inputs) == 1], ids=str)
-def test_half_precision_in_numpy(formula):
-    """Neither constants nor scipy raise the dtype."""
-    numbers = np.array([-3, -0.5, 0, 0.25, 2], np.float16)
-    values = formula(numbers)
+def value_and_slopes(function, inputs):
+    leaves = [v.clone().requires_grad_() for v in inputs]
+    y = function(*leaves)
+    return [y.detach(), *torch.autograd.grad(y.sum(), leaves, materialize_grads=True)]
+
+
+@pytest.mark.parametrize("formula", [*ALL, *(Formula.parse(each.body) for each in NAMED.values())], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_is_float32_rounded_once(formula, dtype):
+    """Values and gradients, in every reading: the same bits as float32's, rounded."""
+    points = torch.tensor([-3e4, -300, -257, -12, -3.11, -1, -1e-3, 0, 0.3, 1, 3, 12, 257, 300, 6e4]).to(dtype)
+    inputs = (points, points.flip(0))[: len(formula.inputs)]
+    wide = value_and_slopes(formula, [v.float() for v in inputs])
+    for function in readings(formula).values():
+        for ours, exact in zip(value_and_slopes(function, inputs), wide, strict=True):
+            assert ours.dtype == dtype
+            torch.testing.assert_close(ours, exact.to(dtype), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("formula", [*ALL, *(Formula.parse(each.body) for each in NAMED.values())], ids=str)
+def test_half_precision_is_float32_rounded_once_in_numpy(formula):
+    points = np.array([-300, -12, -3, -0.5, 0, 0.25, 2, 257, 6e4], np.float16)
+    inputs = (points, points[::-1])[: len(formula.inputs)]
+    values = formula(*inputs)
     assert values.dtype == np.float16
-    exact = formula(numbers.astype(np.float64))
-    finite = np.abs(exact) < np.finfo(np.float16).max
-    np.testing.assert_allclose(values[finite], exact[finite], rtol=5e-3, atol=2e-3)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(values, formula(*[v.astype(np.float32) for v in inputs]).astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype", "point", "value", "slope"),
+    # A step overflows (x**3, x**2, exp) or cancels (1 + erf), and the result does not. For large x: x / sqrt(1 + x^2)
+    # is 1 with slope x^-3; asinh(x^2 - 1) is log(2 x^2), 12.1 at 300, with slope 2 / x; gelu(-3.11) is
+    # -3.11 * Phi(-3.11) = -3.11 * 9.35e-4, and its slope is Phi(-3.11) - 3.11 * phi(-3.11) = 9.35e-4 - 9.85e-3.
+    [
+        ("gelu_tanh(x)", torch.float16, 257, 257, 1),
+        ("asinh(x * abs(x) - tanh(x))", torch.float16, 300, np.log(2 * 300**2), 2 / 300),
+        ("x**2 / (1 + x**2)", torch.float16, 300, 1, 7.4e-8),
+        ("x / sqrt(1 + x**2)", torch.float16, 300, 1, 3.7e-8),
+        ("x * exp(x) / (1 + exp(x))", torch.float16, 12, 12, 1),
+        ("gelu(x)", torch.bfloat16, -3.11, -3.11 * 9.35e-4, 9.35e-4 - 9.85e-3),
+    ],
+)
+def test_published_failures_of_half_precision(text, dtype, point, value, slope):
+    for function in readings(Formula.parse(text)).values():
+        found = value_and_slopes(function, [torch.tensor([point], dtype=dtype)])
+        expected = [torch.tensor([number], dtype=dtype) for number in (value, slope)]
+        torch.testing.assert_close(found, expected, rtol=0.01, atol=1e-7)
 
 
 @pytest.mark.parametrize("formula", [f for f in ALL if len(f.inputs) == 2], ids=str)

@@ -9,6 +9,7 @@ from rlsearch import Formula
 from rlsearch.errors import FormulaError
 from rlsearch.formula.named import NAMED
 from rlsearch.formula.operators import OPERATORS
+from rlsearch.formula.source import module_source
 
 torch.set_num_threads(1)
 
@@ -26,17 +27,18 @@ def built(formula, class_name="Activation"):
 
 
 def assert_same(formula):
-    """Same values and gradients, bit for bit, in float32 and float64."""
-    exported, module = built(formula), formula.to_module()
+    """Same values and gradients as the formula, bit for bit, in float32 and float64; the module is the source."""
+    exported = built(formula)
     for dtype in (torch.float32, torch.float64):
         points = torch.tensor([-1e20, -30, -3, -1.5, -1, -0.4, -1e-7, 0, 1e-7, 0.3, 1, 2, 3, 25, 1e20], dtype=dtype)
         leaves = [v.clone().requires_grad_() for v in (points, points.flip(0) * 0.7)[: len(formula.inputs)]]
         results = []
-        for function in (exported, module):
+        for function in (exported, formula.to_module(), formula):
             output = function(*leaves)
             assert output.dtype == dtype
             results.append((output, *torch.autograd.grad(output.sum(), leaves, materialize_grads=True)))
-        for ours, theirs in zip(*results, strict=True):
+        for ours, modules, theirs in zip(*results, strict=True):
+            torch.testing.assert_close(ours, modules, rtol=0, atol=0, equal_nan=True)
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
@@ -100,12 +102,17 @@ class Found(torch.nn.Module):
     """Elementwise x * sigmoid(x) - min(x * sigmoid(x), 2)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+        # Whole numbers count as floats; float16 and bfloat16 are computed in float32 and rounded once.
+        dtype = torch.sigmoid(x.new_empty((0,))).dtype
+        x = x.to(torch.promote_types(dtype, torch.float32))
         t0 = torch.sigmoid(x)
         t1 = x * t0
-        t2 = torch.minimum(t1, torch.tensor(2.0, dtype=t1.dtype))
+        t2 = torch.minimum(t1, t1.new_full((), 2.0))
         t3 = t1 - t2
-        return t3
+        return t3.to(dtype)
+
+    def extra_repr(self) -> str:
+        return "x * sigmoid(x) - min(x * sigmoid(x), 2)"
 '''
     )
 
@@ -114,6 +121,21 @@ def test_two_inputs():
     source = Formula.parse("g * sigmoid(x)").source()
     assert "def forward(self, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:" in source
     assert built(Formula.parse("g - 2 * x"))(torch.tensor(3.0), torch.tensor(10.0)).item() == 4.0
+
+
+def test_a_text_cannot_end_a_string():
+    """The source is executed; whatever is not a formula's text is refused, although only formulas come here."""
+    program = Formula.parse("x").program
+    for text in ('x"; import os; "', "x\\", "x\n", "{x}", "x'"):
+        with pytest.raises(FormulaError, match="is not the text of a formula"):
+            module_source(program, ("x",), text, "Found")
+
+
+@settings(FIXED, max_examples=300)
+@given(formulas(inputs=tuple("xgabt"), constants=ANY_CONSTANTS))
+def test_every_formulas_text_may_stand_in_a_string(formula):
+    tree = ast.parse(formula.source())
+    assert ast.get_docstring(tree.body[-1]) == f"Elementwise {formula}."
 
 
 @pytest.mark.parametrize("name", ["", "1x", "a b", "class", "None", "x;import os", "A(object)", "torch"])

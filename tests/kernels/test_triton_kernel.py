@@ -24,13 +24,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FIXED, SMALL_CONSTANTS, formulas
 
-from rlsearch import Formula
+from rlsearch import Formula, fused_module
 from rlsearch.errors import FormulaError, RlsearchError
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.program import run_with_slopes
 from rlsearch.formula.tokens import MAX_SIZE
 from rlsearch.kernels import TorchKernel
+from rlsearch.kernels import fused as fused_modules
 
 triton_kernel = pytest.importorskip("rlsearch.kernels.triton_kernel", reason="triton is not installed")
 import triton  # noqa: E402
@@ -82,6 +83,20 @@ def device(request):
         patch.setenv("TRITON_INTERPRET", "1" if request.param == "cpu" else "0")
         patch.setattr(interpreter.InterpreterBuilder, "create_fma", fused)
         yield Device(request.param)
+
+
+@pytest.mark.parametrize("text", ["mish(x)", "swiglu(x, g)"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_the_fused_module_is_the_plain_one(device, monkeypatch, text, dtype):
+    formula = Formula.parse(text)
+    compiled = device.kernel.population([formula], formula.inputs)
+    monkeypatch.setattr(fused_modules, "_population", lambda *_: compiled)
+    inputs = [numbers(3, 5, dtype=dtype, seed=seed).to(device.name) for seed in range(len(formula.inputs))]
+    for ours, plain in zip(
+        value_and_slopes(fused_module(formula), *inputs), value_and_slopes(formula.to_module(), *inputs), strict=True
+    ):
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours, plain)
 
 
 # --- operators ---
