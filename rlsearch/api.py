@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from rlsearch.cli.progress import can_draw, counting, watching
 from rlsearch.common.progress import Events
 from rlsearch.errors import InputError
 from rlsearch.formula import Formula
@@ -41,7 +42,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     runs: Path | str = "runs",
     overwrite: bool = False,
-    progress: bool = True,
+    progress: bool | None = None,
     events: RunEvents | Sequence[RunEvents] = (),
     **shortcuts: Any,
 ) -> SearchOutcome:
@@ -53,7 +54,8 @@ def train(
         settings: Overrides by their path: ``{"controller.ppo.ent_coef": 0.1}``.
         runs: The folder of run folders.
         overwrite: Whether to replace an existing run of that name.
-        progress: Whether to show a bar (on a terminal or in a notebook) or a line a round.
+        progress: Whether to show a bar on a terminal or in a notebook, and a line a round elsewhere; by default only
+            the bar.
         events: Listeners, which are told how the search goes on; see :class:`~rlsearch.runs.events.RunEvents`.
         **shortcuts: ``rounds``, ``candidates``, ``method`` (of the search), ``seed``, ``device``, ``workers``.
 
@@ -85,7 +87,7 @@ def resume(
     rounds: int | None = None,
     candidates: int | None = None,
     *,
-    progress: bool = True,
+    progress: bool | None = None,
     events: RunEvents | Sequence[RunEvents] = (),
 ) -> SearchOutcome:
     """Goes on with a run that was stopped, killed, or is to be longer.
@@ -114,7 +116,7 @@ def evaluate(
     best: int = 5,
     baselines: Sequence[str] = BASELINES,
     seeds: int = 5,
-    progress: bool = True,
+    progress: bool | None = None,
     events: Events | None = None,
 ) -> list[Comparison]:
     """Scores formulas beside the baselines on fresh seeds; see :func:`rlsearch.studies.evaluate.evaluate`."""
@@ -133,7 +135,7 @@ def confirm(
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     output: Path | str | None = None,
     options: Options = Options(),
-    progress: bool = True,
+    progress: bool | None = None,
     events: Events | None = None,
 ) -> Confirmation:
     """Says what can be claimed of a run's best formulas, or of any formulas.
@@ -145,7 +147,7 @@ def confirm(
         baselines: Names or formulas of ``x``.
         output: With formulas: a folder for files and trainings; without it, nothing is kept.
         options: How many seeds and learning rates.
-        progress: Whether to show a bar.
+        progress: As for :func:`train`.
         events: A listener.
 
     Raises:
@@ -170,7 +172,7 @@ def transfer(
     best: int = 10,
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     options: Options = Options(),
-    progress: bool = True,
+    progress: bool | None = None,
     events: Events | None = None,
 ) -> dict[str, Confirmation]:
     """Confirms a run's best formulas on other tasks.
@@ -181,7 +183,7 @@ def transfer(
         best: How many functions.
         baselines: Names or formulas of ``x``.
         options: How many seeds and learning rates.
-        progress: Whether to show a bar.
+        progress: As for :func:`train`.
         events: A listener.
 
     Raises:
@@ -208,7 +210,7 @@ def compare(
     rewards: Sequence[float] = (),
     options: Options | None = Options(),
     settings: Mapping[str, Any] | None = None,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> MethodComparison | None:
     """Compares search methods at equal budget, from the same seeds; goes on where it was stopped.
 
@@ -221,7 +223,7 @@ def compare(
         rewards: For each it is counted how many candidates a run takes to reach it.
         options: How the best function of every run is confirmed; None: not at all.
         settings: Overrides by their path.
-        progress: Whether to show a bar.
+        progress: As for :func:`train`.
 
     Returns:
         The comparison; None if it was interrupted.
@@ -287,18 +289,19 @@ def _parsed(formulas: Sequence[Formula | str]) -> list[Formula]:
     return [formula if isinstance(formula, Formula) else Formula.parse(formula) for formula in formulas]
 
 
-def _watching(progress: bool) -> AbstractContextManager[RunEvents]:
-    from rlsearch.cli.progress import watching
-
-    return watching() if progress else nullcontext(RunEvents())
+def _watching(progress: bool | None) -> AbstractContextManager[RunEvents]:
+    return watching() if _is_wanted(progress) else nullcontext(RunEvents())
 
 
-def _counting(progress: bool, events: Events | None) -> AbstractContextManager[Events]:
-    from rlsearch.cli.progress import counting
-
+def _counting(progress: bool | None, events: Events | None) -> AbstractContextManager[Events]:
     if events is not None:
         return nullcontext(events)
-    return counting() if progress else nullcontext(Events())
+    return counting() if _is_wanted(progress) else nullcontext(Events())
+
+
+def _is_wanted(progress: bool | None) -> bool:
+    """Whether progress is shown: where nothing is said, only where somebody looks."""
+    return can_draw() if progress is None else progress
 
 
 def _joined(bar: RunEvents, events: RunEvents | Sequence[RunEvents]) -> RunEvents:

@@ -32,11 +32,17 @@ PREPARATIONS = {
 """What comes before the first round, and why it may take a while."""
 
 
+def can_draw() -> bool:
+    """Whether bars can be drawn: on a terminal, or in a notebook."""
+    console = Console(stderr=True)
+    return console.is_terminal or console.is_jupyter
+
+
 @contextmanager
 def watching() -> Iterator[RunEvents]:
     """Gives a listener to a run that draws a bar on a terminal and in a notebook; elsewhere a line a round."""
     console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):
+    if not can_draw():
         yield RunLines()
         return
     # A long formula is cut, not the figures beside it.
@@ -104,7 +110,7 @@ def counting() -> Iterator[Events]:
     Where there is no terminal, it writes a line when a part is done.
     """
     console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):
+    if not can_draw():
         yield PartLines()
         return
     columns = (

@@ -9,12 +9,12 @@ import os
 import shlex
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlsearch import __version__
 from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
@@ -60,7 +60,7 @@ app.command()(init)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print_out(f"rlsearch {__version__}")
+        print_out(f"rlsearch {version('rlsearch')}")
         raise typer.Exit
 
 
