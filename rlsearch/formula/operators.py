@@ -51,7 +51,8 @@ class Operator:
         arity: Number of operands, 1 or 2.
         value: ``value(backend, a[, b])``.
         partials: One ``partial(backend, y, a[, b])`` per operand, where ``y`` is the value already computed.
-        infix: How ``str(formula)`` writes it; it parses back.
+        infix: How it is spelled; it parses back to the same operator.
+        readable: How people read it, without names of this project; it parses back to the same function.
         latex: How LaTeX writes it.
         inverse: Name of the operator that undoes it, if any (for the grammar's optional rule).
         periodic: Whether it is periodic (for the grammar's optional rule).
@@ -63,6 +64,7 @@ class Operator:
     value: Callable[..., Any]
     partials: tuple[Callable[..., Any], ...]
     infix: Notation
+    readable: Notation
     latex: Notation
     inverse: str | None = None
     periodic: bool = False
@@ -82,12 +84,14 @@ def _unary(
     partial: Callable[..., Any],
     latex: str | Notation,
     infix: Notation | None = None,
+    readable: Notation | None = None,
     inverse: str | None = None,
     periodic: bool = False,
 ) -> Operator:
     if isinstance(latex, str):
         latex = Notation(latex + r"\left(<a>\right)")
-    return Operator(name, 1, value, (partial,), infix or Notation(f"{name}(<a>)"), latex, inverse, periodic)
+    infix = infix or Notation(f"{name}(<a>)")
+    return Operator(name, 1, value, (partial,), infix, readable or infix, latex, inverse, periodic)
 
 
 def _binary(
@@ -96,12 +100,13 @@ def _binary(
     partials: tuple[Callable[..., Any], Callable[..., Any]],
     latex: str | Notation,
     infix: Notation | None = None,
+    readable: Notation | None = None,
     commutative: bool = False,
 ) -> Operator:
     if isinstance(latex, str):
         latex = Notation(latex + r"\left(<a>, <b>\right)")
     infix = infix or Notation(f"{name}(<a>, <b>)")
-    return Operator(name, 2, value, partials, infix, latex, commutative=commutative)
+    return Operator(name, 2, value, partials, infix, readable or infix, latex, commutative=commutative)
 
 
 def _away_from_zero(f: Any, b: Any) -> Any:
@@ -154,6 +159,7 @@ _ROWS = (
         lambda f, a: f.where(f.abs(a) < EPSILON, f.abs(a) * (1 / _ROOT), f.sqrt(f.clamp(f.abs(a), EPSILON))),
         lambda f, y, a: f.sign(a) * f.where(f.abs(a) < EPSILON, 1 / _ROOT, 0.5 / f.clamp(y, _ROOT)),
         Notation(r"\sqrt{\left|<a>\right|}"),
+        readable=Notation("sqrt(abs(<a>))"),
         inverse="square",
     ),
     _unary("exp", lambda f, a: f.exp(a), lambda f, y, a: y, Notation("e^{<a>}", POWER), inverse="log"),
@@ -162,6 +168,7 @@ _ROWS = (
         lambda f, a: f.log(f.clamp(f.abs(a), EPSILON)),
         lambda f, y, a: f.where(f.abs(a) < EPSILON, 0.0, 1.0 / _away_from_zero(f, a)),
         Notation(r"\log\left|<a>\right|", POWER),
+        readable=Notation("log(abs(<a>))"),
         inverse="exp",
     ),
     _unary("sin", lambda f, a: f.sin(a), lambda f, y, a: f.cos(a), r"\sin", periodic=True),
@@ -190,9 +197,16 @@ _ROWS = (
         lambda f, a: f.clamp(a, None, 0.0),
         lambda f, y, a: 1.0 - f.positive(a),
         Notation(r"\min\left(<a>, 0\right)"),
+        readable=Notation("min(<a>, 0)"),
     ),
     _unary("erf", lambda f, a: f.erf(a), lambda f, y, a: _TWO_OVER_ROOT_PI * f.exp(-(a * a)), _named("erf")),
-    _unary("gauss", lambda f, a: f.exp(-(a * a)), lambda f, y, a: -2.0 * (a * y), Notation("e^{-(<a>)^{2}}", POWER)),
+    _unary(
+        "gauss",
+        lambda f, a: f.exp(-(a * a)),
+        lambda f, y, a: -2.0 * (a * y),
+        Notation("e^{-(<a>)^{2}}", POWER),
+        readable=Notation("exp(-<a>**2)", ATOM, (ATOM,)),
+    ),
     _unary(
         "softsign",
         lambda f, a: a / (1.0 + f.abs(a)),
@@ -261,6 +275,7 @@ _ROWS = (
             lambda f, y, a, b: f.sigmoid(a),
         ),
         Notation(r"\sigma\left(<a>\right) \cdot <b>", PRODUCT, (ANY, UNARY)),
+        readable=Notation("sigmoid(<a>) * <b>", PRODUCT, (ANY, UNARY)),
     ),
 )
 

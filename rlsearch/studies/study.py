@@ -144,11 +144,11 @@ def _latencies(formulas: Sequence[Formula], kernel: Kernel, device: str, store: 
         kept = json.loads(store.read_text(encoding="utf-8"))
         if kept["label"] == measured_on:
             known = {text: Latency(**fields) for text, fields in kept["functions"].items()}
-    missing = [formula for formula in formulas if str(formula) not in known]
+    missing = [formula for formula in formulas if formula.spelling not in known]
     if missing:
         events.on_progress("latency", 0, len(missing))
-        known |= dict(zip(map(str, missing), measure(missing, kernel, device), strict=True))
+        known |= dict(zip([f.spelling for f in missing], measure(missing, kernel, device), strict=True))
         functions = {text: asdict(latency) for text, latency in known.items()}
         write_text(store, json.dumps({"label": measured_on, "functions": functions}, indent=1) + "\n")
         events.on_progress("latency", len(missing), len(missing))
-    return [known[str(formula)] for formula in formulas]
+    return [known[formula.spelling] for formula in formulas]
