@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from rlsearch.cli.arguments import with_formulas
 from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
@@ -294,7 +295,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         # typer answers with a code for a Ctrl-C that no verb has caught.
-        if app(prog_name="rlsearch", standalone_mode=False):
+        if app(with_formulas(sys.argv[1:]), prog_name="rlsearch", standalone_mode=False):
             _fail("interrupted", 1)
     except RlsearchError as error:
         _fail(str(error), error.exit_code)
