@@ -20,6 +20,7 @@ from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
 from rlsearch.cli.options import (
     BaselinesOption,
+    EachOption,
     JsonOption,
     RunArgument,
     SetOption,
@@ -143,18 +144,19 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged."""
+    from rlsearch.formula.simplify import shown
     from rlsearch.runs.sample import sample as sample_run
 
     samples = sample_run(run, count, greedy=greedy, seed=seed)
     if as_json:
-        print_json({"formula": str(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
+        print_json({"formula": shown(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
         return
     table = make_table("count", "reward", "score", "latency", "formula")
     for s in samples:
         fields = result_fields(s.result)
         reward = number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
         table.add_row(
-            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), str(s.formula)
+            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), shown(s.formula)
         )
     print_out(table)
 
@@ -163,27 +165,35 @@ def sample(
 def top(
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", help="Functions to show.")] = 10,
+    each: EachOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Show the best functions of a run; it may still be going on."""
-    from rlsearch.runs.read import top as top_of
+    """Show the best functions of a run; it may still be going on.
 
-    board = top_of(run, count)
+    Mirror images, such as f(x) and -f(x), which a network can hardly tell apart, are one row.
+    """
+    from rlsearch.formula.simplify import shown
+    from rlsearch.judging.mirrors import MirrorGroup
+    from rlsearch.runs.read import top as top_of
+    from rlsearch.runs.read import top_groups
+
+    groups = [MirrorGroup(judged) for judged in top_of(run, count)] if each else top_groups(run, count)
+    board, mirrored = [group.best for group in groups], [len(group.others) for group in groups]
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         proxies = panel_of(board)
         more = [*(f"score on {name}" for name in proxies), *(f"gain on {name}" for name in proxies)]
-        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", *more])
-        for rank, judged in enumerate(board, start=1):
+        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", "mirrored", *more])
+        for rank, (judged, images) in enumerate(zip(board, mirrored, strict=True), start=1):
             result = judged.result
             of_proxies = [result.scores.get(name) for name in proxies] + [result.gains.get(name) for name in proxies]
-            row = [rank, result.value, result.score, judged.seeds, result.latency, str(judged.formula)]
-            writer.writerow([*row, *of_proxies])
+            row = [rank, result.value, result.score, judged.seeds, result.latency, shown(judged.formula)]
+            writer.writerow([*row, images, *of_proxies])
         return
     if not board:
         print_out(f"{run} has no formula with a score yet.")
         return
-    print_out(leaderboard(board))
+    print_out(leaderboard(board, mirrored))
 
 
 @app.command()

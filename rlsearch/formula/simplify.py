@@ -140,6 +140,11 @@ def simplified(formula: Formula) -> Formula:
     return _simplified(formula)
 
 
+def shown(formula: Formula) -> str:
+    """How people are shown a function that a search has found: its simplified spelling."""
+    return str(simplified(formula))
+
+
 @lru_cache(maxsize=4096)
 def _simplified(formula: Formula) -> Formula:
     better = _better(formula)

@@ -13,8 +13,10 @@ from rlsearch.common.ranks import rank_correlations
 from rlsearch.errors import StorageError
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.drawing import plot_curve
+from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge, RoundReport
+from rlsearch.judging.mirrors import best_groups
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs.config import LoggingSettings
 from rlsearch.runs.events import RunEvents
@@ -78,7 +80,8 @@ class Monitor(RunEvents):
 
     def _record_best(self, judge: Judge, report: RoundReport) -> None:
         self._recorded = report
-        step, board = judge.proposals, judge.leaderboard(self.settings.best)
+        step = judge.proposals
+        board = [group.best for group in best_groups(judge.leaderboard, self.settings.best)]
         self._writer.add_text("search/leaderboard", leaderboard_markdown(board), step)
         self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
@@ -140,7 +143,7 @@ def leaderboard_markdown(board: Sequence[Judged]) -> str:
             "" if result.score is None else f"{result.score:.4f}",
             str(judged.seeds),
             "" if result.latency is None else f"{result.latency:.2f}",
-            f"`{judged.formula}`",
+            f"`{shown(judged.formula)}`",
             *(_score_and_gain(result, name) for name in proxies),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -183,7 +186,7 @@ def curves_figure(board: Sequence[Judged]) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for judged in board:
-        plot_curve(axes, judged.formula, label=str(judged.formula))
+        plot_curve(axes, judged.formula, label=shown(judged.formula))
     axes.set_ylim(-3, 5)
     axes.grid(alpha=0.3)
     axes.set_xlabel("x")
