@@ -49,7 +49,7 @@ def confirm(
     add to those that are there.
     """
     from rlsearch.cli.progress import counting
-    from rlsearch.formula import Formula
+    from rlsearch.formula.typed import typed_formula
     from rlsearch.runs.config import load_config
     from rlsearch.studies import confirm as confirming
 
@@ -73,7 +73,7 @@ def confirm(
         if overrides and config is None:
             raise InputError("--set goes with --config")
         loaded = load_config(config, overrides or []) if config else None
-        parsed = [Formula.parse(text) for text in (*formulas, *(what or []))]
+        parsed = [typed_formula(text) for text in (*formulas, *(what or []))]
         with counting() as events:
             outcome = confirming.confirm_formulas(
                 parsed, loaded, baselines=against, output=output, options=options, events=events

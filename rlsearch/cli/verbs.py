@@ -211,14 +211,14 @@ def evaluate(
     Their latency is measured too. Given a run, its best are scored, beside what the search saw of them.
     """
     from rlsearch.cli.progress import counting
-    from rlsearch.formula import Formula
+    from rlsearch.formula.typed import typed_formula
 
     find_own_code_here()
     # Formulas and a run may stand in any order.
     runs = [text for text in what if _is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
-    formulas = [Formula.parse(text) for text in what if text not in runs]
+    formulas = [typed_formula(text) for text in what if text not in runs]
     from rlsearch.formula.named import BASELINES
     from rlsearch.runs.config import load_config
     from rlsearch.studies import evaluate as evaluation
@@ -257,15 +257,15 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; by default the screen.")] = None,
 ) -> None:
     """Write a formula as standalone torch source, or as LaTeX."""
-    from rlsearch.formula import Formula
     from rlsearch.formula.exports import export as export_formula
+    from rlsearch.formula.typed import GATED, typed_formula
 
     if _is_run(what):
         from rlsearch.runs.read import best_formula
 
         formula = best_formula(what)
     else:
-        formula = Formula.parse(what)
+        formula = typed_formula(what, GATED)
     text = export_formula(formula, form)
     if output is None:
         sys.stdout.write(text)
