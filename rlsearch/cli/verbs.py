@@ -18,6 +18,7 @@ from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
+from rlsearch.cli.operators import operators
 from rlsearch.cli.options import (
     BaselinesOption,
     EachOption,
@@ -115,7 +116,7 @@ def mine(
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
 ) -> None:
-    """Screen every formula of a config's language; train the cheapest.
+    """Screen every formula of a language; train the cheapest.
 
     Training goes by successive halving: ever fewer functions, for ever longer.
 
@@ -248,6 +249,7 @@ app.command()(check)
 app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)
+app.command()(operators)
 
 
 @app.command()

@@ -128,7 +128,7 @@ def test_help_is_at_hand_for_every_verb(run):
     assert (code, err) == (0, "")
     verbs = [
         "train", "mine", "sample", "top", "evaluate", "check", "compare", "confirm", "transfer", "export", "config",
-        "bench",
+        "bench", "operators",
     ]  # fmt: skip
     assert all(f"\n  {verb} " in out for verb in verbs)
     assert "..." not in out.split("Commands:")[1]  # nothing is cut

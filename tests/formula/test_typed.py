@@ -13,7 +13,7 @@ def test_formulas_of_x(text):
 @pytest.mark.parametrize("text", ["x * g", "swiglu(x, g)", "sigmoid(g)"])
 def test_gated_formulas_where_they_are_expected(text):
     assert typed_formula(text, GATED) == Formula.parse(text)
-    with pytest.raises(FormulaError, match="; expected one of x$"):
+    with pytest.raises(FormulaError, match=r"; expected one of x$"):
         typed_formula(text)
 
 
