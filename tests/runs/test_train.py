@@ -205,7 +205,7 @@ def test_a_reward_that_raises_fails_those_formulas_alone(caplog):
         assert result == (("failed", -3.0) if has_sine else ("ok", 1.0))
     failed = [row for row in archive_rows(outcome.run.folder)["evaluations"] if row[6] == "failed"]
     assert {row[10] for row in failed} == {"the reward raised ValueError: no sines please"}
-    assert f"'{failed[0][3]}' failed: the reward raised ValueError: no sines please" in caplog.messages
+    assert f"'{Formula.parse(failed[0][3])}' failed: the reward raised ValueError: no sines please" in caplog.messages
 
 
 @pytest.mark.parametrize(
