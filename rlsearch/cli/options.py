@@ -15,6 +15,8 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+EachOption = Annotated[bool, typer.Option("--all", help="Take mirror images, f(x), -f(x) and f(-x), each by itself.")]
+
 BaselinesOption = Annotated[
     str | None, typer.Option(metavar="NAMES", help="To compare with: relu,gelu,... or formulas of x.")
 ]

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Column
 
 from rlsearch.common.progress import Events
+from rlsearch.formula.simplify import shown
 from rlsearch.judging.judge import Judge
 from rlsearch.runs.events import CALIBRATING, REFERENCES, RunEvents
 from rlsearch.search.mining.engine import SCREENING
@@ -158,5 +159,5 @@ def _write_line(text: str) -> None:
 
 def _leader(judge: Judge) -> str:
     for judged in judge.history.found(1):
-        return f"{judged.result.value:+.4f} {judged.formula}"
+        return f"{judged.result.value:+.4f} {shown(judged.formula)}"
     return "none yet"

@@ -15,13 +15,16 @@ from typing import Annotated
 
 import typer
 
+from rlsearch.cli.arguments import with_formulas
 from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
 from rlsearch.cli.init import init
+from rlsearch.cli.operators import operators
 from rlsearch.cli.options import (
     BaselinesOption,
+    EachOption,
     JsonOption,
     RunArgument,
     SetOption,
@@ -135,7 +138,7 @@ def mine(
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
 ) -> None:
-    """Screen every formula of a config's language; train the cheapest.
+    """Screen every formula of a language; train the cheapest.
 
     Training goes by successive halving: ever fewer functions, for ever longer.
 
@@ -167,18 +170,19 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged."""
+    from rlsearch.formula.simplify import shown
     from rlsearch.runs.sample import sample as sample_run
 
     samples = sample_run(run, count, greedy=greedy, seed=seed)
     if as_json:
-        print_json({"formula": str(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
+        print_json({"formula": shown(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
         return
     table = make_table("count", "reward", "score", "latency", "formula")
     for s in samples:
         fields = result_fields(s.result)
         reward = number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
         table.add_row(
-            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), str(s.formula)
+            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), shown(s.formula)
         )
     print_out(table)
 
@@ -187,27 +191,35 @@ def sample(
 def top(
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", help="Functions to show.")] = 10,
+    each: EachOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Show the best functions of a run; it may still be going on."""
-    from rlsearch.runs.read import top as top_of
+    """Show the best functions of a run; it may still be going on.
 
-    board = top_of(run, count)
+    Mirror images, such as f(x) and -f(x), which a network can hardly tell apart, are one row.
+    """
+    from rlsearch.formula.simplify import shown
+    from rlsearch.judging.mirrors import MirrorGroup
+    from rlsearch.runs.read import top as top_of
+    from rlsearch.runs.read import top_groups
+
+    groups = [MirrorGroup(judged) for judged in top_of(run, count)] if each else top_groups(run, count)
+    board, mirrored = [group.best for group in groups], [len(group.others) for group in groups]
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         proxies = panel_of(board)
         more = [*(f"score on {name}" for name in proxies), *(f"gain on {name}" for name in proxies)]
-        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", *more])
-        for rank, judged in enumerate(board, start=1):
+        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", "mirrored", *more])
+        for rank, (judged, images) in enumerate(zip(board, mirrored, strict=True), start=1):
             result = judged.result
             of_proxies = [result.scores.get(name) for name in proxies] + [result.gains.get(name) for name in proxies]
-            row = [rank, result.value, result.score, judged.seeds, result.latency, str(judged.formula)]
-            writer.writerow([*row, *of_proxies])
+            row = [rank, result.value, result.score, judged.seeds, result.latency, shown(judged.formula)]
+            writer.writerow([*row, images, *of_proxies])
         return
     if not board:
         print_out(f"{run} has no formula with a score yet.")
         return
-    print_out(leaderboard(board))
+    print_out(leaderboard(board, mirrored))
 
 
 @app.command()
@@ -228,14 +240,14 @@ def evaluate(
     Their latency is measured too. Given a run, its best are scored, beside what the search saw of them.
     """
     from rlsearch.cli.progress import counting
-    from rlsearch.formula import Formula
+    from rlsearch.formula.typed import typed_formula
 
     find_own_code_here()
     # Formulas and a run may stand in any order.
     runs = [text for text in what if _is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
-    formulas = [Formula.parse(text) for text in what if text not in runs]
+    formulas = [typed_formula(text) for text in what if text not in runs]
     from rlsearch.formula.named import BASELINES
     from rlsearch.runs.config import load_config
     from rlsearch.studies import evaluate as evaluation
@@ -269,6 +281,7 @@ app.command()(check)
 app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)
+app.command()(operators)
 
 
 @app.command()
@@ -278,15 +291,15 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A new file; default: the screen.")] = None,
 ) -> None:
     """Write a formula as standalone torch source, or as LaTeX."""
-    from rlsearch.formula import Formula
     from rlsearch.formula.exports import export as export_formula
+    from rlsearch.formula.typed import GATED, typed_formula
 
     if _is_run(what):
         from rlsearch.runs.read import best_formula
 
         formula = best_formula(what)
     else:
-        formula = Formula.parse(what)
+        formula = typed_formula(what, GATED)
     text = export_formula(formula, form)
     if output is None:
         sys.stdout.write(text)
@@ -329,7 +342,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         # typer answers with a code for a Ctrl-C that no verb has caught.
-        if app(prog_name="rlsearch", standalone_mode=False):
+        if app(with_formulas(sys.argv[1:]), prog_name="rlsearch", standalone_mode=False):
             _fail("interrupted", 1)
     except RlsearchError as error:
         _fail(str(error), error.exit_code)

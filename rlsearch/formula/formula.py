@@ -140,8 +140,17 @@ class Formula:
             raise FormulaError(f"'{self}' takes ({expected}); {', '.join(missing)} is missing")
         return [named[name] for name in self.inputs]
 
-    def __str__(self) -> str:
+    @property
+    def spelling(self) -> str:
+        """The exact infix text: ``Formula.parse`` reads it back to the same tokens. It is what archives store."""
         return printing.to_infix(self.tokens)
+
+    def __str__(self) -> str:
+        """The text for people, such as ``sqrt(abs(x))`` for the spelling ``sqrt(x)``.
+
+        ``Formula.parse`` reads it back to the same function, and to the same tokens if it is the spelling.
+        """
+        return printing.to_readable(self.tokens)
 
     def latex(self) -> str:
         r"""Writes the formula as LaTeX, for instance ``x \cdot \sigma\left(x\right)``."""

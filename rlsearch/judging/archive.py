@@ -148,7 +148,7 @@ class Archive:
             row = (
                 round_number,
                 training.formula.fingerprint,
-                str(training.formula),
+                training.formula.spelling,
                 training.proxy,
                 training.seed,
                 result.status.value,
@@ -174,7 +174,7 @@ class Archive:
             functions: Number and fingerprint of each function that the round has changed, and what is known of it now.
         """
         rows = [
-            (round_number, slot, str(p.formula), p.formula.fingerprint, p.fresh, p.status.value, p.reward)
+            (round_number, slot, p.formula.spelling, p.formula.fingerprint, p.fresh, p.status.value, p.reward)
             for slot, p in enumerate(proposals)
         ]
         with self._transaction() as connection:
@@ -312,7 +312,7 @@ def _put_functions(
             fingerprint,
             number,
             round_number,
-            str(judged.formula),
+            judged.formula.spelling,
             judged.formula.size,
             result.status.value,
             result.value,

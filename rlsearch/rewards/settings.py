@@ -9,6 +9,7 @@ from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Setti
 from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.named import BASELINES, NAMED
+from rlsearch.formula.typed import typed_formula
 from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.rewards.base import WORST_POINTS, WORST_SPREADS
@@ -39,10 +40,7 @@ def function(text: str) -> Formula:
     Raises:
         FormulaError: If it is neither, or has another input.
     """
-    formula = Formula.parse(f"{text}(x)" if text in NAMED or text in OPERATORS else text)
-    if formula.inputs != ("x",):
-        raise FormulaError(f"{text!r} is a function of {', '.join(formula.inputs) or 'nothing'}; expected one of x")
-    return formula
+    return typed_formula(f"{text}(x)" if text in NAMED or text in OPERATORS else text)
 
 
 def _checked_function(text: str) -> str:

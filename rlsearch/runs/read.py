@@ -8,8 +8,10 @@ from pathlib import Path
 
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import Formula
+from rlsearch.formula.simplify import simplified
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
+from rlsearch.judging.mirrors import MirrorGroup, best_groups
 from rlsearch.runs.folder import Run, opened
 
 MOST_REFERENCES = 100
@@ -23,9 +25,24 @@ def top(run: Run | Path | str, count: int = 10) -> list[Judged]:
         RunError: If the folder is not a run.
         InputError: If ``count`` is not positive.
     """
+    _check_positive(count)
+    return read_history(run, best=count).leaderboard(count)
+
+
+def top_groups(run: Run | Path | str, count: int = 10) -> list[MirrorGroup]:
+    """The best functions of a run, mirror images together, best first; it may still be going on.
+
+    Raises:
+        RunError: If the folder is not a run.
+        InputError: If ``count`` is not positive.
+    """
+    _check_positive(count)
+    return best_groups(lambda functions: top(run, functions), count)
+
+
+def _check_positive(count: int) -> None:
     if count < 1:
         raise InputError(f"expected at least one function to show, got {count}")
-    return read_history(run, best=count).leaderboard(count)
 
 
 def read_history(run: Run | Path | str, best: int | None = None) -> History:
@@ -46,7 +63,9 @@ def read_history(run: Run | Path | str, best: int | None = None) -> History:
 
 
 def best_formula(run: Run | Path | str) -> Formula:
-    """The best formula that the search of a run has found; the functions that others are relative to are none.
+    """The best formula that the search of a run has found, simplified.
+
+    The functions that others are relative to are none.
 
     Raises:
         RunError: If the run has none yet.
@@ -54,4 +73,4 @@ def best_formula(run: Run | Path | str) -> Formula:
     found = read_history(run, best=1 + MOST_REFERENCES).found(1)
     if not found:
         raise RunError(f"the run {opened(run).folder} has no formula with a score yet")
-    return found[0].formula
+    return simplified(found[0].formula)

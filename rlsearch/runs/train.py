@@ -15,6 +15,7 @@ from rlsearch.errors import ConfigError, RunError, StorageError
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge
+from rlsearch.judging.mirrors import best_groups
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve
@@ -36,7 +37,7 @@ class SearchOutcome:
 
     Attributes:
         run: Its folder.
-        leaderboard: The best functions, best first.
+        leaderboard: The best functions, best first; of mirror images the best.
         proposals: Formulas proposed, over all sessions of the run.
         functions: Different functions among them.
         finished: False where it was interrupted; resume it then.
@@ -265,7 +266,7 @@ def _search(
         counts = counts | {"trained": judge.candidates}
     return SearchOutcome(
         run,
-        leaderboard=judge.leaderboard(10) if judge else [],
+        leaderboard=[group.best for group in best_groups(judge.leaderboard, 10)] if judge else [],
         proposals=judge.proposals if judge else archive.proposals(first_round),
         functions=judge.functions if judge else 0,
         finished=finished,

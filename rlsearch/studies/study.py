@@ -144,12 +144,12 @@ def _latencies(formulas: Sequence[Formula], kernel: Kernel, device: str, store: 
         kept = json.loads(store.read_text(encoding="utf-8"))
         if kept["label"] == measured_on:
             known = {text: Latency(**fields) for text, fields in kept["functions"].items()}
-    missing = [formula for formula in formulas if str(formula) not in known]
+    missing = [formula for formula in formulas if formula.spelling not in known]
     if missing:
         events.on_progress("latency", 0, len(missing))
-        known |= dict(zip(map(str, missing), measure(missing, kernel, device), strict=True))
+        known |= dict(zip([f.spelling for f in missing], measure(missing, kernel, device), strict=True))
         # What was measured on a busy machine is measured again the next time.
         functions = {text: asdict(latency) for text, latency in known.items() if not latency.is_rough}
         write_text(store, json.dumps({"label": measured_on, "functions": functions}, indent=1) + "\n")
         events.on_progress("latency", len(missing), len(missing))
-    return [known[str(formula)] for formula in formulas]
+    return [known[formula.spelling] for formula in formulas]
