@@ -9,7 +9,8 @@ from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.settings import Settings
-from rlsearch.common.targets import build_target
+from rlsearch.common.targets import build_callable
+from rlsearch.common.users_code import seed_of, users_code
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
 from rlsearch.formula import RELU
@@ -94,7 +95,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         run: Where the costs are, if the run exists already.
     """
     if config.own_reward is not None:
-        return _own_reward(config.own_reward, works_ahead(config)), None
+        return _own_reward(config.own_reward, works_ahead(config), config.seed), None
     settings = config.proxy_reward
     assert settings is not None
     kernel = kernel_of(config)
@@ -122,8 +123,9 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     return reward, costs
 
 
-def _own_reward(settings: TargetSettings, works_ahead: bool) -> StagedReward:
-    reward = build_target(settings.model_dump())
+def _own_reward(settings: TargetSettings, works_ahead: bool, run_seed: int) -> StagedReward:
+    with users_code(seed_of(str(run_seed), settings.target)):
+        reward = build_callable(settings.model_dump(), "formulas")
     if isinstance(reward, StagedReward):
         return reward
     if not callable(reward):
@@ -134,7 +136,7 @@ def _own_reward(settings: TargetSettings, works_ahead: bool) -> StagedReward:
             "leaves nothing to be done beside it"
         )
     arguments = settings.model_dump(exclude={"target"})
-    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target)
+    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target, run_seed)
 
 
 def method_class(config: Config) -> type[SearchMethod]:

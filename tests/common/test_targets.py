@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import rlsearch_envs.curve
-from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
+from rlsearch.common.targets import build_callable, build_target, find_target, source_of, takes_argument
 from rlsearch.errors import ConfigError
 from rlsearch_envs import CurveReward
 
@@ -109,3 +109,75 @@ def test_the_source_is_of_the_modules_that_name_and_define_a_target():
     assert inspect.getsource(rlsearch_envs) in source_of("rlsearch_envs:CurveReward")
     with pytest.raises(ConfigError, match="the source of 'math:sqrt' cannot be read"):
         source_of("math:sqrt")
+
+
+class Shortness:
+    def __init__(self, weight=1.0):
+        self.weight = weight
+
+    def __call__(self, formulas):
+        return [-self.weight * len(formula) for formula in formulas]
+
+
+def made_by_a_function(weight=1.0):
+    return lambda formulas: [-weight * len(formula) for formula in formulas]
+
+
+def plain(formulas):
+    return [-len(formula) for formula in formulas]
+
+
+def weighted(formulas, weight=1.0, *, power=1):
+    return [-weight * len(formula) ** power for formula in formulas]
+
+
+ready = Shortness(2.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"target": f"{__name__}:Shortness"}, -3.0),
+        ({"target": f"{__name__}:Shortness", "weight": 0.5}, -1.5),
+        ({"target": f"{__name__}:made_by_a_function", "weight": 0.5}, -1.5),
+        (f"{__name__}:plain", -3),
+        ({"target": f"{__name__}:plain"}, -3),
+        ({"target": f"{__name__}:weighted", "weight": 0.5}, -1.5),
+        ({"target": f"{__name__}:weighted", "weight": 0.5, "power": 2}, -4.5),
+        ({"target": f"{__name__}:ready"}, -6.0),
+    ],
+)
+def test_what_is_to_be_called_is_made_or_is_the_target_itself(config, expected):
+    assert build_callable(config, "formulas")(("abc",)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"target": f"{__name__}:plain", "weight": 2},
+            r"plain takes \(formulas\), and the config gives weight; expected a factory that takes these alone, or a "
+            "function that takes formulas and these",
+        ),
+        (f"{__name__}:two", r"two takes \(a, b\), and the config gives no arguments"),
+        ({"target": f"{__name__}:Shortness", "wieght": 2}, "Shortness does not take {'wieght': 2}"),
+        ({"a": 1}, "expected a 'target' of the form"),
+        (f"{__name__}:NOT_CALLABLE", "is a int, not a class or function"),
+    ],
+)
+def test_what_can_be_called_in_neither_way(config, message):
+    with pytest.raises(ConfigError, match=message):
+        build_callable(config, "formulas")
+
+
+def two(a, b):
+    return a, b
+
+
+def leaving(code):
+    raise SystemExit(code)
+
+
+def test_a_factory_that_ends_the_process_does_not():
+    with pytest.raises(ConfigError, match=r"leaving called with {'code': 3} raised SystemExit: 3"):
+        build_target({"target": f"{__name__}:leaving", "code": 3})

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from rlsearch.common.cache import cache_file, kept
 from rlsearch.common.device import device_type, is_cpu
-from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.threads import no_denormals, one_thread
+from rlsearch.common.users_code import FAILURES, users_code, what_was_raised
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
@@ -109,8 +109,8 @@ def _choose(settings: OwnProxySettings, kernel: Kernel, device: str) -> tuple[bo
         warnings.filterwarnings("error", message="There is a performance drop")
         try:
             problem = _difference(trainer) or _dependence(trainer)
-        except Exception as error:  # whatever vmap or a user's network raises: it does not work
-            problem = f"vmap raised {type(error).__name__}: {error}"
+        except FAILURES as error:  # whatever vmap or a user's network raises: it does not work
+            problem = f"vmap raised {what_was_raised(error)}"
         if problem:
             return False, problem
         together, alone = _seconds(trainer)
@@ -145,7 +145,7 @@ def _difference(trainer: OwnTrainer) -> str:
 
 def _first_step(trainer: OwnTrainer, networks: Networks, rows: Tensor) -> tuple[Tensor, Tensor]:
     """The logits in training, and after the step on the same examples."""
-    with random_numbers_of(0, rows.device):
+    with users_code(0, rows.device):
         training = trainer.backward(networks, rows)
     with networks.evaluating(), torch.no_grad():
         return training, networks(trainer.inputs(rows))
@@ -159,7 +159,7 @@ def _dependence(trainer: OwnTrainer) -> str:
         members = _members(trainer, formulas)
         networks = trainer.together(members)
         optimiser = trainer.optimiser(networks)
-        with random_numbers_of(0, trainer.device):
+        with users_code(0, trainer.device):
             for rows in [trainer.orders(members)[0]] * 2:
                 trainer.step(networks, optimiser, rows)
         results.append({**networks.parameters, **networks.buffers})

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.settings import TargetSettings
 from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
+from rlsearch.common.users_code import FAILURES, users_code, what_was_raised
 from rlsearch.errors import ConfigError, RlsearchError
 from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.settings import OwnProxySettings
@@ -62,13 +62,13 @@ def build_network(settings: OwnProxySettings, seed: int, activation: SharedActiv
     """
     build = find_target(settings.target)
     try:
-        with random_numbers_of(seed, torch.device("cpu")):
+        with users_code(seed, torch.device("cpu")):
             network = build(activation, **settings.arguments)
     except RlsearchError:
         raise
-    except Exception as error:  # whatever a user's factory raises
+    except FAILURES as error:  # whatever a user's factory raises
         called = f"{settings.target} called with the activation and {settings.arguments}"
-        raise ConfigError(f"{called} raised {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{called} raised {what_was_raised(error)}") from error
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{settings.target} made a {type(network).__name__}; expected a torch.nn.Module")
     if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -92,10 +92,10 @@ def check_network(settings: OwnProxySettings) -> None:
     network = build_network(settings, 0, SharedActivation(counting))
     labels = data.train.labels[: settings.batch_size]
     try:
-        with random_numbers_of(0, torch.device("cpu")):
+        with users_code(0, torch.device("cpu")):
             logits = network(data.train.inputs[: settings.batch_size])
-    except Exception as error:  # whatever a user's network raises
-        raise ConfigError(f"the network of {settings.target} raised {type(error).__name__}: {error}") from error
+    except FAILURES as error:  # whatever a user's network raises
+        raise ConfigError(f"the network of {settings.target} raised {what_was_raised(error)}") from error
     if not isinstance(logits, Tensor) or logits.dtype != torch.float32 or logits.shape[:-1] != labels.shape:
         got = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         expected = f"torch.float32 {[*labels.shape, 'classes']}"
@@ -131,7 +131,7 @@ def _load(data: str, seed: int | None) -> Parts:
         if "seed" in arguments:
             raise ConfigError(f"the seed of {settings.target} is data_seed; expected no 'seed' beside the target")
         arguments["seed"] = seed
-    with random_numbers_of(seed or 0, torch.device("cpu")):
+    with users_code(seed or 0, torch.device("cpu")):
         made = build_target(arguments)
     if not isinstance(made, tuple | list) or len(made) != len(_PARTS):
         count = f" of {len(made)}" if isinstance(made, tuple | list) else ""

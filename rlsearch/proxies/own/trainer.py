@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from rlsearch.common.device import is_cpu
-from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.threads import no_denormals, one_thread
+from rlsearch.common.users_code import FAILURES, users_code, what_was_raised
 from rlsearch.errors import RewardError, RlsearchError
 from rlsearch.formula import RELU
 from rlsearch.kernels import Kernel
@@ -175,9 +175,8 @@ class OwnTrainer:
                 return self._train(population)
             except (RlsearchError, torch.OutOfMemoryError):
                 raise
-            except Exception as error:  # whatever a user's network raises
-                message = f"training {self.settings.target} raised {type(error).__name__}: {error}"
-                raise RewardError(message) from error
+            except FAILURES as error:  # whatever a user's network raises
+                raise RewardError(f"training {self.settings.target} raised {what_was_raised(error)}") from error
 
     def _train(self, members: Sequence[Training]) -> list[Outcome | None]:
         part = members[0].part
@@ -240,7 +239,7 @@ class OwnTrainer:
         scored = getattr(self._data, part)
         counts = []
         # Other numbers than those that the weights were drawn from.
-        with random_numbers_of(members[0].seed ^ _DROPOUT_STREAM, self.device):
+        with users_code(members[0].seed ^ _DROPOUT_STREAM, self.device):
             for done, (rows, rate) in enumerate(zip(orders, learning_rates, strict=True), start=1):
                 optimiser.param_groups[0]["lr"].copy_(rate)
                 self.step(networks, optimiser, rows)
@@ -263,7 +262,7 @@ class OwnTrainer:
         """Whether the network draws random numbers while it is trained."""
         network = self.alone(Training(RELU, "", 0))
         states = []
-        with random_numbers_of(0, self.device), torch.no_grad():
+        with users_code(0, self.device), torch.no_grad():
             for _ in range(2):
                 states.append(torch.default_generator.get_state())
                 if not is_cpu(self.device):
