@@ -5,7 +5,9 @@ processes on this machine. A pool for several machines would be a third.
 """
 
 import gc
+import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -103,8 +105,11 @@ class LokyPool:
     def _results(
         self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], in_order: bool
     ) -> Generator[Any, None, None]:
+        # Workers that began with another import path would not find a module that a config names: with another
+        # environment they are replaced.
+        environment = _ENVIRONMENT | {"RLSEARCH_IMPORT_PATH": os.pathsep.join(sys.path)}
         executor = get_reusable_executor(
-            self.workers, timeout=IDLE_SECONDS, initializer=_ignore_interrupts, env=_ENVIRONMENT
+            self.workers, timeout=IDLE_SECONDS, initializer=_ignore_interrupts, env=environment
         )
         try:
             futures = [executor.submit(_call, function, *arguments) for arguments in calls]

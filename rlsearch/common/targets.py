@@ -1,11 +1,13 @@
 """Objects that a config names by their import path: ``{target: "my_package.my_module:MyReward", ...arguments}``."""
 
+import ast
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -54,6 +56,18 @@ def searched() -> str:
     return f"; searched besides Python's packages: {', '.join(folders) or 'no folder'}"
 
 
+def search_too(folder: Path | str) -> None:
+    """Lets targets name modules in a folder; what Python's own path has comes first."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def lies_in(folder: Path, path: str) -> bool:
+    """Whether the module or the package that a target names lies in a folder. Nothing is imported."""
+    top = path.partition(":")[0].partition(".")[0]
+    return bool(top) and ((folder / f"{top}.py").is_file() or (folder / top).is_dir())
+
+
 def takes_argument(path: str, name: str) -> bool:
     """Whether the target has a parameter ``name`` that can be given by its name.
 
@@ -74,12 +88,44 @@ def source_of(path: str) -> str:
     Raises:
         ConfigError: If the target or the source cannot be found.
     """
+    return "\n".join(_sources(path))
+
+
+def code_of(path: str) -> str:
+    """What that source does: the parsed code without comments, docstrings and spacing, in every Python the same.
+
+    Raises:
+        ConfigError: If the target or the source cannot be found, or is no longer Python.
+    """
+    try:
+        return "\n".join(_without_words(ast.parse(text)) for text in _sources(path))
+    except SyntaxError as error:
+        raise ConfigError(f"the source of {path!r} is not Python any more: {error}") from error
+
+
+_WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _without_words(node: Any) -> str:
+    if isinstance(node, list):
+        return f"[{','.join(map(_without_words, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = fields["body"][1:]
+    # Versions of Python differ in empty fields, of which newer ones have more.
+    parts = [f"{name}={_without_words(value)}" for name, value in fields.items() if value not in (None, [])]
+    return f"{type(node).__name__}({','.join(parts)})"
+
+
+def _sources(path: str) -> list[str]:
     target = find_target(path)
     names = {path.partition(":")[0]}
     if inspect.isroutine(target) or inspect.isclass(target):
         names.add(target.__module__)
     try:
-        return "\n".join(inspect.getsource(importlib.import_module(name)) for name in sorted(names))
+        return [inspect.getsource(importlib.import_module(name)) for name in sorted(names)]
     except (OSError, TypeError, ImportError) as error:
         raise ConfigError(
             f"the source of {path!r} cannot be read: {error}; expected a function in a .py file"

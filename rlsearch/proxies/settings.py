@@ -315,6 +315,11 @@ class OwnProxySettings(TrainingSettings):
         return CLASSIFICATION
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The import paths of everything that decides a score."""
+        return self.target, self.data.target
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing is left open: then the factories are needed for training only."""
         return self.source is not None and self.batched != "auto" and self.population is not None

@@ -9,7 +9,7 @@ from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.settings import Settings
-from rlsearch.common.targets import build_callable
+from rlsearch.common.targets import build_callable, search_too
 from rlsearch.common.users_code import seed_of, users_code
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
@@ -36,6 +36,8 @@ def resolve(config: Config) -> Config:
     Raises:
         ConfigError: If the device, the kernel or a user's network is not there or is wrong.
     """
+    if config.code is not None:
+        search_too(config.code)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,7 +1,7 @@
 """A user's own network and data: found by their import paths, called, and checked."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlsearch.common.settings import TargetSettings
-from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
+from rlsearch.common.targets import build_target, code_of, find_target, source_of, takes_argument
 from rlsearch.common.users_code import FAILURES, users_code, what_was_raised
 from rlsearch.errors import ConfigError, RlsearchError
 from rlsearch.proxies.data.parts import Part, Parts
@@ -39,19 +39,27 @@ class SharedActivation(nn.Module):
 
 
 def source_digest(settings: OwnProxySettings) -> str:
-    """A digest of the modules in which the factories are named and defined; not of what these import.
+    """A digest of the code of the modules in which the targets are named and defined; not of what these import.
+
+    Comments, docstrings and spacing are no part of it. Runs of earlier versions have a digest of the text, which stays
+    theirs as long as the text does.
 
     Raises:
         ConfigError: If a factory or its source is not found, or is another than when the run began.
     """
-    text = "\0".join(source_of(target) for target in (settings.target, settings.data.target))
-    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    if settings.source not in (None, digest):
-        raise ConfigError(
-            f"the source of {settings.target} or {settings.data.target} was edited since its digest "
-            f"{settings.source} was taken, and is {digest} now: scores would not be comparable; begin a new run"
-        )
-    return digest
+    digest = _digest(code_of(target) for target in settings.targets)
+    if settings.source in (None, digest):
+        return digest
+    if settings.source == _digest(source_of(target) for target in settings.targets):
+        return settings.source
+    raise ConfigError(
+        f"the source of {' or '.join(settings.targets)} was edited since its digest {settings.source} was taken, and "
+        f"is {digest} now: scores would not be comparable; begin a new run"
+    )
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
 
 def build_network(settings: OwnProxySettings, seed: int, activation: SharedActivation) -> nn.Module:

@@ -1,4 +1,6 @@
+import hashlib
 import random
+from pathlib import Path
 
 import helpers_networks
 import numpy as np
@@ -144,6 +146,18 @@ def test_an_importable_thing_without_source_is_refused():
         ConfigError, match=r"the source of 'math:sqrt' cannot be read: .*; expected a function in a .py"
     ):
         source_digest(settings("math:sqrt"))
+
+
+def test_a_digest_of_an_earlier_version_stays_that_of_its_run():
+    """Of the text of both modules, the network's first."""
+    text = Path(helpers_networks.__file__).read_text()
+    of_text = hashlib.blake2b(f"{text}\0{text}".encode(), digest_size=8).hexdigest()
+    now = source_digest(settings())
+    assert now != of_text
+    assert source_digest(settings(source=of_text)) == of_text
+    assert source_digest(settings(source=now)) == now
+    with pytest.raises(ConfigError, match=f"its digest 0123456789abcdef was taken, and is {now} now"):
+        source_digest(settings(source="0123456789abcdef"))
 
 
 # --- right ones ---
