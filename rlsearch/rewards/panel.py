@@ -17,11 +17,10 @@ from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.schedule import train_populations
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.scale import Scale, combined
 from rlsearch.rewards.screening import why_unfit
-from rlsearch.rewards.settings import RewardSettings, epochs_at, function
+from rlsearch.rewards.settings import AnyProxy, RewardSettings, epochs_at, function
 from rlsearch.rewards.staged import Evaluation
 
 _LOGGER = logging.getLogger(__name__)
@@ -314,7 +313,7 @@ def _names(panel: Sequence[_Member]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _trained_for(proxy: ProxySettings | OwnProxySettings, share: float) -> ProxySettings | OwnProxySettings:
+def _trained_for(proxy: AnyProxy, share: float) -> AnyProxy:
     return proxy.check(proxy.model_dump() | {"epochs": epochs_at(proxy, share)})
 
 

@@ -20,10 +20,12 @@ from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
 from rlsearch.proxies.own.batching import completed
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
+from rlsearch.proxies.own.training import completed_training
 from rlsearch.rewards.base import WORST_POINTS
 from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.panel import PanelReward
+from rlsearch.rewards.settings import AnyProxy
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
@@ -50,10 +52,7 @@ def resolve(config: Config) -> Config:
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
     if config.proxy_reward is not None:
-        # A user's own network says only on this machine what it can do, and files what is in them.
-        proxies = [
-            completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p.completed() for p in config.proxies
-        ]
+        proxies = [_completed(proxy, kernel, device) for proxy in config.proxies]
         changes["reward"] = config.proxy_reward.model_copy(update={"proxies": tuple(proxies)})
     worst = WORST_POINTS if config.proxy_reward is None else config.proxy_reward.worst
     changes["status_values"] = config.status_values.filled(worst)
@@ -63,7 +62,16 @@ def resolve(config: Config) -> Config:
     return config.model_copy(update=changes)
 
 
-def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:
+def _completed(proxy: AnyProxy, kernel: Kernel, device: str) -> AnyProxy:
+    """A user's own network says only on this machine what it can do, and files what is in them."""
+    if isinstance(proxy, OwnProxySettings):
+        return completed(proxy, kernel, device)
+    if isinstance(proxy, OwnTrainingSettings):
+        return completed_training(proxy)
+    return proxy.completed()
+
+
+def proxies_of(config: Config) -> tuple[AnyProxy, ...]:
     """The proxies of a config whose formulas are to be trained.
 
     Raises:

@@ -24,9 +24,9 @@ from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging.settings import RescoringSettings
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.base import StatusValues
-from rlsearch.rewards.settings import RewardSettings
+from rlsearch.rewards.settings import AnyProxy, RewardSettings
 from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, MiningSettings, SearchSettings
 
 
@@ -74,7 +74,7 @@ class Config(Settings):
         return self.reward if isinstance(self.reward, TargetSettings) else None
 
     @property
-    def proxies(self) -> tuple[ProxySettings | OwnProxySettings, ...]:
+    def proxies(self) -> tuple[AnyProxy, ...]:
         """What the reward trains; nothing if the reward is a user's own."""
         return self.proxy_reward.proxies if self.proxy_reward else ()
 
@@ -83,7 +83,7 @@ class Config(Settings):
         """The import paths of everything that is a user's own."""
         if self.own_reward:
             return (self.own_reward.target,)
-        return tuple(chain.from_iterable(p.targets for p in self.proxies if isinstance(p, OwnProxySettings)))
+        return tuple(chain.from_iterable(p.targets for p in self.proxies if not isinstance(p, ProxySettings)))
 
     @property
     def seeds_per_formula(self) -> int:

@@ -21,6 +21,7 @@ from rlsearch.common.threads import one_thread
 from rlsearch.errors import InputError, nearest
 from rlsearch.formula import Formula
 from rlsearch.proxies.base import Training
+from rlsearch.proxies.own.settings import OwnTrainingSettings
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.tasks import Task
 from rlsearch.rewards.base import RewardResult, Status
@@ -263,6 +264,8 @@ def proxy_check(reward: PanelReward, title: str, references: Sequence[Evaluation
 def _way(proxy: Proxy) -> str:
     if proxy.is_native:
         return "compiled"
+    if isinstance(proxy.settings, OwnTrainingSettings):
+        return "by itself"
     return "together" if getattr(proxy.settings, "batched", True) else "one by one"
 
 

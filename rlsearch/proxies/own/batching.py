@@ -22,8 +22,8 @@ from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import check_network, source_digest
+from rlsearch.proxies.own.settings import OwnProxySettings
 from rlsearch.proxies.own.trainer import Networks, OwnTrainer
-from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.trainers.population import current_device
 
 _LOGGER = logging.getLogger(__name__)

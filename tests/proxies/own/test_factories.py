@@ -18,7 +18,7 @@ from rlsearch.proxies.own.factories import (
     load_own_dataset,
     source_digest,
 )
-from rlsearch.proxies.settings import OwnProxySettings
+from rlsearch.proxies.own.settings import OwnProxySettings
 
 torch.set_num_threads(1)
 
@@ -128,10 +128,10 @@ def made(change="", part=1):
         ("double", "inputs of the validation part .* are torch.float64; expected torch.float32 or integers"),
         ("int32", "labels of the validation part .* are torch.int32; expected torch.int64"),
         ("lengths", r"has inputs \[6, 8\] and labels \[5\]; expected"),
-        ("3-d labels", r"has inputs \[6, 8\] and labels \[6, 1, 1\]; expected labels \[examples\] or"),
+        ("3-d labels", r"torch.int64 \[6, 1, 1\], and of the training part torch.int64 \[6\]"),
         ("empty", "the validation part of .* is empty"),
         ("not finite", "inputs of the validation part .* are not all finite"),
-        ("negative", "the lowest label of the validation part .* is -100"),
+        ("negative", "the lowest label of the validation part .* is -100; expected .* or ignore_index: -100"),
         ("other shape", r"inputs of the validation part .* \[6, 9\], and of the training part .*\[6, 8\]"),
         ("other dtype", "inputs of the validation part .* torch.int64 .*, and of the training part torch.float32"),
     ],

@@ -19,9 +19,9 @@ from rlsearch.proxies.own import batching
 from rlsearch.proxies.own import trainer as own_trainer
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset
+from rlsearch.proxies.own.settings import OwnProxySettings
 from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.starts import batches
 
 torch.set_num_threads(1)
@@ -357,7 +357,8 @@ def test_every_setting_changes_the_name():
         "data": {"target": "helpers_networks:vectors", "examples": 512},
         "data_seed": 1, "optimiser": "sgd", "learning_rate": 0.1, "batch_size": 16, "epochs": 3, "population": 4,
         "batched": False, "source": "another", "weight_decay": 0.1, "learning_rates": (0.1, 0.2), "schedule": "cosine",
-        "warmup": 0.1, "evaluations": 2,
+        "warmup": 0.1, "evaluations": 2, "loss": "mine:loss", "score": "loss", "ignore_index": -100, "clip_norm": 1.0,
+        "precision": "bfloat16",
     }  # fmt: skip
     assert set(changes) == set(OwnProxySettings.model_fields)
     first = settings(source="one", optimiser="adamw")
