@@ -52,6 +52,10 @@ class RunBar(RunEvents):
         if what == SCREENING:
             self._bar.update(self._task, best="")
 
+    def on_note(self, text: str) -> None:
+        """Writes the line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def on_start(self, judge: Judge) -> None:
         """Shows the leader."""
         self._bar.update(self._task, best=_leader(judge))
@@ -62,7 +66,7 @@ class RunBar(RunEvents):
 
 
 class RunLines(RunEvents):
-    """A line for every round, and one when screening is done."""
+    """A line for every round, one when screening is done, and whatever else there is to know."""
 
     def __init__(self) -> None:
         self._budget = ""
@@ -72,6 +76,10 @@ class RunLines(RunEvents):
         if what == SCREENING and done == wanted:
             _write_line(f"{what}: {done:.0f} done")
         self._budget = f"{what} {done:.0f}/{wanted}"
+
+    def on_note(self, text: str) -> None:
+        """Writes the line."""
+        _write_line(text)
 
     def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
         """Writes the round's line."""

@@ -19,7 +19,7 @@ from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
-from rlsearch.proxies.own.batching import completed
+from rlsearch.proxies.own.batching import completed, way_of
 from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
 from rlsearch.proxies.own.training import completed_training
 from rlsearch.rewards.base import WORST_POINTS
@@ -80,6 +80,13 @@ def proxies_of(config: Config) -> tuple[AnyProxy, ...]:
     if config.own_reward is not None:
         raise ConfigError(f"the reward {config.own_reward.target} has no proxies to train; give a config that has some")
     return config.proxies
+
+
+def ways_of_training(config: Config) -> list[str]:
+    """A line for each of a user's own networks in a resolved config: how candidates are trained, and why."""
+    own = [proxy for proxy in config.proxies if isinstance(proxy, OwnProxySettings)]
+    lines = [f"{proxy.name}: candidates are trained {way_of(proxy, kernel_of(config), config.device)}" for proxy in own]
+    return list(dict.fromkeys(lines))
 
 
 def kernel_of(config: Config) -> Kernel:

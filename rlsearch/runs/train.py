@@ -17,7 +17,7 @@ from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve
+from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve, ways_of_training
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, load_config
 from rlsearch.runs.events import AllRunEvents, RunEvents, StopRequests
@@ -84,6 +84,8 @@ def train(
         config = load_config(config)
     with random_numbers_kept(), one_thread():
         config = resolve(config)
+        for text in ways_of_training(config):
+            events.on_note(text)
         reward, costs = make_reward(config)
         # Made once before anything is written: this refuses a wrong warm start or template.
         make_method(config, costs)
