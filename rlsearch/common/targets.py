@@ -42,8 +42,9 @@ def find_target(path: str) -> Callable[..., Any]:
 
 
 def _imported(name: str) -> ModuleType:
-    if name in sys.modules:
-        return sys.modules[name]
+    found = sys.modules.get(name)
+    if found is not None:
+        return found
     with users_code(seed_of(name)):
         return importlib.import_module(name)
 
