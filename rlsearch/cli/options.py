@@ -1,7 +1,6 @@
 """Options and arguments that several verbs share."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -48,13 +47,13 @@ def check_folder_name(name: str) -> None:
 
 
 def find_own_code_here() -> None:
-    """Lets a config name a reward or a network in a file of the current folder.
+    """Lets a config name a reward or a network in a file of the current folder; beside the config it may lie anyway.
 
     Only the verbs that train call this: a folder that one merely stands in must not be able to run anything.
     """
     # ruamel is a namespace package: a file of that name here would come before it.
     import ruamel.yaml  # noqa: F401
 
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)
+    from rlsearch.common.targets import search_too
+
+    search_too(os.getcwd())

@@ -71,6 +71,10 @@ class RunBar(RunEvents):
         if what in PREPARATIONS:
             self._bar.update(self._task, best=PREPARATIONS[what])
 
+    def on_note(self, text: str) -> None:
+        """Writes the line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def on_start(self, judge: Judge) -> None:
         """Shows the leader."""
         self._bar.update(self._task, best=_leader(judge))
@@ -81,7 +85,7 @@ class RunBar(RunEvents):
 
 
 class RunLines(RunEvents):
-    """A line for every round, and one when screening is done."""
+    """A line for every round, one when screening is done, and whatever else there is to know."""
 
     def __init__(self) -> None:
         self._budget = ""
@@ -93,6 +97,10 @@ class RunLines(RunEvents):
         elif what in PREPARATIONS and done == 0:
             _write_line(f"{what} {PREPARATIONS[what]}".rstrip())
         self._budget = f"{what} {min(done, wanted):.0f}/{wanted}"
+
+    def on_note(self, text: str) -> None:
+        """Writes the line."""
+        _write_line(text)
 
     def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
         """Writes the round's line."""

@@ -18,7 +18,7 @@ from rlsearch.judging.judge import Judge
 from rlsearch.judging.mirrors import best_groups
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve
+from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve, ways_of_training
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, load_config
 from rlsearch.runs.events import CALIBRATING, REFERENCES, AllRunEvents, RunEvents, StopRequests
@@ -91,6 +91,8 @@ def train(
             Run.refuse_taken(Path(runs) / name)
         if config.proxies:
             events.on_progress(CALIBRATING, 0, 1)
+        for text in ways_of_training(config):
+            events.on_note(text)
         reward, costs = make_reward(config)
         # Made once before anything is written: this refuses a wrong warm start or template.
         make_method(config, costs)

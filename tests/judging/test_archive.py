@@ -57,7 +57,7 @@ def test_the_schema(archive, path):
         "proposals": ["round", "slot", "formula", "fingerprint", "fresh", "status", "reward"],
         "evaluations": [
             "id", "round", "fingerprint", "formula", "protocol", "seed", "status", "score", "latency",
-            "wall_seconds", "value", "message", "outside",
+            "wall_seconds", "value", "message", "outside", "details",
         ],
         "functions": [
             "fingerprint", "number", "round", "formula", "size", "status", "reward", "score", "standard_error",
