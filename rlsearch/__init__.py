@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rlsearch.runs.overview import runs_in as runs_in
     from rlsearch.runs.read import top as top
     from rlsearch.runs.sample import sample as sample
+    from rlsearch.runs.sample import save_policy as save_policy
     from rlsearch.studies.discovered import discovered as discovered
     from rlsearch.studies.retrain import Options as Options
 
@@ -47,6 +48,7 @@ _HOMES = {
     "RunEvents": "rlsearch.runs.events",
     "export": "rlsearch.formula.exports",
     "sample": "rlsearch.runs.sample",
+    "save_policy": "rlsearch.runs.sample",
     "top": "rlsearch.runs.read",
     "RewardResult": "rlsearch.rewards.base",
     "Status": "rlsearch.rewards.base",

@@ -5,12 +5,14 @@ import sys
 
 import pytest
 from helpers import CURVE, environment, make_config, proxies
+from stable_baselines3 import PPO
 
 import rlsearch
 from rlsearch import Options, RunEvents, compare, confirm, evaluate, load_config, mine, resume, runs_in, train, transfer
 from rlsearch.errors import ConfigError, InputError
 from rlsearch.runs import train as training
 from rlsearch.runs.config import Config, dump_config
+from rlsearch_envs import ActivationEnv, CurveReward
 
 SMALL = {"search": {"rounds": 2, "formulas_per_round": 8}, "reward": CURVE, "language": {"max_length": 6}}
 
@@ -192,3 +194,24 @@ def test_what_a_notebook_shows_is_short(tmp_path):
     assert list(table.columns[:3]) == ["formula", "status", "reward"]
     assert table.reward[0] == outcome.leaderboard[0].reward
     assert len(table) == outcome.functions
+
+
+def test_plain_stable_baselines3_loads_the_policy(tmp_path, run):
+    """It writes what the run's own policy writes when always the likeliest token is taken."""
+    outcome = train(SMALL)
+    rlsearch.save_policy(outcome.run, "policy.zip")
+    model = PPO.load("policy.zip")
+    config = outcome.run.config
+    env = ActivationEnv(config.language.grammar(), CurveReward("gelu(x)"), render_mode="ansi")
+    observation, _ = env.reset()
+    done = False
+    while not done:
+        action, _ = model.predict(observation, deterministic=True)
+        observation, _, done, _, _ = env.step(int(action))
+    (greedy,) = rlsearch.sample(outcome.run, greedy=True)
+    assert env.render() == str(greedy.formula)
+    assert run("sample", outcome.run.folder, "--save-policy", "policy.zip") == (
+        2, "", "rlsearch: policy.zip exists already; it is not overwritten\n",
+    )  # fmt: skip
+    code, out, _ = run("sample", outcome.run.folder, "--save-policy", "again.zip")
+    assert (code, out) == (0, "wrote again.zip; stable_baselines3.PPO.load reads it\n")

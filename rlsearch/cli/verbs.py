@@ -167,12 +167,20 @@ def sample(
     count: Annotated[int, typer.Option("-n", help="Formulas to write.")] = 20,
     greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token each time.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random numbers: another seed writes other formulas.")] = 0,
+    policy: Annotated[
+        Path | None, typer.Option("--save-policy", help="Write the policy itself instead, for PPO.load.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged."""
     from rlsearch.formula.simplify import shown
     from rlsearch.runs.sample import sample as sample_run
+    from rlsearch.runs.sample import save_policy
 
+    if policy is not None:
+        save_policy(run, policy)
+        print_out(f"wrote {policy}; stable_baselines3.PPO.load reads it")
+        return
     samples = sample_run(run, count, greedy=greedy, seed=seed)
     if as_json:
         print_json({"formula": shown(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
