@@ -373,7 +373,7 @@ def test_configs_are_checked_and_shown(run, path, tmp_path):
 
 def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=screen, force_terminal=True, width=80))
     best = Judged(Formula.parse("1 + min(relu((x - atan(asinh(x))) / 1), 1)"), RewardResult(0.57))
     with progress.watching() as events:
         events.on_start(SimpleNamespace(history=SimpleNamespace(found=lambda count: [best])))
