@@ -20,6 +20,9 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 10.0, 38.0
 
 MAX_TICKS = 6
 
+GRID = 2
+"""Dots lie on places so far apart: those of a large run would make a large page."""
+
 MAX_LABEL_CHARACTERS = 64
 
 
@@ -135,8 +138,8 @@ def polyline(points: Iterable[tuple[float, float]], kind: str) -> Markup:
 
 
 def dots(points: Iterable[tuple[float, float]], kind: str) -> Markup:
-    """Many dots as one path; those that fall on one place are drawn once, so a large run makes no large page."""
-    places = dict.fromkeys((round(x), round(y)) for x, y in points)
+    """Many dots as one path; those that fall on one place are drawn once."""
+    places = dict.fromkeys((GRID * round(x / GRID), GRID * round(y / GRID)) for x, y in points)
     return Markup('<path d="{}" class="dots {}"/>').format("".join(f"M{x} {y}h0" for x, y in places), kind)
 
 
@@ -207,7 +210,9 @@ def number(value: float) -> str:
 
 def short(label: str) -> str:
     """A label with as many characters as a picture has room for."""
-    return label if len(label) <= MAX_LABEL_CHARACTERS else label[: MAX_LABEL_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return (
+        label if len(label) <= MAX_LABEL_CHARACTERS else label[: MAX_LABEL_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )
 
 
 def step_points(xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+from markupsafe import Markup
+
 from rlsearch.judging.history import History, Judged
 from rlsearch.report.drawing import (
     BOTTOM,
@@ -58,17 +60,17 @@ def confirmed_front(findings: Findings, history: History, score_of: ScoreOf) -> 
     on_front = sorted(_on_front(findings), key=lambda f: f.latency)
     corners = step_points([x(f.latency) for f in on_front], [y(words.factor * f.mean) for f in on_front])
     parts.append(polyline(corners, "front"))
+    place_name = Names()
     numbers = {f.formula: str(i) for i, f in enumerate(findings.compared, start=1)}
-    for finding in (*findings.compared_with, *findings.compared):
+    # The best first: their names get the best places.
+    for finding in (*findings.compared, *findings.compared_with):
         at, height = x(finding.latency), y(words.factor * finding.mean)
         kind = "baseline" if finding.name else "found"
         said = f"{finding.title}: {words.level(finding.mean)}, {finding.latency:.2f} of ReLU's latency"
         parts.append(line(x(finding.latency_low), height, x(finding.latency_high), height, f"spread {kind}"))
         parts.append(mark(at, height, kind, said))
         name = numbers.get(finding.formula, finding.title)
-        # A name that would run out of the picture stands on the other side.
-        left = at > WIDTH - 90
-        parts.append(text(at + (-8 if left else 8), height - 6, name, anchor="end" if left else "start", kind="name"))
+        parts.append(place_name(at, height, name))
     caption = (
         f"Marks: test {words.score} on fresh seeds, and latency measured, with quartiles ({findings.latency_label}). "
         "The dashed line is the front that none of them beats in both."
@@ -76,6 +78,33 @@ def confirmed_front(findings: Findings, history: History, score_of: ScoreOf) -> 
     if seen:
         caption += " Faint dots: all functions of the search, by what it saw and by its model of latency."
     return Picture("Score against latency", svg(f"Test {words.score} against latency", HEIGHT, *parts), caption)
+
+
+class Names:
+    """Writes names beside marks, each where none is yet, as far as there is room."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def __call__(self, x: float, y: float, name: str) -> Markup:
+        """The name of the mark at a place."""
+        # A letter is about seven wide and twelve high. Right above, left above, below, and then ever further up.
+        width = 7.0 * len(name)
+        corners = [(x + 7, y - 6), (x - 7 - width, y - 6), (x + 7, y + 14), (x - 7 - width, y + 14)]
+        for up in (18, 30, 42):
+            corners += [(x + 7, y - up), (x - 7 - width, y - up)]
+        free = [corner for corner in corners if self._is_free(*corner, width)]
+        left, bottom = free[0] if free else corners[0]
+        self._taken.append((left, bottom, left + width, bottom - 11))
+        return text(left, bottom, name, kind="name")
+
+    def _is_free(self, left: float, bottom: float, width: float) -> bool:
+        if left < LEFT or left + width > WIDTH or bottom < TOP_OF_AXES - 12 or bottom > HEIGHT - BOTTOM:
+            return False
+        return all(
+            left >= others_right or left + width <= others_left or bottom <= others_top or bottom - 11 >= others_bottom
+            for others_left, others_bottom, others_right, others_top in self._taken
+        )
 
 
 def searched_front(history: History) -> Picture | None:

@@ -9,8 +9,8 @@ from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.program import run_with_slopes
 from rlsearch.report.drawing import BOTTOM, LEFT, RIGHT, WIDTH, Picture, Scale, axes, legend, polyline, reach, svg
 
-REACH, POINTS = 4.0, 321
-"""Where inputs of a layer lie, after normalisation; the points are 0.025 apart."""
+REACH, POINTS = 4.0, 161
+"""Where inputs of a layer lie, after normalisation; the points are 0.05 apart."""
 
 LIMITS = (-4.0, 6.0)
 """Of the vertical axis: what leaves it runs out of the picture."""

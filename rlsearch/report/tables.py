@@ -19,7 +19,7 @@ HEAT_STEPS = 4
 
 HEAT_GAIN = 1.0
 
-LEADERS = 50
+LEADERS = 30
 """Rows of the leaderboard; each carries its source, and the page is to stay small."""
 
 
