@@ -42,8 +42,8 @@ def baseline_forests(findings: Findings) -> list[Picture]:
 def _how_to_read(findings: Findings) -> str:
     confidence = f"{findings.differences.confidence * 100:.3g} %"
     return (
-        f"Means over {findings.seeds} fresh seeds, each with its own data, and {confidence} intervals that hold for all "
-        "pairs at once. A triangle to the right is better, one to the left worse, a circle is not decided."
+        f"Means over {findings.seeds} fresh seeds, each with its own data, and {confidence} intervals that hold for "
+        "all pairs at once. A triangle to the right is better, one to the left worse, a circle is not decided."
     )
 
 

@@ -37,7 +37,7 @@ def shape_pictures(formula: Formula) -> list[Picture]:
 
 
 def value_and_slope(formula: Formula) -> tuple[Floats, Floats]:
-    """The values and the slopes by the first input at ``POINTS`` places from -``REACH`` to ``REACH``, each ``[POINTS]``."""
+    """The values and the slopes by the first input from -:data:`REACH` to :data:`REACH`, each ``[POINTS]``."""
     x = np.linspace(-REACH, REACH, POINTS)
     inputs = [x if name == formula.inputs[0] else np.ones_like(x) for name in formula.inputs]
     with np.errstate(all="ignore"):

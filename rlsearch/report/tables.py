@@ -207,8 +207,7 @@ def parts_seen_earlier(winner: Formula, history: History) -> list[Part]:
     parts = []
     for number, judged in enumerate(history.known.values(), start=1):
         there = missing.intersection(_subtrees(judged.formula.tokens)) if not judged.is_reference else set()
-        for tokens in there:
-            parts.append(Part(to_infix(tokens), number, judged, tokens == spelled.tokens))
+        parts += [Part(to_infix(tokens), number, judged, tokens == spelled.tokens) for tokens in there]
         missing -= there
         if not missing:
             break

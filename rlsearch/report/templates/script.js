@@ -67,7 +67,7 @@ if (filter) {
     const wanted = filter.value.toLowerCase();
     let shown = 0;
     for (const row of rows) {
-      row.hidden = !row.cells[5].textContent.toLowerCase().includes(wanted);
+      row.hidden = !row.querySelector(".formula").textContent.toLowerCase().includes(wanted);
       shown += !row.hidden;
     }
     document.getElementById("count").textContent = `${shown} of ${rows.length}`;
