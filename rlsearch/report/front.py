@@ -24,6 +24,7 @@ from rlsearch.report.drawing import (
     svg,
     text,
 )
+from rlsearch.report.rows import MOST_ROWS
 from rlsearch.rewards.base import Status
 from rlsearch.runs.pictures import pareto_front
 from rlsearch.studies.findings import Finding, Findings
@@ -53,8 +54,9 @@ def confirmed_front(findings: Findings, history: History, score_of: ScoreOf) -> 
         ends += [f.latency_low, f.latency_high]
         heights += [words.factor * (f.mean + f.standard_error), words.factor * (f.mean - f.standard_error)]
     x = Scale(*log_reach(ends + [latency for latency, _ in seen]), LEFT, WIDTH - RIGHT, log=True)
-    # Baselines far below would press the rest into a line, too; they lie on the lower edge then.
-    y = Scale(*reach([*heights, *_best_of([score for _, score in seen])]), HEIGHT - BOTTOM, TOP_OF_AXES)
+    # Of the search's functions those are shown that reach what was confirmed; most lie far below.
+    best_seen = max((score for _, score in seen), default=math.nan)
+    y = Scale(*reach([*heights, best_seen]), HEIGHT - BOTTOM, TOP_OF_AXES)
     parts = [axes(x, y, "latency as a ratio to ReLU", words.axis)]
     parts.append(dots([(x(latency), y(score)) for latency, score in seen if score >= y.low], "seen"))
     on_front = sorted(_on_front(findings), key=lambda f: f.latency)
@@ -70,7 +72,8 @@ def confirmed_front(findings: Findings, history: History, score_of: ScoreOf) -> 
         parts.append(line(x(finding.latency_low), height, x(finding.latency_high), height, f"spread {kind}"))
         parts.append(mark(at, height, kind, said))
         name = numbers.get(finding.formula, finding.title)
-        parts.append(place_name(at, height, name))
+        if finding in findings.compared_with or int(name) <= MOST_ROWS:
+            parts.append(place_name(at, height, name))
     caption = (
         f"Marks: test {words.score} on fresh seeds, and latency measured, with quartiles ({findings.latency_label}). "
         "The dashed line is the front that none of them beats in both."

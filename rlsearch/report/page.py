@@ -85,8 +85,8 @@ def page_of(material: Material) -> str:
 
 
 def prose(sentence: str) -> Markup:
-    """A sentence whose formulas stand between backticks, escaped, the formulas as code."""
-    parts = re.split(r"`([^`]*)`", sentence)
+    """A sentence whose formulas stand between backticks, escaped, the formulas as code; it begins with a capital."""
+    parts = re.split(r"`([^`]*)`", sentence[:1].upper() + sentence[1:])
     shown = [Markup("<code>{}</code>" if i % 2 else "{}").format(part) for i, part in enumerate(parts)]
     return Markup("").join(shown)
 

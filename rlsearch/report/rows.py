@@ -14,6 +14,9 @@ ROW = 34.0
 
 FOOT = 40.0
 
+MOST_ROWS = 12
+"""Formulas in a picture, the best-supported first; a comparison confirms the best of every run."""
+
 _SIGNS = {"better": "better", "worse": "worse", "open": "not decided"}
 
 
@@ -25,16 +28,18 @@ def winner_forest(findings: Findings) -> Picture | None:
     labels = [f"minus {baseline.title}" for baseline in findings.compared_with]
     places = [(0, column) for column in range(len(labels))]
     drawn = _forest(findings, places, labels, f"Differences of {formula} to every baseline")
-    return Picture("The winner beside every baseline", drawn, _how_to_read(findings))
+    return Picture("The best-supported function beside every baseline", drawn, _how_to_read(findings))
 
 
 def baseline_forests(findings: Findings) -> list[Picture]:
     """The differences of every formula to a baseline, the strongest first; a picture for each."""
     pictures = []
-    labels = [f"{row}  {f.formula}" for row, f in enumerate(findings.compared, start=1)]
+    labels = [f"{row}  {f.formula}" for row, f in enumerate(findings.compared[:MOST_ROWS], start=1)]
+    is_cut = len(labels) < len(findings.compared)
+    which = f"The first {len(labels)} functions" if is_cut else "Every confirmed function"
     for column, baseline in enumerate(findings.compared_with if labels else ()):
         places = [(row, column) for row in range(len(labels))]
-        title = f"Every confirmed function minus {baseline.title} ({findings.words.level(baseline.mean)})"
+        title = f"{which} minus {baseline.title} ({findings.words.level(baseline.mean)})"
         pictures.append(Picture(title, _forest(findings, places, labels, title)))
     return pictures
 
@@ -43,7 +48,8 @@ def _how_to_read(findings: Findings) -> str:
     confidence = f"{findings.differences.confidence * 100:.3g} %"
     return (
         f"Means over {findings.seeds} fresh seeds, each with its own data, and {confidence} intervals that hold for "
-        "all pairs at once. A triangle to the right is better, one to the left worse, a circle is not decided."
+        "all pairs at once. A triangle to the right is better, one to the left worse, a circle is not decided: "
+        "interval and test must both say so."
     )
 
 
@@ -68,7 +74,8 @@ def _forest(findings: Findings, places: Sequence[tuple[int, int]], labels: Seque
 
 def seeds_picture(findings: Findings) -> Picture | None:
     """The score of every function from every seed; None where all diverged."""
-    shown = [f for f in (*findings.formulas, *findings.baselines) if np.isfinite(f.scores).any()]
+    chosen = (*findings.formulas[:MOST_ROWS], *findings.baselines)
+    shown = [f for f in chosen if np.isfinite(f.scores).any()]
     if not shown:
         return None
     words = findings.words
