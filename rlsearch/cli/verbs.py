@@ -1,4 +1,6 @@
-"""The verbs: init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, export, config, bench.
+"""The verbs.
+
+init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, report, export, config, bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -32,6 +34,7 @@ from rlsearch.cli.options import (
     find_own_code_here,
     functions_in,
 )
+from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
 from rlsearch.cli.tables import (
     comparison_fields,
@@ -290,6 +293,7 @@ app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)
 app.command()(operators)
+app.command()(report)
 
 
 @app.command()
