@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rlsearch.formula import Formula as Formula
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
-    from rlsearch.formula.exports import export as export
+    from rlsearch.exports.export import export as export
     from rlsearch.formula.replacing import replace_activations as replace_activations
     from rlsearch.kernels.fused import fused_module as fused_module
     from rlsearch.runs.config import Config as Config
@@ -39,7 +39,7 @@ _HOMES = {
     "discovered": "rlsearch.studies.discovered",
     "evaluate": "rlsearch.studies.evaluate",
     "RunEvents": "rlsearch.runs.events",
-    "export": "rlsearch.formula.exports",
+    "export": "rlsearch.exports.export",
     "sample": "rlsearch.runs.sample",
     "top": "rlsearch.runs.read",
     "RewardResult": "rlsearch.rewards.base",
