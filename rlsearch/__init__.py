@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlsearch.errors import RlsearchError as RlsearchError
+    from rlsearch.exports.export import export as export
     from rlsearch.formula import Formula as Formula
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
-    from rlsearch.exports.export import export as export
     from rlsearch.formula.replacing import replace_activations as replace_activations
     from rlsearch.kernels.fused import fused_module as fused_module
     from rlsearch.runs.config import Config as Config

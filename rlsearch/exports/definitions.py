@@ -17,10 +17,10 @@ def definitions(formula: Formula) -> dict[str, str]:
     A call of a function that both numpy and torch have is no definition, and is left out.
     """
     found: dict[str, str] = {}
-    for token in formula.tokens:
-        if token in OPERATORS and _chooses(OPERATORS[token]):
-            operands = "ab"[: OPERATORS[token].arity]
-            found[f"{token}({', '.join(operands)})"] = _value(OPERATORS[token])
+    for token in dict.fromkeys(formula.tokens):
+        operator = OPERATORS.get(token) if isinstance(token, str) else None
+        if operator is not None and _chooses(operator):
+            found[f"{operator.name}({', '.join('ab'[: operator.arity])})"] = _value(operator)
     return found
 
 
@@ -54,6 +54,4 @@ def _backend(seen: list[str]) -> Backend:
 
     # There are two functions called sinc.
     unary = {name: source_call("numpy.sinc" if name == "sinc" else name) for name in UNARY}
-    return SimpleNamespace(
-        **unary, maximum=source_call("max"), minimum=source_call("min"), clamp=clamp, where=where
-    )
+    return SimpleNamespace(**unary, maximum=source_call("max"), minimum=source_call("min"), clamp=clamp, where=where)

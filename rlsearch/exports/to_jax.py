@@ -77,5 +77,5 @@ def _backend(named: Callable[[SourceText], SourceText]) -> Backend:
 
     unary = {name: source_call(_NAMES.get(name, f"jnp.{name}")) for name in UNARY if name != "positive"}
     unary |= {"sinc": lambda a: smooth_sinc(backend, a, sinc, named), "hard_sigmoid": hard_sigmoid}
-    backend = make_backend(unary, source_call("jnp.maximum"), source_call("jnp.minimum"), clamp, where)
+    backend: Backend = make_backend(unary, source_call("jnp.maximum"), source_call("jnp.minimum"), clamp, where)
     return backend

@@ -144,7 +144,7 @@ def _backend(graph: _Graph) -> Backend:
     unary |= {name: from_backend(function) for name, function in composed.items()}
     unary["sinc"] = lambda a: smooth_sinc(backend, a, lambda b: backend.sin(np.pi * b) / (np.pi * b))
     unary["hard_sigmoid"] = lambda a: backend.clamp(a + 3.0, 0.0, 6.0) / 6.0
-    backend = make_backend(unary, operator("Max"), operator("Min"), operator("Clip"), operator("Where"))
+    backend: Backend = make_backend(unary, operator("Max"), operator("Min"), operator("Clip"), operator("Where"))
     return backend
 
 

@@ -2,7 +2,7 @@
 
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rlsearch.errors import FormulaError
@@ -36,14 +36,23 @@ def module_source(program: Program, inputs: Sequence[str], text: str, class_name
     Raises:
         FormulaError: If ``class_name`` is not a Python class name, or ``text`` could end a string.
     """
-    if not class_name.isidentifier() or keyword.iskeyword(class_name) or class_name == "torch":
-        raise FormulaError(f"{class_name!r} is not a Python class name; expected one such as 'Activation'")
+    check_class_name(class_name, ("torch",))
     # The text stands in strings of the source, which is executed.
     if not re.fullmatch(r"[\w ().,*/+-]+", text):
         raise FormulaError(f"{text!r} is not the text of a formula; expected letters, digits and ()+-*/., alone")
     body = "\n".join(" " * 8 + line for line in _lines(program, inputs))
     signature = ", ".join(f"{name}: torch.Tensor" for name in inputs)
     return _TEMPLATE.format(name=class_name, formula=text, signature=signature, body=body)
+
+
+def check_class_name(name: str, taken: Collection[str]) -> None:
+    """Checks that a class of source may be called ``name``.
+
+    Raises:
+        FormulaError: If it is not a Python class name, or is one of those that are ``taken`` by the rest of the source.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name) or name in taken:
+        raise FormulaError(f"{name!r} is not a Python class name; expected one such as 'Activation'")
 
 
 class Statements:
