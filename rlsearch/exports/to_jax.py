@@ -76,6 +76,12 @@ def _backend(named: Callable[[SourceText], SourceText]) -> Backend:
         return where(SourceText(f"{a.text} >= 6.0"), 6.0, a) / 6.0
 
     unary = {name: source_call(_NAMES.get(name, f"jnp.{name}")) for name in UNARY if name != "positive"}
-    unary |= {"sinc": lambda a: smooth_sinc(backend, a, sinc, named), "hard_sigmoid": hard_sigmoid}
+
+    # The slope of jnp.abs at 0 is 1, that of torch.abs is 0, as a sign's.
+    def size(a: SourceText) -> SourceText:
+        a = named(a)
+        return a * source_call("jnp.sign")(a)
+
+    unary |= {"abs": size, "sinc": lambda a: smooth_sinc(backend, a, sinc, named), "hard_sigmoid": hard_sigmoid}
     backend: Backend = make_backend(unary, source_call("jnp.maximum"), source_call("jnp.minimum"), clamp, where)
     return backend
