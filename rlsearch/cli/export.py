@@ -22,7 +22,7 @@ def export(
         str | None, typer.Option(help="Of the class, in torch and triton.", show_default="Activation")
     ] = None,
 ) -> None:
-    """Write a formula as a file of its own: torch, ONNX, ...
+    """Write a formula as a torch, Triton, jax or ONNX file.
 
     Of a run it is the first of "rlsearch confirm", or of the search where nothing was confirmed. The file says where it
     comes from.

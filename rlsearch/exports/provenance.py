@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlsearch import __version__
-from rlsearch.errors import InputError, RunError
+from rlsearch.errors import FormulaError, InputError, RunError
 from rlsearch.exports.definitions import definitions
 from rlsearch.formula import Formula
 from rlsearch.runs.folder import Run, opened
@@ -87,7 +87,7 @@ def _confirmed(run: Run, path: Path, rank: int) -> Exported:
             f"{entry['latency_high']:.2f}; {tree['latency_label']}",
         }
         formula = Formula.parse(entry["formula"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, FormulaError) as error:
         raise RunError(f"{path} cannot be read: {error!r}; rlsearch confirm {run.folder} writes it anew") from error
     origin = f"{_of_run(run)}; number {rank} of {len(ranking)} that were confirmed"
     return Exported(formula, _facts(formula, {"origin": origin, **measured}), is_confirmed=True)
@@ -111,7 +111,7 @@ def _comparison(formula: str, tree: Mapping[str, Any]) -> dict[str, str]:
             interval = "no interval"
             if pair["low"] is not None and pair["high"] is not None:
                 interval = f"{tree['confidence'] * 100:.3g} % interval {pair['low']:+.3g} to {pair['high']:+.3g}"
-            difference = f"{pair['difference']:+.3g}, {interval}, p = {pair['p']:.2g}; both after correction"
+            difference = f"{pair['difference']:+.3g}, {interval}, p = {pair['p']:.2g}; corrected for all pairs"
             return {f"difference to {pair['baseline']}, the strongest baseline": difference}
     return {}
 

@@ -76,13 +76,9 @@ def _forward({pointers}, y_values, size, BLOCK: tl.constexpr):
 @triton.jit
 def _backward({pointers}, outer_values, {slope_pointers}, size, BLOCK: tl.constexpr):
 {backward}
-
-
-# --- functions of float32, from Triton's primitives alone ---
-
-
-{functions}
 '''
+
+_HEADING = "# --- functions of float32, from Triton's primitives alone ---"
 
 
 def write(exported: Exported, class_name: str) -> str:
@@ -97,7 +93,7 @@ def write(exported: Exported, class_name: str) -> str:
     check_class_name(
         class_name, ("torch", "triton", "tl", "BLOCK", "_Elementwise", "_launch", "_forward", "_backward", *source)
     )
-    return exported.as_comment("# ") + _TEMPLATE.format(
+    kernels = _TEMPLATE.format(
         formula=formula,
         name=class_name,
         signature=", ".join(f"{name}: torch.Tensor" for name in formula.inputs),
@@ -106,8 +102,9 @@ def write(exported: Exported, class_name: str) -> str:
         slope_pointers=", ".join(f"slope_{name}_values" for name in formula.inputs),
         forward=_indented(forward),
         backward=_indented(backward),
-        functions=_functions((*forward, *backward), source),
     )
+    functions = _functions((*forward, *backward), source)
+    return exported.as_comment("# ") + "\n\n".join([kernels, *functions])
 
 
 def _indented(lines: Sequence[str]) -> str:
@@ -156,15 +153,16 @@ def _defined() -> dict[str, str]:
     return found
 
 
-def _functions(lines: Sequence[str], defined: Mapping[str, str]) -> str:
-    """The source of the functions that the lines call, and of those that these call, in the order of their file."""
+def _functions(lines: Sequence[str], defined: Mapping[str, str]) -> list[str]:
+    """The functions that the lines call, and those that these call, in the order of their file, with a heading."""
     needed, open_names = set[str](), _names("\n".join(lines))
     while open_names:
         name = open_names.pop()
         if name in defined and name not in needed:
             needed.add(name)
             open_names |= _names(defined[name])
-    return "\n\n\n".join(source for name, source in defined.items() if name in needed)
+    functions = [f"{source}\n" for name, source in defined.items() if name in needed]
+    return [f"{_HEADING}\n", *functions] if functions else []
 
 
 def _names(source: str) -> set[str]:
