@@ -15,12 +15,8 @@ def export(
     what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
     form: Annotated[str, typer.Option("--format", help="torch, triton, jax, numpy, onnx, sympy or latex.")] = "torch",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A new file; default: the screen.")] = None,
-    rank: Annotated[
-        int | None, typer.Option(help="Of a run: 2 for its second best, and so on.", show_default="1")
-    ] = None,
-    class_name: Annotated[
-        str | None, typer.Option(help="Of the class, in torch and triton.", show_default="Activation")
-    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Of a run: 2 for its second best; default: 1.")] = None,
+    class_name: Annotated[str | None, typer.Option(help="In torch and triton; default: Activation.")] = None,
 ) -> None:
     """Write a formula as a torch, Triton, jax or ONNX file.
 
