@@ -8,6 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlsearch.api import compare as compare
+    from rlsearch.api import confirm as confirm
+    from rlsearch.api import evaluate as evaluate
+    from rlsearch.api import mine as mine
+    from rlsearch.api import resume as resume
+    from rlsearch.api import train as train
+    from rlsearch.api import transfer as transfer
     from rlsearch.errors import RlsearchError as RlsearchError
     from rlsearch.exports.export import export as export
     from rlsearch.formula import Formula as Formula
@@ -18,12 +25,12 @@ if TYPE_CHECKING:
     from rlsearch.runs.config import Config as Config
     from rlsearch.runs.config import load_config as load_config
     from rlsearch.runs.events import RunEvents as RunEvents
+    from rlsearch.runs.overview import runs_in as runs_in
     from rlsearch.runs.read import top as top
     from rlsearch.runs.sample import sample as sample
-    from rlsearch.runs.train import resume as resume
-    from rlsearch.runs.train import train as train
+    from rlsearch.runs.sample import save_policy as save_policy
     from rlsearch.studies.discovered import discovered as discovered
-    from rlsearch.studies.evaluate import evaluate as evaluate
+    from rlsearch.studies.retrain import Options as Options
 
 __version__ = "0.1.0"
 
@@ -37,15 +44,22 @@ _HOMES = {
     "replace_activations": "rlsearch.formula.replacing",
     "fused_module": "rlsearch.kernels.fused",
     "discovered": "rlsearch.studies.discovered",
-    "evaluate": "rlsearch.studies.evaluate",
+    "evaluate": "rlsearch.api",
     "RunEvents": "rlsearch.runs.events",
     "export": "rlsearch.exports.export",
     "sample": "rlsearch.runs.sample",
+    "save_policy": "rlsearch.runs.sample",
     "top": "rlsearch.runs.read",
     "RewardResult": "rlsearch.rewards.base",
     "Status": "rlsearch.rewards.base",
-    "resume": "rlsearch.runs.train",
-    "train": "rlsearch.runs.train",
+    "resume": "rlsearch.api",
+    "train": "rlsearch.api",
+    "mine": "rlsearch.api",
+    "confirm": "rlsearch.api",
+    "transfer": "rlsearch.api",
+    "compare": "rlsearch.api",
+    "Options": "rlsearch.studies.retrain",
+    "runs_in": "rlsearch.runs.overview",
 }
 __all__ = ["__version__", *_HOMES]
 

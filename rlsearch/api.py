@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from rlsearch.cli.progress import can_draw, counting, watching
 from rlsearch.common.progress import Events
+from rlsearch.common.targets import MAIN, path_of
 from rlsearch.errors import InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
@@ -31,7 +33,10 @@ from rlsearch.studies.study import Confirmation
 from rlsearch.studies.targets import TARGETS
 
 ConfigLike = Config | Mapping[str, Any] | Path | str
-"""A config, its settings as a dict, or the path of its file."""
+"""A config, its settings as a dict, or the path of its file.
+
+In a dict a reward, a network or data may be given as the class or function itself in the place of its import path.
+"""
 
 
 def train(
@@ -41,7 +46,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     runs: Path | str = "runs",
     overwrite: bool = False,
-    progress: bool = True,
+    progress: bool | None = None,
     events: RunEvents | Sequence[RunEvents] = (),
     **shortcuts: Any,
 ) -> SearchOutcome:
@@ -53,7 +58,8 @@ def train(
         settings: Overrides by their path: ``{"controller.ppo.ent_coef": 0.1}``.
         runs: The folder of run folders.
         overwrite: Whether to replace an existing run of that name.
-        progress: Whether to show a bar (on a terminal or in a notebook) or a line a round.
+        progress: Whether to show a bar on a terminal or in a notebook, and a line a round elsewhere; by default only
+            the bar.
         events: Listeners, which are told how the search goes on; see :class:`~rlsearch.runs.events.RunEvents`.
         **shortcuts: ``rounds``, ``candidates``, ``method`` (of the search), ``seed``, ``device``, ``workers``.
 
@@ -85,7 +91,7 @@ def resume(
     rounds: int | None = None,
     candidates: int | None = None,
     *,
-    progress: bool = True,
+    progress: bool | None = None,
     events: RunEvents | Sequence[RunEvents] = (),
 ) -> SearchOutcome:
     """Goes on with a run that was stopped, killed, or is to be longer.
@@ -114,7 +120,7 @@ def evaluate(
     best: int = 5,
     baselines: Sequence[str] = BASELINES,
     seeds: int = 5,
-    progress: bool = True,
+    progress: bool | None = None,
     events: Events | None = None,
 ) -> list[Comparison]:
     """Scores formulas beside the baselines on fresh seeds; see :func:`rlsearch.studies.evaluate.evaluate`."""
@@ -133,7 +139,7 @@ def confirm(
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     output: Path | str | None = None,
     options: Options = Options(),
-    progress: bool = True,
+    progress: bool | None = None,
     events: Events | None = None,
 ) -> Confirmation:
     """Says what can be claimed of a run's best formulas, or of any formulas.
@@ -145,7 +151,7 @@ def confirm(
         baselines: Names or formulas of ``x``.
         output: With formulas: a folder for files and trainings; without it, nothing is kept.
         options: How many seeds and learning rates.
-        progress: Whether to show a bar.
+        progress: As for :func:`train`.
         events: A listener.
 
     Raises:
@@ -170,7 +176,7 @@ def transfer(
     best: int = 10,
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     options: Options = Options(),
-    progress: bool = True,
+    progress: bool | None = None,
     events: Events | None = None,
 ) -> dict[str, Confirmation]:
     """Confirms a run's best formulas on other tasks.
@@ -181,7 +187,7 @@ def transfer(
         best: How many functions.
         baselines: Names or formulas of ``x``.
         options: How many seeds and learning rates.
-        progress: Whether to show a bar.
+        progress: As for :func:`train`.
         events: A listener.
 
     Raises:
@@ -208,7 +214,7 @@ def compare(
     rewards: Sequence[float] = (),
     options: Options | None = Options(),
     settings: Mapping[str, Any] | None = None,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> MethodComparison | None:
     """Compares search methods at equal budget, from the same seeds; goes on where it was stopped.
 
@@ -221,7 +227,7 @@ def compare(
         rewards: For each it is counted how many candidates a run takes to reach it.
         options: How the best function of every run is confirmed; None: not at all.
         settings: Overrides by their path.
-        progress: Whether to show a bar.
+        progress: As for :func:`train`.
 
     Returns:
         The comparison; None if it was interrupted.
@@ -262,10 +268,22 @@ def _loaded(
         changes[SHORTCUTS[name]] = value
     if isinstance(config, str | Path):
         return load_config(config, [f"{path}={json.dumps(value)}" for path, value in changes.items()])
-    tree = config.model_dump() if isinstance(config, Config) else dict(config)
+    tree = config.model_dump() if isinstance(config, Config) else _by_name(config)
     for path, value in changes.items():
-        _put(tree, path, value)
+        _put(tree, path, _by_name(value))
+    # What is defined in a notebook or script is there in this process alone.
+    if f"{MAIN}:" in repr(tree):
+        tree.setdefault("workers", 1)
     return Config.check(tree)
+
+
+def _by_name(settings: Any) -> Any:
+    """The settings with the import path in the place of every class and function, which a config keeps by name."""
+    if isinstance(settings, Mapping):
+        return {key: _by_name(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [_by_name(value) for value in settings]
+    return path_of(settings) if callable(settings) else settings
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -287,18 +305,19 @@ def _parsed(formulas: Sequence[Formula | str]) -> list[Formula]:
     return [formula if isinstance(formula, Formula) else Formula.parse(formula) for formula in formulas]
 
 
-def _watching(progress: bool) -> AbstractContextManager[RunEvents]:
-    from rlsearch.cli.progress import watching
-
-    return watching() if progress else nullcontext(RunEvents())
+def _watching(progress: bool | None) -> AbstractContextManager[RunEvents]:
+    return watching() if _is_wanted(progress) else nullcontext(RunEvents())
 
 
-def _counting(progress: bool, events: Events | None) -> AbstractContextManager[Events]:
-    from rlsearch.cli.progress import counting
-
+def _counting(progress: bool | None, events: Events | None) -> AbstractContextManager[Events]:
     if events is not None:
         return nullcontext(events)
-    return counting() if progress else nullcontext(Events())
+    return counting() if _is_wanted(progress) else nullcontext(Events())
+
+
+def _is_wanted(progress: bool | None) -> bool:
+    """Whether progress is shown: where nothing is said, only where somebody looks."""
+    return can_draw() if progress is None else progress
 
 
 def _joined(bar: RunEvents, events: RunEvents | Sequence[RunEvents]) -> RunEvents:

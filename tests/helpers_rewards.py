@@ -1,10 +1,12 @@
 """Rewards of a user's own, as configs of tests name them: ``helpers_rewards:Size``."""
 
 import os
+import random
 import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from helpers import evaluated
 
 from rlsearch.rewards.base import RewardResult, Status
@@ -111,3 +113,24 @@ class Killing:
         if self.calls_left < 0:
             os.kill(os.getpid(), 9)
         return [RewardResult(0.0) for _ in formulas]
+
+
+class Reseeding:
+    """Leaves random numbers, gradient mode and folder as a program of its own would want them, or leaves them alone."""
+
+    def __init__(self, disturbs):
+        self.disturbs = disturbs
+
+    def __call__(self, formulas):
+        if self.disturbs:
+            random.seed(0)
+            np.random.seed(0)
+            torch.manual_seed(0)
+            torch.set_grad_enabled(False)
+            os.chdir("/")
+        return [RewardResult(1.0 / formula.size, score=1.0) for formula in formulas]
+
+
+def plain(formulas, scale=1.0):
+    """A reward that no factory makes."""
+    return [RewardResult(scale * formula.size) for formula in formulas]

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
-from rlsearch.common.targets import build_target
+from rlsearch.common.targets import build_callable
 from rlsearch.errors import ConfigError, RewardError
 from rlsearch.formula import PAD, FormulaBuilder, Grammar
 from rlsearch.formula.settings import LanguageSettings
@@ -193,7 +193,7 @@ def _reward(reward: Reward | None, make_reward: Mapping[str, Any] | str | Callab
     if callable(make_reward):
         reward = make_reward()
     elif make_reward is not None:
-        reward = build_target(make_reward)
+        reward = build_callable(make_reward, "formulas")
     elif reward is None:
         reward = CurveReward()
     if not callable(reward):

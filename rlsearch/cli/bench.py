@@ -179,15 +179,9 @@ def _device(device: str | None) -> str:
 
 
 def _parsed(formulas: list[str] | None, inputs: tuple[str, ...]) -> "dict[str, Formula]":
-    from rlsearch.formula import Formula
+    from rlsearch.formula.typed import typed_formula
 
-    parsed = {text: Formula.parse(text) for text in formulas or []}
-    for text, formula in parsed.items():
-        if not set(formula.inputs) <= set(inputs):
-            raise InputError(
-                f"'{text}' has the inputs {', '.join(formula.inputs)}; expected {' and '.join(inputs)} alone"
-            )
-    return parsed
+    return {text: typed_formula(text, inputs) for text in formulas or []}
 
 
 def _numbers(option: str, text: str) -> list[int]:

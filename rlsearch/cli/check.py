@@ -60,17 +60,20 @@ def _print_proxies(found: "Check") -> None:
             f"{proxy.seconds:.3f}",
             task.score_text(scale.reference),
             "diverged" if proxy.linear is None else task.score_text(proxy.linear),
-            task.number(scale.spread) if found.in_spreads else "-",
+            task.number(scale.spread),
             task.number(scale.noise),
             proxy.way,
             name,
         )
     print_out(table)
+    for proxy in found.proxies:
+        if proxy.reason:
+            print_out(f"{proxy.title}: trained {proxy.reason}")
     an_hour = found.candidates_an_hour
     print_out(
         "Seconds: of one core or GPU, for a candidate.\n"
         "Ref., identity: scores of the reference, and of a linear network.\n"
-        "Spread: between the best and the worst baseline, the unit of gains.\n"
+        f"Spread: between the best and the worst baseline{', the unit of gains' * found.in_spreads}.\n"
         "Noise: standard deviation between seeds. Both as differences of scores.\n"
         f"A candidate takes {found.seconds:.3f} s in all; {found.workers} worker(s) train about {an_hour:,.0f} in an "
         f"hour.\nFor a search of {MINUTES} minutes: --set search.candidates={max(1, round(an_hour * MINUTES / 60))}"
@@ -136,13 +139,19 @@ def _fields(found: "Check") -> dict[str, Any]:
             "seconds": proxy.seconds,
             "trained": proxy.way,
             "reference": proxy.scale.reference,
-            "spread": proxy.scale.spread if found.in_spreads else None,
+            "spread": proxy.scale.spread,
             "noise": proxy.scale.noise,
             "identity": proxy.linear,
+            "why": proxy.reason or None,
         }
         for proxy in found.proxies
     ]
-    fields: dict[str, Any] = {"proxies": proxies, "workers": found.workers}
+    fields: dict[str, Any] = {
+        "proxies": proxies,
+        "workers": found.workers,
+        "seconds": found.seconds,
+        "candidates_an_hour": found.candidates_an_hour,
+    }
     if found.bank is not None:
         fields |= _bank_fields(found.bank)
     return fields

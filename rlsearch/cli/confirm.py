@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlsearch.cli.confirmation import print_findings, print_holds
-from rlsearch.cli.options import BaselinesOption, RunArgument, SetOption, find_own_code_here, functions_in
+from rlsearch.cli.options import BaselinesOption, EachOption, RunArgument, SetOption, find_own_code_here, functions_in
 from rlsearch.cli.tables import print_out
 from rlsearch.errors import InputError, nearest
 
@@ -36,6 +36,7 @@ def confirm(
         Path | None, typer.Option("-o", "--output", help="With --formulas: a folder for files and trainings.")
     ] = None,
     best: BestOption = 10,
+    each: EachOption = False,
     baselines: BaselinesOption = None,
     seeds: SeedsOption = 20,
     rates: RatesOption = DEFAULT_RATES,
@@ -43,11 +44,12 @@ def confirm(
 ) -> None:
     """Say what can be claimed of a run's best formulas.
 
-    They and nine baselines are trained on fresh seeds and data, each at its best learning rate of several, and
-    compared in pairs. Nothing is trained twice: more seeds only add to those that are there.
+    Of mirror images, such as f(x) and -f(x), the best is taken. They and nine baselines are trained on fresh seeds and
+    data, each at its best learning rate of several, and compared in pairs. Nothing is trained twice: more seeds only
+    add to those that are there.
     """
     from rlsearch.cli.progress import counting
-    from rlsearch.formula import Formula
+    from rlsearch.formula.typed import typed_formula
     from rlsearch.runs.config import load_config
     from rlsearch.studies import confirm as confirming
 
@@ -61,7 +63,9 @@ def confirm(
         if config is not None or overrides or output is not None:
             raise InputError("--config, --set and -o go with --formulas; for other proxies: rlsearch transfer RUN --to")
         with counting() as events:
-            outcome = confirming.confirm(given[0], best=best, baselines=against, options=options, events=events)
+            outcome = confirming.confirm(
+                given[0], best=best, mirrors=each, baselines=against, options=options, events=events
+            )
     else:
         runs = [text for text in given if os.path.isdir(text)]
         if runs:
@@ -69,7 +73,7 @@ def confirm(
         if overrides and config is None:
             raise InputError("--set goes with --config")
         loaded = load_config(config, overrides or []) if config else None
-        parsed = [Formula.parse(text) for text in (*formulas, *(what or []))]
+        parsed = [typed_formula(text) for text in (*formulas, *(what or []))]
         with counting() as events:
             outcome = confirming.confirm_formulas(
                 parsed, loaded, baselines=against, output=output, options=options, events=events
@@ -87,6 +91,7 @@ def transfer(
         ),
     ] = None,
     best: BestOption = 10,
+    each: EachOption = False,
     baselines: BaselinesOption = None,
     seeds: SeedsOption = 20,
     rates: RatesOption = DEFAULT_RATES,
@@ -107,7 +112,9 @@ def transfer(
         raise InputError(f"expected one run, got {run}, {', '.join(more)}; targets stand after --to")
     targets = _targets([*(to or []), *(more or [])])
     with counting() as events:
-        outcomes = transferring.transfer(run, targets, best=best, baselines=against, options=options, events=events)
+        outcomes = transferring.transfer(
+            run, targets, best=best, mirrors=each, baselines=against, options=options, events=events
+        )
     for name, outcome in outcomes.items():
         print_out(f"On {name}:")
         _print_confirmation(outcome)

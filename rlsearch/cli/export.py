@@ -24,7 +24,7 @@ def export(
     comes from.
     """
     from rlsearch.exports.export import DEFAULT_CLASS, check_class, format_named, found
-    from rlsearch.formula import Formula
+    from rlsearch.formula.typed import GATED, typed_formula
 
     kind = format_named(form)
     check_class(form, class_name)
@@ -32,7 +32,7 @@ def export(
         raise InputError(f"{form} is no text; expected a file to write to: -o activation.{form}")
     if output is not None and output.exists():
         raise InputError(f"{output} exists already; it is not overwritten")
-    exported = found(Path(what) if is_run(what) else Formula.parse(what), rank)
+    exported = found(Path(what) if is_run(what) else typed_formula(what, GATED), rank)
     content = kind.write(exported, class_name or DEFAULT_CLASS)
     if exported.is_confirmed is False:
         sys.stderr.write(

@@ -1,7 +1,6 @@
 """Options and arguments that several verbs share."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,8 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: search.rounds=10.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+EachOption = Annotated[bool, typer.Option("--all", help="Take mirror images, f(x), -f(x) and f(-x), each by itself.")]
 
 BaselinesOption = Annotated[
     str | None, typer.Option(metavar="NAMES", help="To compare with: relu,gelu,... or formulas of x.")
@@ -39,23 +40,29 @@ def functions_in(text: str) -> list[str]:
     return functions
 
 
+MAX_NAME_BYTES = 200
+"""Of a run folder: file systems take 255, and files beside it have longer names."""
+
+
 def check_folder_name(name: str) -> None:
     """Raises an InputError if ``name`` is not that of a folder."""
-    if not name.strip() or Path(name).name != name or name.startswith("."):
+    if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
+        raise InputError(f"--name {name[:20]!r}... is longer than {MAX_NAME_BYTES} bytes")
+    if not name.isprintable() or not name.strip() or Path(name).name != name or name.startswith("."):
         raise InputError(f"--name {name!r} is not the name of a folder")
 
 
 def find_own_code_here() -> None:
-    """Lets a config name a reward or a network in a file of the current folder.
+    """Lets a config name a reward or a network in a file of the current folder; beside the config it may lie anyway.
 
     Only the verbs that train call this: a folder that one merely stands in must not be able to run anything.
     """
     # ruamel is a namespace package: a file of that name here would come before it.
     import ruamel.yaml  # noqa: F401
 
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)
+    from rlsearch.common.targets import search_too
+
+    search_too(os.getcwd())
 
 
 def is_run(text: str) -> bool:

@@ -1,8 +1,10 @@
 """The progress of a search or a study on the screen: bars on a terminal, and lines anywhere else."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +19,7 @@ from rich.progress import (
 from rich.table import Column
 
 from rlsearch.common.progress import Events
+from rlsearch.formula.simplify import shown
 from rlsearch.judging.judge import Judge
 from rlsearch.runs.events import CALIBRATING, REFERENCES, RunEvents
 from rlsearch.search.mining.engine import SCREENING
@@ -32,11 +35,46 @@ PREPARATIONS = {
 """What comes before the first round, and why it may take a while."""
 
 
+class Forgiving:
+    """A stream that takes what is written to it, also where nobody reads it any more.
+
+    A search goes on when its terminal has gone, or the disk of its log is full.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, or does not."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or does not."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def make_console(**more: Any) -> Console:
+    """A console on standard error that never stops the work."""
+    return Console(file=cast(TextIO, Forgiving(sys.stderr)), **more)
+
+
+def can_draw() -> bool:
+    """Whether bars can be drawn: on a terminal, or in a notebook."""
+    console = Console(stderr=True)
+    return console.is_terminal or console.is_jupyter
+
+
 @contextmanager
 def watching() -> Iterator[RunEvents]:
     """Gives a listener to a run that draws a bar on a terminal and in a notebook; elsewhere a line a round."""
-    console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):
+    console = make_console()
+    if not can_draw():
         yield RunLines()
         return
     # A long formula is cut, not the figures beside it.
@@ -64,6 +102,10 @@ class RunBar(RunEvents):
         if what in PREPARATIONS:
             self._bar.update(self._task, best=PREPARATIONS[what])
 
+    def on_note(self, text: str) -> None:
+        """Writes the line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def on_start(self, judge: Judge) -> None:
         """Shows the leader."""
         self._bar.update(self._task, best=_leader(judge))
@@ -74,7 +116,7 @@ class RunBar(RunEvents):
 
 
 class RunLines(RunEvents):
-    """A line for every round, and one when screening is done."""
+    """A line for every round, one when screening is done, and whatever else there is to know."""
 
     def __init__(self) -> None:
         self._budget = ""
@@ -86,6 +128,10 @@ class RunLines(RunEvents):
         elif what in PREPARATIONS and done == 0:
             _write_line(f"{what} {PREPARATIONS[what]}".rstrip())
         self._budget = f"{what} {min(done, wanted):.0f}/{wanted}"
+
+    def on_note(self, text: str) -> None:
+        """Writes the line."""
+        _write_line(text)
 
     def on_round(self, judge: Judge, scalars: Mapping[str, float]) -> None:
         """Writes the round's line."""
@@ -103,8 +149,8 @@ def counting() -> Iterator[Events]:
 
     Where there is no terminal, it writes a line when a part is done.
     """
-    console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):
+    console = make_console()
+    if not can_draw():
         yield PartLines()
         return
     columns = (
@@ -147,10 +193,10 @@ class PartLines(Events):
 
 
 def _write_line(text: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+    make_console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 def _leader(judge: Judge) -> str:
     for judged in judge.history.found(1):
-        return f"{judged.result.value:+.4f} {judged.formula}"
+        return f"{judged.result.value:+.4f} {shown(judged.formula)}"
     return "none yet"

@@ -54,23 +54,35 @@ def print_steps(steps: Mapping[str, str]) -> None:
         print_out(f"  {command:{width}}  # {purpose}")
 
 
-def leaderboard(board: "list[Judged]") -> "Table":
-    """The best functions of a run as a table; of a panel with the gain on each proxy in the place of a score."""
+def leaderboard(board: "list[Judged]", mirrored: Sequence[int] = ()) -> "Table":
+    """The best functions of a run as a table; of a panel with the gain on each proxy in the place of a score.
+
+    Args:
+        board: The functions, best first.
+        mirrored: How many mirror images each stands for besides itself; without it nothing is said of them.
+    """
+    from rlsearch.formula.simplify import shown
+
     proxies = panel_of(board)
     # One number says all that is known on a single proxy.
-    shown = [*map(heading, proxies)] or ["score"]
-    table = make_table("rank", "reward", *shown, "seeds", "latency", "formula", narrow=bool(proxies))
+    measures = [*map(heading, proxies)] or ["score"]
+    columns = ["rank", "reward", *measures, "seeds", "latency"]
+    if any(mirrored):
+        columns.append("mirror\nimages")
+    table = make_table(*columns, "formula", narrow=bool(proxies))
     for rank, judged in enumerate(board, start=1):
         result = judged.result
         scores = [number(result.gains.get(name), "+.2f") for name in proxies] or [number(result.score, ".4f")]
-        table.add_row(
+        cells = [
             str(rank),
             number(result.value, "+.4f"),
             *scores,
             str(judged.seeds),
             number(result.latency, ".2f"),
-            _title(judged.formula) if judged.is_reference else str(judged.formula),
-        )
+        ]
+        if any(mirrored):
+            cells.append(f"+{mirrored[rank - 1]}" if mirrored[rank - 1] else "")
+        table.add_row(*cells, _title(judged.formula) if judged.is_reference else shown(judged.formula))
     return table
 
 

@@ -8,20 +8,23 @@ import csv
 import shlex
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlsearch import __version__
+from rlsearch.cli.arguments import with_formulas
 from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
 from rlsearch.cli.export import export
 from rlsearch.cli.init import init
+from rlsearch.cli.operators import operators
 from rlsearch.cli.options import (
     BaselinesOption,
+    EachOption,
     JsonOption,
     RunArgument,
     SetOption,
@@ -61,7 +64,7 @@ app.command()(init)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print_out(f"rlsearch {__version__}")
+        print_out(f"rlsearch {version('rlsearch')}")
         raise typer.Exit
 
 
@@ -136,7 +139,7 @@ def mine(
     runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
 ) -> None:
-    """Screen every formula of a config's language; train the cheapest.
+    """Screen every formula of a language; train the cheapest.
 
     Training goes by successive halving: ever fewer functions, for ever longer.
 
@@ -165,21 +168,30 @@ def sample(
     count: Annotated[int, typer.Option("-n", help="Formulas to write.")] = 20,
     greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token each time.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random numbers: another seed writes other formulas.")] = 0,
+    policy: Annotated[
+        Path | None, typer.Option("--save-policy", help="Write the policy itself instead, for PPO.load.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged."""
+    from rlsearch.formula.simplify import shown
     from rlsearch.runs.sample import sample as sample_run
+    from rlsearch.runs.sample import save_policy
 
+    if policy is not None:
+        save_policy(run, policy)
+        print_out(f"wrote {policy}; stable_baselines3.PPO.load reads it")
+        return
     samples = sample_run(run, count, greedy=greedy, seed=seed)
     if as_json:
-        print_json({"formula": str(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
+        print_json({"formula": shown(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
         return
     table = make_table("count", "reward", "score", "latency", "formula")
     for s in samples:
         fields = result_fields(s.result)
         reward = number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
         table.add_row(
-            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), str(s.formula)
+            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), shown(s.formula)
         )
     print_out(table)
 
@@ -188,27 +200,35 @@ def sample(
 def top(
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", help="Functions to show.")] = 10,
+    each: EachOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Show the best functions of a run; it may still be going on."""
-    from rlsearch.runs.read import top as top_of
+    """Show the best functions of a run; it may still be going on.
 
-    board = top_of(run, count)
+    Mirror images, such as f(x) and -f(x), which a network can hardly tell apart, are one row.
+    """
+    from rlsearch.formula.simplify import shown
+    from rlsearch.judging.mirrors import MirrorGroup
+    from rlsearch.runs.read import top as top_of
+    from rlsearch.runs.read import top_groups
+
+    groups = [MirrorGroup(judged) for judged in top_of(run, count)] if each else top_groups(run, count)
+    board, mirrored = [group.best for group in groups], [len(group.others) for group in groups]
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         proxies = panel_of(board)
         more = [*(f"score on {name}" for name in proxies), *(f"gain on {name}" for name in proxies)]
-        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", *more])
-        for rank, judged in enumerate(board, start=1):
+        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", "mirrored", *more])
+        for rank, (judged, images) in enumerate(zip(board, mirrored, strict=True), start=1):
             result = judged.result
             of_proxies = [result.scores.get(name) for name in proxies] + [result.gains.get(name) for name in proxies]
-            row = [rank, result.value, result.score, judged.seeds, result.latency, str(judged.formula)]
-            writer.writerow([*row, *of_proxies])
+            row = [rank, result.value, result.score, judged.seeds, result.latency, shown(judged.formula)]
+            writer.writerow([*row, images, *of_proxies])
         return
     if not board:
         print_out(f"{run} has no formula with a score yet.")
         return
-    print_out(leaderboard(board))
+    print_out(leaderboard(board, mirrored))
 
 
 @app.command()
@@ -229,14 +249,14 @@ def evaluate(
     Their latency is measured too. Given a run, its best are scored, beside what the search saw of them.
     """
     from rlsearch.cli.progress import counting
-    from rlsearch.formula import Formula
+    from rlsearch.formula.typed import typed_formula
 
     find_own_code_here()
     # Formulas and a run may stand in any order.
     runs = [text for text in what if is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
-    formulas = [Formula.parse(text) for text in what if text not in runs]
+    formulas = [typed_formula(text) for text in what if text not in runs]
     from rlsearch.formula.named import BASELINES
     from rlsearch.runs.config import load_config
     from rlsearch.studies import evaluate as evaluation
@@ -270,6 +290,7 @@ app.command()(check)
 app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)
+app.command()(operators)
 app.command()(export)
 
 
@@ -302,7 +323,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         # typer answers with a code for a Ctrl-C that no verb has caught.
-        if app(prog_name="rlsearch", standalone_mode=False):
+        if app(with_formulas(sys.argv[1:]), prog_name="rlsearch", standalone_mode=False):
             _fail("interrupted", 1)
     except RlsearchError as error:
         _fail(str(error), error.exit_code)

@@ -4,8 +4,11 @@ Whoever has calls to make is handed a pool. There are two: :class:`InProcess`, a
 processes on this machine. A pool for several machines would be a third.
 """
 
+import atexit
 import gc
+import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -103,9 +106,10 @@ class LokyPool:
     def _results(
         self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], in_order: bool
     ) -> Generator[Any, None, None]:
-        executor = get_reusable_executor(
-            self.workers, timeout=IDLE_SECONDS, initializer=_ignore_interrupts, env=_ENVIRONMENT
-        )
+        # Workers that began with another import path would not find a module that a config names: with another
+        # environment they are replaced.
+        environment = _ENVIRONMENT | {"RLSEARCH_IMPORT_PATH": os.pathsep.join(sys.path)}
+        executor = get_reusable_executor(self.workers, timeout=IDLE_SECONDS, initializer=_begin, env=environment)
         try:
             futures = [executor.submit(_call, function, *arguments) for arguments in calls]
             # Tells ``run`` that all calls have begun.
@@ -135,9 +139,19 @@ def make_pool(workers: int, *, leaves_caller_free: bool = False) -> Pool:
     return LokyPool(workers, leaves_caller_free=leaves_caller_free)
 
 
-def _ignore_interrupts() -> None:
+def _begin() -> None:
     # A terminal sends Ctrl-C to the workers too; the process that feeds them decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Registered first, so it is called last.
+    atexit.register(_end)
+
+
+def _end() -> None:
+    # What a worker has loaded need not be taken apart. Triton, which torch imports where it is installed, would write
+    # dozens of lines of "leaked" objects meanwhile, as if something had gone wrong.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

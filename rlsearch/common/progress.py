@@ -18,6 +18,13 @@ class Events:
             wanted: How much there is of it.
         """
 
+    def on_note(self, text: str) -> None:
+        """Something that whoever waits should know, in a line.
+
+        Args:
+            text: The line.
+        """
+
 
 class AllOf(Events):
     """Passes on what it is told to several listeners, in order."""
@@ -30,6 +37,11 @@ class AllOf(Events):
         for listener in self.listeners:
             listener.on_progress(what, done, wanted)
 
+    def on_note(self, text: str) -> None:
+        """Tells all."""
+        for listener in self.listeners:
+            listener.on_note(text)
+
 
 class Prefixed(Events):
     """Passes on what it is told with a few words before it."""
@@ -41,3 +53,7 @@ class Prefixed(Events):
     def on_progress(self, what: str, done: float, wanted: int) -> None:
         """Tells the listener."""
         self.listener.on_progress(f"{self.prefix}{what}", done, wanted)
+
+    def on_note(self, text: str) -> None:
+        """Tells the listener."""
+        self.listener.on_note(text)

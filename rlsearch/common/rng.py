@@ -25,14 +25,14 @@ def random_numbers_kept(gpus: Sequence[int] = ()) -> Iterator[None]:
 
 
 @contextmanager
-def random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
+def random_numbers_of(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Seeds the global generators inside the block and restores them after.
 
     Args:
         seed: Of all of them.
-        device: A GPU's own generator is among them.
+        device: A GPU's own generator is among them; None: those of all GPUs that this process uses.
     """
-    gpus = [device.index or 0] if device.type == "cuda" else []
+    gpus = _gpus(device)
     with random_numbers_kept(gpus):
         random.seed(seed)
         np.random.seed(seed % 2**32)
@@ -42,3 +42,9 @@ def random_numbers_of(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def _gpus(device: torch.device | None) -> list[int]:
+    if device is None:
+        return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    return [device.index or 0] if device.type == "cuda" else []

@@ -38,8 +38,8 @@ class TargetSettings(Settings):
     target: str
 
 
-DEFAULT_KIND, TARGET_KIND = "<default>", "<target>"
-"""The tags of the two kinds of reward or proxy; pydantic reports them as if they were keys."""
+DEFAULT_KIND, TARGET_KIND, TRAIN_KIND = _KINDS = "<default>", "<target>", "<train>"
+"""The tags of the kinds of reward or proxy; pydantic reports them as if they were keys."""
 
 
 def _kind(values: Any) -> str:
@@ -49,6 +49,15 @@ def _kind(values: Any) -> str:
 
 BY_TARGET = Discriminator(_kind)
 """Tells a user's own reward or proxy, which has a ``target``, from the default kind."""
+
+
+def _kind_of_proxy(values: Any) -> str:
+    kind = values.get("kind") if isinstance(values, Mapping) else getattr(values, "kind", None)
+    return TRAIN_KIND if kind is not None and _kind(values) == TARGET_KIND else _kind(values)
+
+
+BY_TARGET_AND_KIND = Discriminator(_kind_of_proxy)
+"""The same for proxies, of which one that has a ``kind`` beside its target is trained by the target."""
 
 _EXPECTED = {"model_type": "a group of settings", "tuple_type": "a list"}
 
@@ -60,7 +69,7 @@ def problems(cls: type[BaseModel], error: ValidationError) -> Iterator[tuple[tup
         # pydantic does not count items that are wrong themselves, and then finds the list too short.
         if detail["type"] == "too_short" and any(_is_within(d["loc"], detail["loc"]) for d in details):
             continue
-        path = tuple(key for key in detail["loc"] if key not in (DEFAULT_KIND, TARGET_KIND))
+        path = tuple(key for key in detail["loc"] if key not in _KINDS)
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             known = _keys_beside(cls, detail["loc"])
@@ -86,7 +95,7 @@ def _keys_beside(cls: type[BaseModel], path: tuple[str | int, ...]) -> list[str]
     """The names of the settings that are valid where the last key of ``path`` stands."""
     here: Any = cls
     for key in path[:-1]:
-        if key in (DEFAULT_KIND, TARGET_KIND):
+        if key in _KINDS:
             here = _settings_in(here, key) or here
         elif isinstance(key, str):
             found = _settings_in(here)

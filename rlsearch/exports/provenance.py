@@ -4,13 +4,15 @@ import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rlsearch import __version__
 from rlsearch.errors import FormulaError, InputError, RunError
 from rlsearch.exports.definitions import definitions
 from rlsearch.formula import Formula
+from rlsearch.formula.simplify import simplified
+from rlsearch.judging.mirrors import best_groups
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import MOST_REFERENCES, read_history
 
@@ -70,7 +72,7 @@ def best_of(run: Run | Path | str, rank: int = 1) -> Exported:
 
 
 def _facts(formula: Formula, more: Mapping[str, str]) -> dict[str, str]:
-    return {"formula": str(formula), **more, "rlsearch": __version__, **definitions(formula)}
+    return {"formula": str(formula), **more, "rlsearch": version("rlsearch"), **definitions(formula)}
 
 
 def _confirmed(run: Run, path: Path, rank: int) -> Exported:
@@ -86,7 +88,7 @@ def _confirmed(run: Run, path: Path, rank: int) -> Exported:
             "latency": f"{entry['latency']:.2f} times that of ReLU, quartiles {entry['latency_low']:.2f} to "
             f"{entry['latency_high']:.2f}; {tree['latency_label']}",
         }
-        formula = Formula.parse(entry["formula"])
+        formula = simplified(Formula.parse(entry["formula"]))
     except (OSError, ValueError, KeyError, TypeError, FormulaError) as error:
         raise RunError(f"{path} cannot be read: {error!r}; rlsearch confirm {run.folder} writes it anew") from error
     origin = f"{_of_run(run)}; number {rank} of {len(ranking)} that were confirmed"
@@ -118,12 +120,13 @@ def _comparison(formula: str, tree: Mapping[str, Any]) -> dict[str, str]:
 
 def _searched(run: Run, rank: int) -> Exported:
     """A formula by the ranking of the search."""
-    found = read_history(run, best=rank + MOST_REFERENCES).found(rank)
-    if not found:
+    # Mirror images count as one, as in the table that "rlsearch top" shows.
+    groups = best_groups(lambda count: read_history(run, best=count + MOST_REFERENCES).found(count), rank)
+    if not groups:
         raise RunError(f"the run {run.folder} has no formula with a score yet")
-    _check_rank(run, rank, len(found), "scored")
-    judged = found[rank - 1]
-    result = judged.result
+    _check_rank(run, rank, len(groups), "scored")
+    judged = groups[rank - 1].best
+    formula, result = simplified(judged.formula), judged.result
     score = f"reward {result.value:+.4f}" + ("" if result.score is None else f", score {result.score:.4f}")
     measured = {
         "score": f"{score}, {judged.seeds} seed(s); as the search saw it, which is partly luck: it was not confirmed",
@@ -131,8 +134,8 @@ def _searched(run: Run, rank: int) -> Exported:
     where = run.read_meta().get("latency")
     if result.latency is not None and where:
         measured["latency"] = f"{result.latency:.2f} times that of ReLU, from the cost of its operators; {where}"
-    facts = _facts(judged.formula, {"origin": f"{_of_run(run)}; number {rank} of the search", **measured})
-    return Exported(judged.formula, facts, is_confirmed=False)
+    facts = _facts(formula, {"origin": f"{_of_run(run)}; number {rank} of the search", **measured})
+    return Exported(formula, facts, is_confirmed=False)
 
 
 def _of_run(run: Run) -> str:

@@ -16,6 +16,7 @@ from functools import cache
 from typing import NoReturn
 
 from rlsearch.errors import FormulaError, nearest
+from rlsearch.formula import hints
 from rlsearch.formula.named import NAMED
 from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.tokens import MAX_SIZE, Token, is_input
@@ -115,7 +116,8 @@ class _Parser:
             raise self._error(position, "a power of a power needs parentheses, as in (x**2)**3")
         written = self._written(exponent)
         if not written.isdigit() or not 1 <= float(written) <= MAX_EXPONENT:
-            self._fail(exponent, f"expected a whole exponent from 1 to {MAX_EXPONENT}, got {written!r}")
+            expected = f"expected a whole exponent from 1 to {MAX_EXPONENT}, got {written!r}"
+            self._fail(exponent, expected, hints.of_exponent(written))
         parts: list[Part] = []
         left = int(written)
         while left > 1:
@@ -166,8 +168,8 @@ class _Parser:
         if end < len(self.text):
             word = _WORD.match(self.text, end)
             if word and word.group()[0].isdigit():
-                raise self._error(end, f"{word.group()!r} is not a number")
-            raise self._error(end, f"unexpected character {self.text[end]!r}")
+                raise self._error(end, f"{word.group()!r} is not a number", hints.of_number(word.group()))
+            raise self._error(end, f"unexpected character {self.text[end]!r}", hints.of_character(self.text, end))
         if not self.text.strip():
             raise self._error(0, "expected a number, an input, a function or '(', got the end")
 
@@ -188,14 +190,15 @@ class _Parser:
         return self.text[self.indent + node.col_offset : self.indent + (node.end_col_offset or 0)]
 
     def _fail_unknown(self, node: ast.expr, kind: str, name: str) -> NoReturn:
-        known = nearest(name, [*OPERATORS, *NAMED])
-        self._fail(node, f"unknown {kind} {name!r} (inputs are single lower-case letters){known}")
+        hint = hints.of_function(name)
+        known = "" if hint else nearest(name, [*OPERATORS, *NAMED])
+        self._fail(node, f"unknown {kind} {name!r} (inputs are single lower-case letters){known}", hint)
 
-    def _fail(self, node: ast.expr, message: str) -> NoReturn:
-        raise self._error(self.indent + node.col_offset, message)
+    def _fail(self, node: ast.expr, message: str, hint: str = "") -> NoReturn:
+        raise self._error(self.indent + node.col_offset, message, hint)
 
-    def _error(self, position: int, message: str) -> FormulaError:
+    def _error(self, position: int, message: str, hint: str = "") -> FormulaError:
         text = self.text
         shown = text if len(text) <= 120 else text[: max(0, position) + 40][-120:]
         offset = position if len(text) <= 120 else min(position, len(shown) - min(40, len(text) - position))
-        return FormulaError(f"{message} at position {position + 1}:\n  {shown}\n  {' ' * offset}^")
+        return FormulaError(f"{message} at position {position + 1}{hint}:\n  {shown}\n  {' ' * offset}^")

@@ -1,6 +1,6 @@
 """Prefix tokens to infix text and LaTeX, with no more parentheses than the precedences ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rlsearch.formula.operators import ATOM, OPERATORS, POWER, UNARY, Notation, Operator
 
@@ -12,15 +12,24 @@ def number_text(value: float) -> str:
 
 def to_infix(tokens: Sequence[str | float]) -> str:
     """Writes infix text; :func:`rlsearch.formula.parsing.parse_tokens` reads it back to the same tokens."""
-    return _write(tokens, latex=False)
+    return _write(tokens, lambda operator: operator.infix)
+
+
+def to_readable(tokens: Sequence[str | float]) -> str:
+    """Writes infix text in which guarded and fused operators are spelled out, such as ``sqrt(abs(x))``.
+
+    :func:`rlsearch.formula.parsing.parse_tokens` reads it back to the same function, though not always to the same
+    tokens.
+    """
+    return _write(tokens, lambda operator: operator.readable)
 
 
 def to_latex(tokens: Sequence[str | float]) -> str:
     """Writes LaTeX for math mode."""
-    return _write(tokens, latex=True)
+    return _write(tokens, lambda operator: operator.latex, latex=True)
 
 
-def _write(tokens: Sequence[str | float], latex: bool) -> str:
+def _write(tokens: Sequence[str | float], notation_of: Callable[[Operator], Notation], latex: bool = False) -> str:
     left, right = (r"\left(", r"\right)") if latex else ("(", ")")
     stack: list[tuple[str, int, bool]] = []  # text, precedence, whether it is a number
     for token in reversed(tokens):
@@ -34,7 +43,7 @@ def _write(tokens: Sequence[str | float], latex: bool) -> str:
             stack.append((text, precedence, True))
         elif token in OPERATORS:
             operator = OPERATORS[token]
-            notation = operator.latex if latex else operator.infix
+            notation = notation_of(operator)
             text = notation.template
             for slot, minimum in zip(("<a>", "<b>")[: operator.arity], notation.operands, strict=False):
                 operand, precedence, is_number = stack.pop()

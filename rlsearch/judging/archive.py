@@ -100,9 +100,16 @@ class Archive:
             )
         # The table of functions of an earlier version is made anew by the judge of a resumed run; see begin_at.
         self.is_old = version < VERSION
-        if not read_only and "outside" not in self._columns("evaluations"):
-            with self._transaction() as connection:
-                connection.execute("ALTER TABLE evaluations ADD COLUMN outside REAL")
+        if not read_only:
+            self._add_columns("evaluations", outside="REAL", details="TEXT")
+
+    def _add_columns(self, table: str, **types: str) -> None:
+        """Adds the columns that an archive of an earlier version lacks."""
+        there = self._columns(table)
+        for name, kind in types.items():
+            if name not in there:
+                with self._transaction() as connection:
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
     def _columns(self, table: str) -> set[str]:
         return {name for _, name, *_ in self._connection.execute(f"PRAGMA table_info({table})")}
@@ -148,7 +155,7 @@ class Archive:
             row = (
                 round_number,
                 training.formula.fingerprint,
-                str(training.formula),
+                training.formula.spelling,
                 training.proxy,
                 training.seed,
                 result.status.value,
@@ -158,6 +165,7 @@ class Archive:
                 None if math.isnan(result.value) else result.value,
                 result.message,
                 evaluation.outside,
+                _details(result),
             )
             rows.append(row)
         with self._transaction() as connection:
@@ -174,7 +182,7 @@ class Archive:
             functions: Number and fingerprint of each function that the round has changed, and what is known of it now.
         """
         rows = [
-            (round_number, slot, str(p.formula), p.formula.fingerprint, p.fresh, p.status.value, p.reward)
+            (round_number, slot, p.formula.spelling, p.formula.fingerprint, p.fresh, p.status.value, p.reward)
             for slot, p in enumerate(proposals)
         ]
         with self._transaction() as connection:
@@ -206,12 +214,14 @@ class Archive:
         """Yields round and evaluation, in the order in which they were stored."""
         columns = self._selected(
             "evaluations",
-            "round, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside",
+            "round, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside, details",
         )
         rows = self._read(f"SELECT {columns} FROM evaluations ORDER BY id")
-        for number, formula, proxy, seed, status, score, latency, seconds, value, message, outside in rows:
+        for number, formula, proxy, seed, status, score, latency, seconds, value, message, outside, details in rows:
             training = Training(Formula.parse(formula), proxy, seed)
-            result = RewardResult(math.nan if value is None else value, Status(status), score, latency, message)
+            value = math.nan if value is None else value
+            more = json.loads(details) if details else {}
+            result = RewardResult(value, Status(status), score, latency, message, **more)
             yield number, Evaluation(training, result, seconds, outside)
 
     def functions(self, best: int | None = None) -> Iterator[tuple[str, Judged]]:
@@ -312,7 +322,7 @@ def _put_functions(
             fingerprint,
             number,
             round_number,
-            str(judged.formula),
+            judged.formula.spelling,
             judged.formula.size,
             result.status.value,
             result.value,
@@ -333,6 +343,17 @@ def _put_functions(
 def _as_json(numbers: Mapping[str, float]) -> str | None:
     # A user's own arithmetic may give numbers of numpy.
     return json.dumps({name: float(number) for name, number in numbers.items()}) if numbers else None
+
+
+def _details(result: RewardResult) -> str | None:
+    """What a plain reward said besides, under the names that a result has for it."""
+    said: dict[str, Any] = {}
+    if result.standard_error is not None:
+        said["standard_error"] = float(result.standard_error)
+    for name, numbers in (("scores", result.scores), ("gains", result.gains)):
+        if numbers:
+            said[name] = {key: float(number) for key, number in numbers.items()}
+    return json.dumps(said) if said else None
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from types import NoneType
 
 from rlsearch.common.progress import Events
+from rlsearch.common.users_code import as_message
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive, Proposal
 from rlsearch.judging.history import History, Judged
 from rlsearch.judging.ledger import Ledger
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.proxies.base import Training
-from rlsearch.rewards.base import RewardResult, Status, StatusValues
+from rlsearch.rewards.base import LARGEST, REWARDS, RewardResult, Status, StatusValues
 from rlsearch.rewards.staged import StagedReward
 
 
@@ -297,11 +298,16 @@ class Judge:
 
         A result that is not ok gets the value that is configured for its status.
         """
-        result = _of_plain_numbers(self.reward.combine(formula, self.ledger.of(formula.fingerprint)))
+        combined = self.reward.combine(formula, self.ledger.of(formula.fingerprint))
+        try:
+            result = _of_plain_numbers(combined)
+            # Written so that NaN is refused.
+            if result.status is Status.OK and not abs(result.value) <= LARGEST:
+                raise ValueError(f"the reward is {result.value}; expected {REWARDS}")
+        except (TypeError, ValueError, OverflowError) as error:
+            result = RewardResult(math.nan, Status.FAILED, message=as_message(error))
         if result.status is Status.OK:
-            if math.isfinite(result.value):
-                return result
-            result = RewardResult(result.value, Status.FAILED, message=f"the reward is {result.value}")
+            return result
         value = self.status_values.of(result.status)
         return RewardResult(value, result.status, result.score, result.latency, result.message)
 

@@ -29,6 +29,7 @@ CREATE TABLE evaluations (
     value REAL,                   -- the reward as returned, by a plain reward
     message TEXT NOT NULL,
     outside REAL,                 -- the part of the score that is on inputs outside the range of training
+    details TEXT,                 -- standard error, scores and gains of a plain reward, a JSON object; null without
     UNIQUE (fingerprint, protocol, seed)
 ) STRICT;
 """
@@ -61,5 +62,6 @@ FUNCTION_COLUMNS = (
     "is_reference, scores, gains"
 )
 EVALUATION_COLUMNS = (
-    "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside"
+    "round, fingerprint, formula, protocol, seed, status, score, latency, wall_seconds, value, message, outside, "
+    "details"
 )

@@ -10,8 +10,10 @@ from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Outcome, Trainer, Training
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.own.batching import completed
+from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
 from rlsearch.proxies.own.trainer import OwnTrainer
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings, TrainingSettings, proxy_name
+from rlsearch.proxies.own.training import OwnTraining, completed_training
+from rlsearch.proxies.settings import ProxySettings, TrainingSettings, proxy_name
 from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +48,9 @@ class Proxy:
     """
 
     def __init__(self, settings: TrainingSettings, kernel: Kernel, device: str) -> None:
-        if isinstance(settings, OwnProxySettings) and not settings.is_complete:
+        if isinstance(settings, OwnTrainingSettings) and settings.source is None:
+            settings = completed_training(settings)
+        elif isinstance(settings, OwnProxySettings) and not settings.is_complete:
             settings = completed(settings, kernel, device)
         elif isinstance(settings, ProxySettings):
             settings = settings.completed()
@@ -128,6 +132,8 @@ class Proxy:
     def _make_trainer(self, size: int) -> Trainer:
         if isinstance(self.settings, OwnProxySettings):
             return OwnTrainer(self.settings, self.kernel, self.device, size)
+        if isinstance(self.settings, OwnTrainingSettings):
+            return OwnTraining(self.settings, self.kernel, self.device)
         assert isinstance(self.settings, ProxySettings)
         if self.is_native:
             from rlsearch.proxies.trainers.native import NativeTrainer  # numba is optional

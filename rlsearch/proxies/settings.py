@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from rlsearch.common.settings import Settings, TargetSettings
-from rlsearch.common.targets import takes_argument
+from rlsearch.common.settings import Settings
 from rlsearch.errors import ConfigError
 from rlsearch.proxies.data import DATASETS, Dataset
 from rlsearch.proxies.networks import NETWORKS, Network
@@ -83,6 +82,11 @@ class TrainingSettings(Settings):
             return (self,)
         values = self.model_dump() | {"learning_rates": ()}
         return tuple(self.check(values | {"learning_rate": rate}) for rate in self.learning_rates)
+
+    @property
+    def has_learning_rate(self) -> bool:
+        """Whether the learning rate decides anything; a user's own training may have none."""
+        return True
 
     @property
     def registered(self) -> Registered:
@@ -186,7 +190,7 @@ class ProxySettings(TrainingSettings):
         """All settings, sizes spelled out, and a digest of what was added from outside of this package."""
         classes = (type(DATASETS[self.dataset]), type(NETWORKS[self.network]), type(self.task))
         # Where the files lie decides nothing: their digest tells.
-        settings = self.model_dump_json(exclude={"path", *_left_out(self)})
+        settings = self.model_dump_json(exclude={"path", *left_out(self)})
         return f"{settings} {self.sizes}{source_of_outsiders(classes)}"
 
     @property
@@ -261,69 +265,6 @@ class ProxySettings(TrainingSettings):
         NETWORKS[self.network].check(self)
 
 
-class OwnProxySettings(TrainingSettings):
-    """A user's own network and data, each made by any importable function or class.
-
-    The factory of the network is called as ``build(activation, **arguments)`` with a module that has no parameters
-    and may stand in several places, and returns a classifier: logits ``[examples, classes]``, or
-    ``[examples, positions, classes]`` for labels at several positions. The factory of the data returns three pairs
-    (inputs, labels) for training, validation and test. If it has a parameter ``seed``, it is given ``data_seed`` and
-    its data counts as generated: ``confirm`` then makes it anew for every seed.
-
-    All random numbers are drawn from a member's seed, also those of dropout. Initial weights are made on the CPU.
-
-    Attributes:
-        batched: Whether the members of a population are trained as one network by ``torch.func.vmap``, or one at a
-            time. The two differ by rounding. ``auto``: the faster one, if both give the same and no member feels its
-            place or its neighbours; tried once per machine, kept in its cache folder, and written into the config of
-            a run. By default 16 are trained together on a CPU and 64 on a GPU.
-        source: A digest of the modules that hold the factories, written when a run begins. A run does not go on with
-            a network that was edited since.
-    """
-
-    target: str = Field(description="import path of the network's factory, 'package.module:name'")
-    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="given to the network's factory by name")
-    data: TargetSettings = Field(description="the data's factory as 'target', and its arguments")
-    batched: bool | Literal["auto"] = Field(
-        "auto", description="whether members are trained as one network; auto: tried out once per machine"
-    )
-    source: str | None = Field(None, description="digest of the factories' source; written when a run begins")
-
-    @property
-    def name(self) -> str:
-        """The factory's import path."""
-        return self.target
-
-    @property
-    def identity(self) -> str:
-        """All settings, the digest of the factories' source among them."""
-        return self.model_dump_json(exclude=_left_out(self))
-
-    @property
-    def caveat(self) -> str | None:
-        """Says so where the data's factory takes no seed."""
-        if takes_argument(self.data.target, "seed"):
-            return None
-        return (
-            f"{self.data.target} takes no seed and cannot generate anew: every seed trains and is tested on the same "
-            "examples, of which the search has seen all but the test part, so intervals are too narrow"
-        )
-
-    @property
-    def task(self) -> Task:
-        """Classification, of as many classes as the network has outputs."""
-        return CLASSIFICATION
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is left open: then the factories are needed for training only."""
-        return self.source is not None and self.batched != "auto" and self.population is not None
-
-    def __hash__(self) -> int:
-        # Arguments are a dictionary, which has no hash.
-        return hash(self.model_dump_json())
-
-
 _ADDED_LATER = (
     "weight_decay",
     "learning_rates",
@@ -334,11 +275,15 @@ _ADDED_LATER = (
     "score",
     "outside_weight",
     "embedding",
+    "loss",
+    "ignore_index",
+    "clip_norm",
+    "precision",
 )
 """Settings that proxies of older runs do not have."""
 
 
-def _left_out(settings: TrainingSettings) -> set[str]:
+def left_out(settings: TrainingSettings) -> set[str]:
     """The settings that are no part of a proxy's identity: later ones that are as if they were not there."""
     fields = type(settings).model_fields
     return {name for name in _ADDED_LATER if name in fields and getattr(settings, name) == fields[name].default}
@@ -354,7 +299,7 @@ def proxy_name(settings: TrainingSettings, kernel: str, device_type: str) -> str
     It follows from its arguments alone: no data is loaded and no target is imported.
 
     Args:
-        settings: The proxy. A user's own has nothing left open (:attr:`OwnProxySettings.is_complete`).
+        settings: The proxy. A user's own has nothing left open.
         kernel: The name of the kernel that computes the activations.
         device_type: ``"cpu"`` or ``"cuda"``.
 

@@ -52,6 +52,12 @@ class StatusValues(Settings):
         return self.model_copy(update={name: worst for name, value in self if value is None})
 
 
+LARGEST = 3.4028234663852886e38
+"""The largest reward, either way: float32's largest number. What learns from rewards computes in float32."""
+
+REWARDS = f"a number from -{LARGEST:.2g} to {LARGEST:.2g}"
+"""What a reward has to be, for messages."""
+
 WORST_POINTS, WORST_SPREADS = -1.0, -4.0
 """Worse than the reward of anything that trains, where gains are in points of accuracy, and where in spreads."""
 
@@ -61,7 +67,8 @@ class RewardResult:
     """What a reward says of one formula.
 
     Attributes:
-        value: The reward. Read for status ok only; judging gives every other status its configured value.
+        value: The reward, within float32's range. Read for status ok only; judging gives every other status its
+            configured value.
         status: What became of the formula.
         score: Higher is better; accuracy on the validation part for a classifier. None where nothing was trained.
         latency: Forward plus backward time as a ratio to ReLU. None where it is not known.
@@ -85,7 +92,8 @@ class Reward(Protocol):
     """The public protocol: any callable of this form is a reward.
 
     It takes a sequence of formulas and returns one result each, in order. The same formula should get the same
-    result again: results are stored by function and not asked for twice.
+    result again: results are stored by function and not asked for twice. Global random numbers that it draws follow
+    from the run's seed and the formulas.
     """
 
     def __call__(self, formulas: Sequence[Formula], /) -> Sequence[RewardResult]:

@@ -2,11 +2,13 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+from rlsearch.common.users_code import FAILURES, as_message, seed_of, users_code, what_was_raised
 from rlsearch.formula import Formula
 from rlsearch.proxies.base import Training
-from rlsearch.rewards.base import Reward, RewardResult, Status
+from rlsearch.rewards.base import LARGEST, REWARDS, Reward, RewardResult, Status
 from rlsearch.rewards.staged import Evaluation
 
 _LOGGER = logging.getLogger(__name__)
@@ -15,15 +17,20 @@ _LOGGER = logging.getLogger(__name__)
 class PlainReward:
     """A plain reward in stages: its one stage is the call. Failures of the reward become a status.
 
+    What the reward does to the process is undone after every call, and the global random numbers that it draws are its
+    own; see :func:`~rlsearch.common.users_code.users_code`.
+
     Args:
         reward: A callable of formulas.
         name: Of the reward and its arguments; it stands where other rewards have the name of a proxy.
+        run_seed: Decides with the formulas of a call what random numbers the reward draws.
     """
 
     seeded = False
 
-    def __init__(self, reward: Reward, name: str) -> None:
+    def __init__(self, reward: Reward, name: str, run_seed: int = 0) -> None:
         self.reward = reward
+        self.run_seed = run_seed
         self.proxy_names = self.rescoring_proxy_names = (name,)
         self.references: tuple[Training, ...] = ()
 
@@ -42,13 +49,20 @@ class PlainReward:
             (result,) = results or [RewardResult(math.nan, Status.FAILED, message=problem)]
             yield [self._evaluation(training, result)]
 
-    def _call(self, formulas: list[Formula]) -> tuple[list[RewardResult] | None, str]:
+    def _call(self, formulas: Sequence[Formula]) -> tuple[list[RewardResult] | None, str]:
         """The results; or None, and what was wrong with them."""
+        seed = seed_of(str(self.run_seed), *(formula.fingerprint for formula in formulas))
         try:
-            results = list(self.reward(formulas))
-        except Exception as error:
+            with users_code(seed):
+                # A tuple: a reward that sorts or empties a list would give formulas the rewards of others.
+                returned = self.reward(tuple(formulas))
+                if callable(returned):
+                    kind = type(returned).__name__
+                    return None, f"the reward returned a {kind}, which is callable; was it made without its arguments?"
+                results = list(returned)
+        except FAILURES as error:
             # Whatever a user's code raises, the run goes on.
-            return None, f"the reward raised {type(error).__name__}: {error}"
+            return None, as_message(f"the reward raised {what_was_raised(error)}")
         if len(results) != len(formulas):
             return None, f"the reward returned {len(results)} result(s) for {len(formulas)} formula(s)"
         wrong = [r for r in results if not isinstance(r, RewardResult)]
@@ -58,25 +72,60 @@ class PlainReward:
 
     @staticmethod
     def _evaluation(training: Training, result: RewardResult) -> Evaluation:
-        message = str(result.message)
-        score = latency = None
-        value = math.nan
         try:
-            # Numbers of numpy and torch become Python's, which the archive takes.
-            status = Status(result.status)
-            score = None if result.score is None else float(result.score)
-            latency = None if result.latency is None else float(result.latency)
-            if status is Status.OK:
-                value = float(result.value)
-                if not math.isfinite(value):
-                    raise ValueError("its value is not finite")
-        except (TypeError, ValueError, RuntimeError) as error:
-            status, value, message = Status.FAILED, math.nan, f"the reward returned {result}: {error}"
-        if status is Status.FAILED:
-            _LOGGER.warning("'%s' failed: %s", training.formula, message)
-        return Evaluation(training, RewardResult(value, status, score, latency, message))
+            checked = _checked(result)
+        except FAILURES as error:
+            message = as_message(f"{as_message(error)}; the reward returned {as_message(result)}")
+            checked = RewardResult(math.nan, Status.FAILED, message=message)
+        if checked.status is Status.FAILED:
+            _LOGGER.warning("'%s' failed: %s", training.formula, checked.message)
+        return Evaluation(training, checked)
 
     def combine(self, formula: Formula, evaluations: Iterable[Evaluation]) -> RewardResult:
         """What the reward returned."""
         (evaluation,) = evaluations
         return evaluation.result
+
+
+def _checked(result: RewardResult) -> RewardResult:
+    """The result with Python's numbers, which the archive takes, in the place of numpy's and torch's.
+
+    Raises:
+        ValueError: If a number is not one. Whatever conversion raises comes through.
+    """
+    status = Status(result.status)
+    value = math.nan
+    if status is Status.OK:
+        value = float(result.value)
+        # Written so that NaN is refused.
+        if not abs(value) <= LARGEST:
+            raise ValueError(f"its value is {value}; expected {REWARDS}")
+    return RewardResult(
+        value,
+        status,
+        _number("score", result.score),
+        _number("latency", result.latency),
+        as_message(result.message),
+        _number("standard_error", result.standard_error),
+        _numbers("scores", result.scores),
+        _numbers("gains", result.gains),
+    )
+
+
+def _number(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"its {name} is {number}; expected a finite number, or None")
+    return number
+
+
+def _numbers(name: str, values: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {}
+    for key, value in values.items():
+        number = _number(f"{name}[{key!r}]", value)
+        if number is None:
+            raise ValueError(f"its {name}[{key!r}] is None; expected a finite number")
+        numbers[as_message(key)] = number
+    return numbers

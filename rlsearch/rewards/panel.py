@@ -17,11 +17,10 @@ from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.schedule import train_populations
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.scale import Scale, combined
 from rlsearch.rewards.screening import why_unfit
-from rlsearch.rewards.settings import RewardSettings, epochs_at, function
+from rlsearch.rewards.settings import AnyProxy, RewardSettings, epochs_at, function
 from rlsearch.rewards.staged import Evaluation
 
 _LOGGER = logging.getLogger(__name__)
@@ -151,25 +150,32 @@ class PanelReward:
         Raises:
             RewardError: If the reference itself does not train on a proxy, or none of the baselines does.
         """
-        by_function: dict[str, list[Evaluation]] = defaultdict(list)
-        for evaluation in evaluations:
-            by_function[evaluation.training.formula.fingerprint].append(evaluation)
-        by_proxy = {fingerprint: _by_proxy(found) for fingerprint, found in by_function.items()}
+        by_function = _by_function(evaluations)
         for member in dict.fromkeys(chain(*self._panels)):
-            scores = {fingerprint: _scores(_at_best_rate(member, found)) for fingerprint, found in by_proxy.items()}
-            self._scales[member] = self._scale(member, scores)
+            scores = _scores_on(member, by_function)
+            self._scales[member] = self._scale(member, scores, self.settings.in_spreads)
             linear = scores.get(IDENTITY.fingerprint)
             self._linear[member] = _mean(linear) if linear else None
             self._warn(member)
 
-    def _scale(self, member: _Member, scores: Mapping[str, Sequence[float]]) -> Scale:
+    def scale_with_baselines(self, title: str, evaluations: Iterable[Evaluation]) -> Scale:
+        """The scale of a proxy of the panel with the spread of the baselines, even where gains are in points.
+
+        Args:
+            title: The proxy's name in the panel.
+            evaluations: Of :attr:`references`, and of the baselines.
+        """
+        member = self._member(title)
+        return self._scale(member, _scores_on(member, _by_function(evaluations)), True)
+
+    def _scale(self, member: _Member, scores: Mapping[str, Sequence[float]], with_baselines: bool) -> Scale:
         """The scale of a proxy from the scores of the references on it, by fingerprint, one per seed."""
         name = self.settings.reference
         reference = scores.get(function(name).fingerprint)
         if not reference:
             raise RewardError(f"{name} has no score on {member.title}: it diverges there; lower its learning_rate")
         baselines = {name: reference}
-        if self.settings.in_spreads:
+        if with_baselines:
             baselines = {text: scores.get(function(text).fingerprint, ()) for text in self.settings.baselines}
         if not any(baselines.values()):
             raise RewardError(
@@ -314,8 +320,21 @@ def _names(panel: Sequence[_Member]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _trained_for(proxy: ProxySettings | OwnProxySettings, share: float) -> ProxySettings | OwnProxySettings:
+def _trained_for(proxy: AnyProxy, share: float) -> AnyProxy:
     return proxy.check(proxy.model_dump() | {"epochs": epochs_at(proxy, share)})
+
+
+def _by_function(evaluations: Iterable[Evaluation]) -> dict[str, dict[str, list[Evaluation]]]:
+    """Evaluations by fingerprint, and then by proxy."""
+    by_function: dict[str, list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        by_function[evaluation.training.formula.fingerprint].append(evaluation)
+    return {fingerprint: _by_proxy(found) for fingerprint, found in by_function.items()}
+
+
+def _scores_on(member: _Member, by_function: Mapping[str, Mapping[str, list[Evaluation]]]) -> dict[str, list[float]]:
+    """The scores of each function on a proxy at the learning rate that suits it best, by fingerprint."""
+    return {fingerprint: _scores(_at_best_rate(member, found)) for fingerprint, found in by_function.items()}
 
 
 def _by_proxy(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:

@@ -5,21 +5,29 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validator
 
-from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings
+from rlsearch.common.settings import BY_TARGET_AND_KIND, DEFAULT_KIND, TARGET_KIND, TRAIN_KIND, Settings
 from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.named import BASELINES, NAMED
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.formula.typed import typed_formula
+from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
+from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.proxies.tasks import CLASSIFICATION
 from rlsearch.rewards.base import WORST_POINTS, WORST_SPREADS
 from rlsearch.rewards.panels import GENERAL, PANELS
 
-_AnyProxy = Annotated[
-    Annotated[ProxySettings, Tag(DEFAULT_KIND)] | Annotated[OwnProxySettings, Tag(TARGET_KIND)], BY_TARGET
+AnyProxy = ProxySettings | OwnProxySettings | OwnTrainingSettings
+"""A proxy of any kind."""
+
+_TaggedProxy = Annotated[
+    Annotated[ProxySettings, Tag(DEFAULT_KIND)]
+    | Annotated[OwnProxySettings, Tag(TARGET_KIND)]
+    | Annotated[OwnTrainingSettings, Tag(TRAIN_KIND)],
+    BY_TARGET_AND_KIND,
 ]
 
 
-def epochs_at(proxy: ProxySettings | OwnProxySettings, share: float) -> int:
+def epochs_at(proxy: TrainingSettings, share: float) -> int:
     """The whole epochs that a share of a proxy's comes to, at least one."""
     return max(1, round(share * proxy.epochs))
 
@@ -39,10 +47,7 @@ def function(text: str) -> Formula:
     Raises:
         FormulaError: If it is neither, or has another input.
     """
-    formula = Formula.parse(f"{text}(x)" if text in NAMED or text in OPERATORS else text)
-    if formula.inputs != ("x",):
-        raise FormulaError(f"{text!r} is a function of {', '.join(formula.inputs) or 'nothing'}; expected one of x")
-    return formula
+    return typed_formula(f"{text}(x)" if text in NAMED or text in OPERATORS else text)
 
 
 def _checked_function(text: str) -> str:
@@ -82,7 +87,7 @@ decide between equals, and too low to buy a worse function.
 class RewardSettings(Settings):
     """Gains of proxies over the reference, minus latency cost."""
 
-    proxies: Annotated[tuple[_AnyProxy, ...], BeforeValidator(_named_panel)] = Field(
+    proxies: Annotated[tuple[_TaggedProxy, ...], BeforeValidator(_named_panel)] = Field(
         GENERAL,
         min_length=1,
         description="what a formula is trained on, gains being combined: a list, or a panel by its name: general",
@@ -112,7 +117,7 @@ class RewardSettings(Settings):
     @property
     def in_spreads(self) -> bool:
         """Whether gains are in spreads of the baselines; those of a single classifier are in points of accuracy."""
-        return len(self.proxies) > 1 or self.proxies[0].task != CLASSIFICATION
+        return len(self.proxies) > 1 or self.proxies[0].task.score != CLASSIFICATION.score
 
     @property
     def scale_functions(self) -> tuple[Formula, ...]:

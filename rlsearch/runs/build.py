@@ -9,7 +9,8 @@ from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.settings import Settings
-from rlsearch.common.targets import build_target, find_target
+from rlsearch.common.targets import build_callable, find_target, search_too
+from rlsearch.common.users_code import seed_of, users_code
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
 from rlsearch.formula import RELU
@@ -19,11 +20,13 @@ from rlsearch.judging.judge import Judge, Rung
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.kernels import Kernel, kernel_named
 from rlsearch.kernels.latency import LatencyCosts, cached_costs
-from rlsearch.proxies.own.batching import completed
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.proxies.own.batching import completed, way_of
+from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
+from rlsearch.proxies.own.training import completed_training
 from rlsearch.rewards.base import WORST_POINTS
 from rlsearch.rewards.own import PlainReward
 from rlsearch.rewards.panel import PanelReward
+from rlsearch.rewards.settings import AnyProxy
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.config import Config, TargetSettings
 from rlsearch.runs.folder import Run
@@ -36,16 +39,15 @@ def resolve(config: Config) -> Config:
     Raises:
         ConfigError: If the device, the kernel or a user's network is not there or is wrong.
     """
+    if config.code is not None:
+        search_too(config.code)
     device = _device_of(config)
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
     workers = config.workers or (cpu_count() if is_cpu(device) else 1)
     kernel = kernel_named(config.kernel, device)
     changes: dict[str, Any] = {"device": device, "kernel": kernel.name, "workers": workers}
     if config.proxy_reward is not None:
-        # A user's own network says only on this machine what it can do, and files what is in them.
-        proxies = [
-            completed(p, kernel, device) if isinstance(p, OwnProxySettings) else p.completed() for p in config.proxies
-        ]
+        proxies = [_completed(proxy, kernel, device) for proxy in config.proxies]
         changes["reward"] = config.proxy_reward.model_copy(update={"proxies": tuple(proxies)})
     worst = WORST_POINTS if config.proxy_reward is None else config.proxy_reward.worst
     changes["status_values"] = config.status_values.filled(worst)
@@ -79,6 +81,8 @@ def check_config(config: Config) -> None:
     Raises:
         ConfigError: If the device, the kernel, a target, the warm start or the budget is wrong.
     """
+    if config.code is not None:
+        search_too(config.code)
     kernel_named(config.kernel, _device_of(config))
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
@@ -89,11 +93,22 @@ def check_config(config: Config) -> None:
     for proxy in config.proxies:
         if isinstance(proxy, OwnProxySettings):
             targets += [proxy.target, proxy.data.target]
+        elif isinstance(proxy, OwnTrainingSettings):
+            targets.append(proxy.target)
     for target in targets:
         find_target(target)
 
 
-def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:
+def _completed(proxy: AnyProxy, kernel: Kernel, device: str) -> AnyProxy:
+    """A user's own network says only on this machine what it can do, and files what is in them."""
+    if isinstance(proxy, OwnProxySettings):
+        return completed(proxy, kernel, device)
+    if isinstance(proxy, OwnTrainingSettings):
+        return completed_training(proxy)
+    return proxy.completed()
+
+
+def proxies_of(config: Config) -> tuple[AnyProxy, ...]:
     """The proxies of a config whose formulas are to be trained.
 
     Raises:
@@ -102,6 +117,13 @@ def proxies_of(config: Config) -> tuple[ProxySettings | OwnProxySettings, ...]:
     if config.own_reward is not None:
         raise ConfigError(f"the reward {config.own_reward.target} has no proxies to train; give a config that has some")
     return config.proxies
+
+
+def ways_of_training(config: Config) -> list[str]:
+    """A line for each of a user's own networks in a resolved config: how candidates are trained, and why."""
+    own = [proxy for proxy in config.proxies if isinstance(proxy, OwnProxySettings)]
+    lines = [f"{proxy.name}: candidates are trained {way_of(proxy, kernel_of(config), config.device)}" for proxy in own]
+    return list(dict.fromkeys(lines))
 
 
 def kernel_of(config: Config) -> Kernel:
@@ -127,7 +149,7 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
         run: Where the costs are, if the run exists already.
     """
     if config.own_reward is not None:
-        return _own_reward(config.own_reward, works_ahead(config)), None
+        return _own_reward(config.own_reward, works_ahead(config), config.seed), None
     settings = config.proxy_reward
     assert settings is not None
     kernel = kernel_of(config)
@@ -155,8 +177,9 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     return reward, costs
 
 
-def _own_reward(settings: TargetSettings, works_ahead: bool) -> StagedReward:
-    reward = build_target(settings.model_dump())
+def _own_reward(settings: TargetSettings, works_ahead: bool, run_seed: int) -> StagedReward:
+    with users_code(seed_of(str(run_seed), settings.target)):
+        reward = build_callable(settings.model_dump(), "formulas")
     if isinstance(reward, StagedReward):
         return reward
     if not callable(reward):
@@ -167,7 +190,7 @@ def _own_reward(settings: TargetSettings, works_ahead: bool) -> StagedReward:
             "leaves nothing to be done beside it"
         )
     arguments = settings.model_dump(exclude={"target"})
-    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target)
+    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target, run_seed)
 
 
 def method_class(config: Config) -> type[SearchMethod]:

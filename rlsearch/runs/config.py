@@ -7,6 +7,7 @@ they are held to the same rules.
 import io
 import re
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,14 +19,15 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from rlsearch.common.seeds import FIRST_FRESH_DATA_SEED, MAX_RUN_SEED
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
 from rlsearch.common.settings import TargetSettings as TargetSettings  # the other kind of reward
+from rlsearch.common.targets import lies_in
 from rlsearch.controller.methods import checked_method
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging.settings import RescoringSettings
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.base import StatusValues
-from rlsearch.rewards.settings import RewardSettings
+from rlsearch.rewards.settings import AnyProxy, RewardSettings
 from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, MiningSettings, SearchSettings
 
 
@@ -45,6 +47,9 @@ class Config(Settings):
         "auto", description="what computes activations; auto: the fastest"
     )
     workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")
+    code: Path | None = Field(
+        None, description="folder of modules of your own; None: the config file's, if one that is named lies there"
+    )
     language: LanguageSettings = LanguageSettings()
     search: Annotated[SearchSettings, AfterValidator(checked_method)] = SearchSettings()
     controller: ControllerSettings = ControllerSettings()
@@ -70,9 +75,16 @@ class Config(Settings):
         return self.reward if isinstance(self.reward, TargetSettings) else None
 
     @property
-    def proxies(self) -> tuple[ProxySettings | OwnProxySettings, ...]:
+    def proxies(self) -> tuple[AnyProxy, ...]:
         """What the reward trains; nothing if the reward is a user's own."""
         return self.proxy_reward.proxies if self.proxy_reward else ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The import paths of everything that is a user's own."""
+        if self.own_reward:
+            return (self.own_reward.target,)
+        return tuple(chain.from_iterable(p.targets for p in self.proxies if not isinstance(p, ProxySettings)))
 
     @property
     def seeds_per_formula(self) -> int:
@@ -136,7 +148,7 @@ def load_config(path: Path | str, overrides: Iterable[str] = (), *, of_run: bool
                 tree[group].pop(key, None)
     set_by_hand = [_override(tree, override) for override in overrides]
     try:
-        return Config.model_validate(_plain(tree))
+        config = Config.model_validate(_Plain(str(path)).of(tree))
     except ValidationError as error:
         lines = []
         for location, message in problems(Config, error):
@@ -152,6 +164,16 @@ def load_config(path: Path | str, overrides: Iterable[str] = (), *, of_run: bool
                     where = f"{path}:{_line(tree, location)} with {option}: {'.'.join(keys) or 'the file'}"
             lines.append(f"{where}: {message}")
         raise ConfigError("\n".join(lines)) from None
+    return config if of_run else _with_code(config, path.parent)
+
+
+def _with_code(config: Config, folder: Path) -> Config:
+    """The config with the folder of its own modules, so that a run is resumed from anywhere; none is imported."""
+    if config.code is not None:
+        return config.model_copy(update={"code": (folder / config.code).resolve()})
+    if any(lies_in(folder, target) for target in config.targets):
+        return config.model_copy(update={"code": folder.resolve()})
+    return config
 
 
 def dump_config(config: Config) -> str:
@@ -175,6 +197,9 @@ def _parse(text: str, name: str) -> CommentedMap:
         raise ConfigError(f"{name}: not YAML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{name}: nested too deeply for a config") from None
+    except (ValueError, KeyError, OverflowError, TypeError, AttributeError) as error:
+        # The reader makes dates and tagged values as it goes, and lets their errors through.
+        raise ConfigError(f"{name}: a value is not what it seems to be: {error}; put it in quotes") from None
     if tree is None:
         return CommentedMap()
     if not isinstance(tree, CommentedMap):
@@ -193,7 +218,7 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
         raise ConfigError(f"--set {override!r} gives no value; write {key.strip()}=null for none")
     try:
         parsed = YAML(typ="rt").load(value)
-    except YAMLError:
+    except (YAMLError, ValueError, KeyError, OverflowError, TypeError, AttributeError, RecursionError):
         raise ConfigError(f"--set {override!r}: {value!r} is not a YAML value") from None
     # Down the tree, making groups that are not there, and at the last key the value is put.
     node: Any = tree
@@ -218,16 +243,36 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
     return path
 
 
-def _plain(node: Any) -> Any:
-    """The tree as plain dicts, lists, numbers and texts; a tag or a date becomes text."""
-    if isinstance(node, CommentedMap):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return None if node is None else str(node)
+MAX_VALUES, MAX_DEPTH = 20_000, 100
+"""Of a config with its aliases written out. Aliases of aliases can make millions of values out of a few lines."""
+
+
+class _Plain:
+    """Makes a tree into plain dicts, lists, numbers and texts; a tag or a date becomes text."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+
+    def of(self, node: Any, depth: int = 0) -> Any:
+        """The plain form of a part of the tree.
+
+        Raises:
+            ConfigError: If there are too many values, or an alias holds itself.
+        """
+        self.count += 1
+        if self.count > MAX_VALUES or depth > MAX_DEPTH:
+            raise ConfigError(
+                f"{self.name}: more than {MAX_VALUES:,} values when aliases are written out; expected a few hundred"
+            )
+        if isinstance(node, CommentedMap):
+            return {str(key): self.of(value, depth + 1) for key, value in node.items()}
+        if isinstance(node, CommentedSeq):
+            return [self.of(value, depth + 1) for value in node]
+        for kind in (bool, int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        return None if node is None else str(node)
 
 
 def _line(tree: CommentedMap, path: tuple[str | int, ...]) -> int:

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from rlsearch.errors import StorageError
+from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge, RoundReport
+from rlsearch.judging.mirrors import best_groups
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs.config import Config, LoggingSettings, dump_config
 from rlsearch.runs.events import RunEvents
@@ -131,7 +133,8 @@ class Monitor(RunEvents):
 
     def _record_best(self, judge: Judge, report: RoundReport) -> None:
         self._recorded = report
-        step, board = judge.proposals, judge.leaderboard(self.settings.best)
+        step = judge.proposals
+        board = [group.best for group in best_groups(judge.leaderboard, self.settings.best)]
         self._writer.add_text("search/leaderboard", leaderboard_markdown(board), step)
         self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
@@ -216,7 +219,7 @@ def leaderboard_markdown(board: Sequence[Judged]) -> str:
             "" if result.score is None else f"{result.score:.4f}",
             str(judged.seeds),
             "" if result.latency is None else f"{result.latency:.2f}",
-            f"`{judged.formula}`",
+            f"`{shown(judged.formula)}`",
             *(_score_and_gain(result, name) for name in proxies),
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from rlsearch.common.ranks import rank_correlations
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.drawing import plot_curve
+from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards.base import Status
@@ -56,7 +57,7 @@ def curves_figure(board: Sequence[Judged]) -> Figure:
     for name, formula in KNOWN_CURVES.items():
         plot_curve(axes, formula, label=name, color="0.6", linestyle="--" if name == "ReLU" else ":")
     for judged in board:
-        plot_curve(axes, judged.formula, label=str(judged.formula))
+        plot_curve(axes, judged.formula, label=shown(judged.formula))
     axes.set_ylim(*CURVE_LIMITS)
     axes.grid(alpha=0.3)
     axes.set_xlabel("x")

@@ -5,12 +5,18 @@ read anywhere: on a machine without its device or kernel, and if it comes from s
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import Formula
+from rlsearch.formula.simplify import simplified
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
+from rlsearch.judging.mirrors import MirrorGroup, best_groups
 from rlsearch.runs.folder import Run, opened
+
+if TYPE_CHECKING:
+    import pandas
 
 MOST_REFERENCES = 100
 """More than any reward has."""
@@ -23,9 +29,24 @@ def top(run: Run | Path | str, count: int = 10) -> list[Judged]:
         RunError: If the folder is not a run.
         InputError: If ``count`` is not positive.
     """
+    _check_positive(count)
+    return read_history(run, best=count).leaderboard(count)
+
+
+def top_groups(run: Run | Path | str, count: int = 10) -> list[MirrorGroup]:
+    """The best functions of a run, mirror images together, best first; it may still be going on.
+
+    Raises:
+        RunError: If the folder is not a run.
+        InputError: If ``count`` is not positive.
+    """
+    _check_positive(count)
+    return best_groups(lambda functions: top(run, functions), count)
+
+
+def _check_positive(count: int) -> None:
     if count < 1:
         raise InputError(f"expected at least one function to show, got {count}")
-    return read_history(run, best=count).leaderboard(count)
 
 
 def read_history(run: Run | Path | str, best: int | None = None) -> History:
@@ -45,8 +66,44 @@ def read_history(run: Run | Path | str, best: int | None = None) -> History:
         return History(archive.functions(best))
 
 
+def table(run: Run | Path | str) -> "pandas.DataFrame":
+    """All functions of a run as a pandas DataFrame, the best first.
+
+    Columns: formula, status, reward, score, standard_error, latency, seeds, rung, is_reference, and for every proxy of
+    a panel ``score on NAME`` and ``gain on NAME``.
+
+    Raises:
+        RunError: If the folder is not a run.
+        InputError: If pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise InputError("a table needs pandas, which is not installed: pip install pandas") from None
+    rows = []
+    for judged in sorted(read_history(run).known.values(), key=lambda judged: judged.rank, reverse=True):
+        result = judged.result
+        row = {
+            "formula": str(judged.formula),
+            "status": result.status.value,
+            "reward": result.value,
+            "score": result.score,
+            "standard_error": result.standard_error,
+            "latency": result.latency,
+            "seeds": judged.seeds,
+            "rung": judged.rung,
+            "is_reference": judged.is_reference,
+        }
+        row |= {f"score on {name}": score for name, score in result.scores.items()}
+        row |= {f"gain on {name}": gain for name, gain in result.gains.items()}
+        rows.append(row)
+    return pandas.DataFrame(rows)
+
+
 def best_formula(run: Run | Path | str) -> Formula:
-    """The best formula that the search of a run has found; the functions that others are relative to are none.
+    """The best formula that the search of a run has found, simplified.
+
+    The functions that others are relative to are none.
 
     Raises:
         RunError: If the run has none yet.
@@ -54,4 +111,4 @@ def best_formula(run: Run | Path | str) -> Formula:
     found = read_history(run, best=1 + MOST_REFERENCES).found(1)
     if not found:
         raise RunError(f"the run {opened(run).folder} has no formula with a score yet")
-    return found[0].formula
+    return simplified(found[0].formula)

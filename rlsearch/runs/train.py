@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from rlsearch.common.progress import Events
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
 from rlsearch.errors import ConfigError, RunError, StorageError
+from rlsearch.formula.display import formula_html, table_html
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge
+from rlsearch.judging.mirrors import best_groups
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve
+from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve, ways_of_training
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, load_config
 from rlsearch.runs.events import CALIBRATING, REFERENCES, AllRunEvents, RunEvents, StopRequests
@@ -36,7 +39,7 @@ class SearchOutcome:
 
     Attributes:
         run: Its folder.
-        leaderboard: The best functions, best first.
+        leaderboard: The best functions, best first; of mirror images the best.
         proposals: Formulas proposed, over all sessions of the run.
         functions: Different functions among them.
         finished: False where it was interrupted; resume it then.
@@ -55,6 +58,19 @@ class SearchOutcome:
     has_policy: bool
     counts: Mapping[str, int]
     rounds: int = 0
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "stopped"
+        best = f"; best {self.leaderboard[0].reward:+.4f} {self.leaderboard[0].formula}" if self.leaderboard else ""
+        return f"<search {self.run.folder}: {state}, {self.functions} functions{best}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the leaderboard with small curves."""
+        rows = [
+            [str(rank), f"{judged.reward:+.4f}", str(judged.seeds), formula_html(judged.formula)]
+            for rank, judged in enumerate(self.leaderboard, start=1)
+        ]
+        return f"<p>{escape(repr(self))}</p>" + table_html(["rank", "reward", "seeds", "formula"], rows)
 
 
 def train(
@@ -90,6 +106,8 @@ def train(
             Run.refuse_taken(Path(runs) / name)
         if config.proxies:
             events.on_progress(CALIBRATING, 0, 1)
+        for text in ways_of_training(config):
+            events.on_note(text)
         reward, costs = make_reward(config)
         # Made once before anything is written: this refuses a wrong warm start or template.
         make_method(config, costs)
@@ -265,7 +283,7 @@ def _search(
         counts = counts | {"trained": judge.candidates}
     return SearchOutcome(
         run,
-        leaderboard=judge.leaderboard(10) if judge else [],
+        leaderboard=[group.best for group in best_groups(judge.leaderboard, 10)] if judge else [],
         proposals=judge.proposals if judge else archive.proposals(first_round),
         functions=judge.functions if judge else 0,
         finished=finished,

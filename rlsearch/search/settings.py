@@ -11,9 +11,9 @@ from rlsearch.formula import Formula
 
 
 def _is_formula(text: str) -> str:
-    """Spells a formula as it prints."""
+    """Spells a formula exactly: one spelled out for people may need operators that a language lacks."""
     try:
-        return str(Formula.parse(text))
+        return Formula.parse(text).spelling
     except FormulaError as error:
         raise ValueError(str(error)) from None
 

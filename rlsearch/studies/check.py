@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import AllOf, Events
 from rlsearch.common.ranks import rank_correlations
+from rlsearch.common.seeds import search_seed
 from rlsearch.common.threads import one_thread
 from rlsearch.errors import InputError, nearest
 from rlsearch.formula import Formula
 from rlsearch.proxies.base import Training
+from rlsearch.proxies.own.batching import way_of
+from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.tasks import Task
 from rlsearch.rewards.base import RewardResult, Status
@@ -49,6 +52,7 @@ class ProxyCheck:
         way: How members of a population are trained: by the compiled trainer, together, or one by one.
         scale: The reference's score, the spread of the baselines, and the seeds' noise.
         linear: The score of a network with the identity for an activation; None where it diverged.
+        reason: Why a user's own network is trained in this way; empty for other proxies.
     """
 
     title: str
@@ -57,6 +61,7 @@ class ProxyCheck:
     way: str
     scale: Scale
     linear: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,8 @@ def check(
         told = AllOf([events, StopRequests(check_stop)])
         reward, _ = make_reward(config)
         assert isinstance(reward, PanelReward)
-        references = _evaluated(reward, reward.references, "references", told)
+        # The baselines too where gains are in points: how far apart they lie is what a proxy can tell.
+        references = _evaluated(reward, [*reward.references, *_other_baselines(reward)], "references", told)
         reward.refer(references)
         checked = [proxy_check(reward, title, references) for title in reward.settings.names]
         if not functions:
@@ -230,6 +236,18 @@ def _entry(text: str, merit: str) -> BankEntry:
     return BankEntry(text, formula, value)
 
 
+def _other_baselines(reward: PanelReward) -> list[Training]:
+    """The trainings of those baselines that no reward is relative to."""
+    settings = reward.settings
+    seeds = [search_seed(reward.run_seed, i) for i in range(settings.baseline_seeds)]
+    others = [formula for formula in settings.scale_functions if formula not in settings.references]
+    wanted = []
+    for name in reward.proxy_names:
+        for formula in others:
+            wanted += [Training(formula, name, seed) for seed in seeds]
+    return wanted
+
+
 def _evaluated(reward: PanelReward, wanted: Sequence[Training], what: str, events: Events) -> list[Evaluation]:
     done: list[Evaluation] = []
     for population in reward.evaluate(wanted):
@@ -250,19 +268,25 @@ def proxy_check(reward: PanelReward, title: str, references: Sequence[Evaluation
     proxy = reward.proxies[names[0]]
     # The median: the first populations make data and compile, and those that are not full pay for empty places.
     each = statistics.median(e.wall_seconds for e in references if e.training.proxy in names)
+    reason = ""
+    if isinstance(proxy.settings, OwnProxySettings):
+        reason = way_of(proxy.settings, proxy.kernel, proxy.device)
     return ProxyCheck(
         title,
         proxy.settings.task,
         each * len(names) * reward.settings.seeds,
         _way(proxy),
-        reward.scale_of(title),
+        reward.scale_of(title) if reward.settings.in_spreads else reward.scale_with_baselines(title, references),
         reward.linear_of(title),
+        reason,
     )
 
 
 def _way(proxy: Proxy) -> str:
     if proxy.is_native:
         return "compiled"
+    if isinstance(proxy.settings, OwnTrainingSettings):
+        return "by itself"
     return "together" if getattr(proxy.settings, "batched", True) else "one by one"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rlsearch.common.progress import Events
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError, InputError, RunError, nearest
+from rlsearch.formula.simplify import simplified
 from rlsearch.judging.archive import Archive
 from rlsearch.rewards.base import Status
 from rlsearch.runs.build import resolve
@@ -103,7 +104,7 @@ def conclude(
     if options is not None and config.proxies:
         best = []
         for runs in records.values():
-            best += [record.best for record in runs]
+            best += [simplified(record.best) for record in runs]
         outcome = confirm_formulas(best, config, output=folder / "confirm", options=options, events=events)
         if outcome.findings is None:
             return None

@@ -21,6 +21,7 @@ def confirm(
     run: Run | Path | str,
     *,
     best: int = 10,
+    mirrors: bool = False,
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     options: Options = Options(),
     events: Events = Events(),
@@ -30,6 +31,7 @@ def confirm(
     Args:
         run: The run folder; nobody else may be writing to it.
         best: How many functions, baselines not counted.
+        mirrors: Whether mirror images, such as ``f(x)`` and ``-f(x)``, are all taken; else only the best of them.
         baselines: Names or formulas of ``x``. All pairs of function and baseline are taken together, so the more there
             are, the more each comparison must show.
         options: How much is trained.
@@ -43,7 +45,7 @@ def confirm(
     """
     run, named = opened(run), baselines_of(baselines)
     config = with_proxies(run.config)
-    with functions_of(run, best, named) as functions:
+    with functions_of(run, best, named, mirrors=mirrors) as functions:
         return study(functions, config, run.folder / "confirm", run, options, events, "of this run")
 
 

@@ -22,6 +22,7 @@ from rlsearch.common.threads import one_thread
 from rlsearch.errors import InputError, StorageError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES
+from rlsearch.formula.simplify import simplified
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
 from rlsearch.kernels.latency import Latency, label, measure
@@ -85,6 +86,10 @@ class Comparison:
     fresh: Score
     latency: Latency
     proxies: Mapping[str, Score] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        score = f"{self.fresh.mean:.4f} from {self.fresh.seeds} fresh seeds"
+        return f"<{self.name or self.formula}: {score}, {self.latency.ratio:.2f} of ReLU's time>"
 
 
 def evaluate(
@@ -265,7 +270,7 @@ def _wanted(
     """What is scored, by fingerprint: the formulas given, the best of the history, and the baselines."""
     wanted = {formula.fingerprint: formula for formula in formulas}
     for judged in history.found(best):
-        wanted.setdefault(judged.formula.fingerprint, judged.formula)
+        wanted.setdefault(judged.formula.fingerprint, simplified(judged.formula))
     if not wanted:
         raise InputError("nothing to score: expected a formula, or a run with results")
     for baseline in baselines:

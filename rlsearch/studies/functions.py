@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import OPERATORS, Formula
+from rlsearch.formula.mirrors import MOST_IMAGES
 from rlsearch.formula.named import NAMED, title_of
+from rlsearch.formula.simplify import simplified
+from rlsearch.judging.mirrors import grouped
 from rlsearch.rewards.settings import function
 from rlsearch.runs.folder import Run
 from rlsearch.runs.read import read_history
@@ -69,13 +72,16 @@ def beside_baselines(
 
 
 @contextmanager
-def functions_of(run: Run, best: int, baselines: Sequence[Function]) -> Iterator[list[Function]]:
-    """Yields a run's best functions and the baselines, and keeps others from writing to the run.
+def functions_of(
+    run: Run, best: int, baselines: Sequence[Function], *, mirrors: bool = False
+) -> Iterator[list[Function]]:
+    """Yields a run's best functions, simplified, and the baselines, and keeps others from writing to the run.
 
     Args:
         run: The run.
         best: How many, baselines not counted.
         baselines: The baselines.
+        mirrors: Whether mirror images are functions of their own; else only the best of them is taken.
 
     Raises:
         InputError: If none is asked for.
@@ -86,8 +92,11 @@ def functions_of(run: Run, best: int, baselines: Sequence[Function]) -> Iterator
     with run.lock():
         history = read_history(run)
         names = {baseline.formula.fingerprint for baseline in baselines}
-        found = history.found(best + len(names))
-        chosen = [judged.formula for judged in found if judged.formula.fingerprint not in names][:best]
+        found = history.found(best * (1 if mirrors else MOST_IMAGES) + len(names))
+        found = [judged for judged in found if judged.formula.fingerprint not in names]
+        if not mirrors:
+            found = [group.best for group in grouped(found)]
+        chosen = [simplified(judged.formula) for judged in found[:best]]
         if not chosen:
             raise RunError(f"the run {run.folder} has no formula with a score yet")
         # The scores of a reward of the user's own are of another kind.

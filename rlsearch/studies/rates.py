@@ -100,6 +100,8 @@ def chosen_rates(
 def _first_rates(proxy: TrainingSettings, factors: Sequence[float]) -> list[float]:
     if proxy.learning_rates:
         return list(proxy.learning_rates)
+    if not proxy.has_learning_rate:
+        return [proxy.learning_rate]
     # The nearest to the config's own rate first: it wins a tie, and stands where every rate diverges.
     ordered = sorted(set(factors), key=lambda factor: (abs(math.log(factor)), factor))
     return [proxy.learning_rate * factor for factor in ordered]

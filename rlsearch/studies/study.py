@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 
 from rlsearch.common.files import write_text
@@ -56,6 +57,15 @@ class Confirmation:
     trained: int
     proxies: Mapping[str, Findings] = field(default_factory=dict)
     spread: float = math.nan
+
+    def __repr__(self) -> str:
+        said = "interrupted" if self.findings is None else self.findings.verdict_on_strongest
+        return f"<confirmation: {said}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdicts."""
+        verdicts = ["interrupted; what was trained is stored"] if self.findings is None else self.findings.verdicts
+        return f"<ul>{''.join(f'<li>{escape(verdict)}</li>' for verdict in verdicts)}</ul>"
 
 
 def with_proxies(config: Config) -> Config:
@@ -144,12 +154,12 @@ def _latencies(formulas: Sequence[Formula], kernel: Kernel, device: str, store: 
         kept = json.loads(store.read_text(encoding="utf-8"))
         if kept["label"] == measured_on:
             known = {text: Latency(**fields) for text, fields in kept["functions"].items()}
-    missing = [formula for formula in formulas if str(formula) not in known]
+    missing = [formula for formula in formulas if formula.spelling not in known]
     if missing:
         events.on_progress("latency", 0, len(missing))
-        known |= dict(zip(map(str, missing), measure(missing, kernel, device), strict=True))
+        known |= dict(zip([f.spelling for f in missing], measure(missing, kernel, device), strict=True))
         # What was measured on a busy machine is measured again the next time.
         functions = {text: asdict(latency) for text, latency in known.items() if not latency.is_rough}
         write_text(store, json.dumps({"label": measured_on, "functions": functions}, indent=1) + "\n")
         events.on_progress("latency", len(missing), len(missing))
-    return [known[str(formula)] for formula in formulas]
+    return [known[formula.spelling] for formula in formulas]

@@ -26,6 +26,7 @@ def transfer(
     configs: Mapping[str, Config],
     *,
     best: int = 10,
+    mirrors: bool = False,
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     options: Options = Options(),
     events: Events = Events(),
@@ -36,6 +37,7 @@ def transfer(
         run: The run folder; nobody else may be writing to it.
         configs: By name.
         best: How many functions, baselines not counted.
+        mirrors: Whether mirror images, such as ``f(x)`` and ``-f(x)``, are all taken; else only the best of them.
         baselines: Names or formulas of ``x``; :data:`RIVALS` are always among them.
         options: How much is trained.
         events: Told of progress.
@@ -52,7 +54,7 @@ def transfer(
     run, named = opened(run), baselines_of([*baselines, *RIVALS])
     ready = {name: with_proxies(config) for name, config in configs.items()}
     outcomes: dict[str, Confirmation] = {}
-    with functions_of(run, best, named) as found:
+    with functions_of(run, best, named, mirrors=mirrors) as found:
         # What the search saw was on other proxies.
         functions = [replace(function, searched=None) for function in found]
         for name, config in ready.items():

@@ -15,8 +15,8 @@ from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.kernels import default_kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import SharedActivation, build_network
+from rlsearch.proxies.own.settings import OwnProxySettings
 from rlsearch.proxies.own.trainer import OwnTrainer
-from rlsearch.proxies.settings import OwnProxySettings
 
 pytestmark = pytest.mark.benchmark
 

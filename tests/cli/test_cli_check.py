@@ -59,11 +59,14 @@ def test_proxies_alone(run, folder):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_a_single_classifier_has_no_spread_and_no_number(run, folder):
-    code, out, _ = run("check", "single.yaml")
+def test_a_single_classifier_has_a_spread_and_no_number(run, folder):
+    """Its gains are in points: the baselines are trained for the check alone."""
+    code, out, err = run("check", "single.yaml")
     assert code == 0
+    assert "references: 12 done" in err
     (table,) = tables(out)
-    assert table[1][3] == "-"
+    assert float(table[1][3]) >= float(table[1][4]) > 0
+    assert "the unit of gains" not in out
     assert table[1][-1] == "digits-mlp"
 
 
@@ -116,7 +119,8 @@ def test_a_merit_of_which_more_is_better(run, folder):
     assert accuracy["orders"][0]["correlation"] == rank["orders"][0]["correlation"]
     assert accuracy["orders"][0]["interval"] == rank["orders"][0]["interval"]
     assert accuracy["orders"][0]["merit_of_first"] == -rank["orders"][0]["merit_of_first"]
-    assert (accuracy["merit_of_best"], accuracy["proxies"][0]["spread"]) == (-3.0, None)
+    assert accuracy["merit_of_best"] == -3.0
+    assert accuracy["proxies"][0]["spread"] == rank["proxies"][0]["spread"] > 0
 
 
 @pytest.mark.parametrize(
@@ -188,3 +192,28 @@ def test_what_is_not_known_is_a_dash_and_a_null(run, folder, monkeypatch):
         "merit_of_first": -6.75,
     }  # fmt: skip
     assert fields["correlations"] == [[None, None]] * 2
+
+
+OWN = {
+    "target": "helpers_networks:Recurrent", "data": {"target": "helpers_networks:sequences", "examples": 128},
+    "batch_size": 32, "epochs": 1,
+}  # fmt: skip
+
+
+def test_an_own_network_says_how_it_is_trained_and_why(run, folder, monkeypatch):
+    monkeypatch.setenv("RLSEARCH_CACHE", str(folder / "cache"))
+    (folder / "mine.yaml").write_text(dump_config(make_config(proxies(folder, proxies=[OWN, OWN | {"epochs": 2}]))))
+    code, out, _ = run("check", "mine.yaml")
+    assert code == 0
+    assert out.count("helpers_networks:Recurrent: trained one by one: vmap has no rule for aten::gru.input\n") == 1
+    assert "helpers_networks:Recurrent (2): trained one by one: vmap" in out
+    assert re.search(r"worker\(s\) train about [\d,]+ in an hour", out)
+    fields = json.loads(run("check", "mine.yaml", "--json")[1])[0]
+    assert fields["proxies"][0]["why"] == "one by one: vmap has no rule for aten::gru.input"
+    assert fields["candidates_an_hour"] == pytest.approx(3600 * fields["workers"] / fields["seconds"])
+    # A search says it before its first training.
+    code, _, err = run("train", "mine.yaml", "--set", "search.rounds=1")
+    assert code == 0
+    assert err.startswith(
+        "helpers_networks:Recurrent: candidates are trained one by one: vmap has no rule for aten::gru"
+    )

@@ -44,14 +44,14 @@ def test_a_run_without_a_confirmation_gives_its_leader_and_says_so(run, curve_ru
     assert err.startswith("number 2 of the search, ")
 
 
-def test_a_confirmed_run_gives_the_first_of_its_confirmation(run, curve_run, monkeypatch):
+def test_a_confirmed_run_gives_the_first_of_its_confirmation(run, curve_run):
     (curve_run / "confirm").mkdir()
     (curve_run / "confirm" / "confirm.json").write_text(to_json(typical(), {}, {}))
     code, out, err = run("export", curve_run, "--format", "numpy")
     assert (code, err) == (0, "")
     assert json.loads(to_json(typical(), {}, {}))["functions"][0]["formula"] == "x * atan(x)"
     assert "# formula: x * atan(x)\n" in out
-    assert "# formula: x * x\n" in run("export", curve_run, "--rank", 2)[1]
+    assert "# formula: x**2\n" in run("export", curve_run, "--rank", 2)[1]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from helpers import DIGITS, make_config, proxies
 
 from rlsearch import Formula, train
 from rlsearch.cli.tables import leaderboard, panel_of, print_out
+from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs import read as results
@@ -55,15 +56,15 @@ def test_the_best_on_a_panel_have_their_gains_in_the_table(run, panel_run):
 
 
 def test_the_best_on_a_panel_as_csv(run, panel_run):
-    code, out, err = run("top", panel_run, "-n", 3, "--csv")
+    code, out, err = run("top", panel_run, "-n", 3, "--csv", "--all")
     assert (code, err) == (0, "")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == [
-        "rank", "reward", "score", "seeds", "latency", "formula",
+        "rank", "reward", "score", "seeds", "latency", "formula", "mirrored",
         *(f"score on {name}" for name in NAMES), *(f"gain on {name}" for name in NAMES),
     ]  # fmt: skip
     for row, judged in zip(rows, results.top(panel_run, 3), strict=True):
-        assert Formula.parse(row["formula"]) == judged.formula
+        assert (row["formula"], row["mirrored"]) == (shown(judged.formula), "0")
         assert {name: float(row[f"score on {name}"]) for name in NAMES} == judged.result.scores
         assert {name: float(row[f"gain on {name}"]) for name in NAMES} == judged.result.gains
         assert float(row["score"]) == pytest.approx(sum(judged.result.gains.values()) / 4)
@@ -103,3 +104,26 @@ def test_networks_of_ones_own_are_known_by_the_factory(capsys):
     head = printed([one_of(gains, "gelu(x)", is_reference=True)], capsys).splitlines()
     assert head[1].split()[2:5] == ["build_network", "build_network", "(2)"]
     assert head[3].split()[-1] == "GELU"
+
+
+@pytest.fixture
+def mirrored_board(monkeypatch):
+    texts = ["softplus(x) - cos(x)", "cos(x) - softplus(x)", "max(x, x) * sqrt(x)", "x - 1 + 1"]
+    board = [one_of({}, text) for text in texts]
+    monkeypatch.setattr(results, "top", lambda run, count: board[:count])
+    return board
+
+
+def test_mirror_images_are_one_row_unless_all_are_wanted(run, mirrored_board):
+    lines = run("top", ".")[1].splitlines()
+    assert [" ".join(line.split()[5:]) for line in lines[4:7]] == [
+        "+1 softplus(x) - cos(x)", "x * sqrt(abs(x))", "x",
+    ]  # fmt: skip
+    lines = run("top", ".", "--all")[1].splitlines()
+    assert [" ".join(line.split()[5:]) for line in lines[3:7]] == [
+        "softplus(x) - cos(x)", "cos(x) - softplus(x)", "x * sqrt(abs(x))", "x",
+    ]  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(run("top", ".", "--csv", "-n", 2)[1])))
+    assert [(row["rank"], row["formula"], row["mirrored"]) for row in rows] == [
+        ("1", "softplus(x) - cos(x)", "1"), ("2", "x * sqrt(abs(x))", "0"),
+    ]  # fmt: skip

@@ -49,7 +49,8 @@ def test_a_template_is_a_valid_config_where_it_was_written(run, tmp_path, name):
     config = f"new/{written[0].name}"
     assert out.endswith(f". Next:\n  rlsearch train {config}\n")
     assert run("config", "check", config)[0] == 0
-    assert load_config(config) == load_config(written[0])
+    there, here = (load_config(path).model_copy(update={"code": None}) for path in (config, written[0]))
+    assert there == here
 
 
 def test_nothing_is_overwritten(run, tmp_path):

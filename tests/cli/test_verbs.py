@@ -14,6 +14,7 @@ from rich.console import Console
 from rlsearch import Formula, __version__, export, train
 from rlsearch.cli import progress
 from rlsearch.formula.named import BASELINES
+from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult
 from rlsearch.runs import read as results
@@ -77,6 +78,11 @@ def write_config(path="c.yaml", **more):
         (["evaluate", "runs/no"], "there is no run runs/no"),
         (["export", "foo(x)"], "unknown function 'foo'"),
         (["export", "__import__(x).system(x)"], "unexpected character '.' at position 14"),
+        (["export", "x*e"], "'x*e' is a function of x, e; expected one of x and g; e is an input here: write exp(1)"),
+        (["export", "y*tanh(y)"], "'y*tanh(y)' is a function of y; expected one of x and g"),
+        (["evaluate", "x*g"], "'x*g' is a function of x, g; expected one of x"),
+        (["confirm", "--formulas", "y"], "'y' is a function of y; expected one of x"),
+        (["export", "x^2"], "unexpected character '^' at position 2; write x**2 for a power:"),
         (["export", "x", "--format", "ltex"], "unknown export format 'ltex'; expected one of torch, triton, jax"),
         (["export", "x", "-o", "c.yaml"], "c.yaml exists already; it is not overwritten"),
         (["export", "x", "-o", "no/where.py"], "no/where.py cannot be written: No such file or directory"),
@@ -122,7 +128,7 @@ def test_help_is_at_hand_for_every_verb(run):
     assert (code, err) == (0, "")
     verbs = [
         "init", "train", "mine", "runs", "sample", "top", "evaluate", "check", "compare", "confirm", "transfer",
-        "export", "config", "bench",
+        "export", "config", "bench", "operators",
     ]  # fmt: skip
     assert all(f"\n  {verb} " in out for verb in verbs)
     assert "..." not in out.split("Commands:")[1]  # nothing is cut
@@ -234,7 +240,7 @@ def test_samples_as_a_table_and_as_json(run, curve_run):
     rows = json.loads(out)
     assert sum(row["count"] for row in rows) == 30
     assert set(rows[0]) == {"formula", "count", "status", "reward", "score", "latency"}
-    assert [Formula.parse(row["formula"]) for row in rows] == [s.formula for s in sample(curve_run, 30)]
+    assert [row["formula"] for row in rows] == [shown(s.formula) for s in sample(curve_run, 30)]
     code, table, _ = run("sample", curve_run, "-n", 30)
     assert code == 0
     assert table.split()[:5] == ["count", "reward", "score", "latency", "formula"]
@@ -244,12 +250,13 @@ def test_samples_as_a_table_and_as_json(run, curve_run):
 
 
 def test_the_top_as_a_table_and_as_csv(run, curve_run):
-    code, out, err = run("top", curve_run, "--csv", "-n", 4)
+    code, out, err = run("top", curve_run, "--csv", "-n", 4, "--all")
     assert (code, err) == (0, "")
     assert "\r" not in out
     rows = list(csv.DictReader(io.StringIO(out)))
     board = results.top(curve_run, 4)
-    assert [Formula.parse(row["formula"]) for row in rows] == [judged.formula for judged in board]
+    assert [row["formula"] for row in rows] == [shown(judged.formula) for judged in board]
+    assert [Formula.parse(row["formula"]).fingerprint for row in rows] == [j.formula.fingerprint for j in board]
     assert [float(row["reward"]) for row in rows] == [judged.result.value for judged in board]
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     assert {row["latency"] for row in rows} == {""}
@@ -262,7 +269,7 @@ def test_the_top_as_a_table_and_as_csv(run, curve_run):
 def test_the_top_of_a_run_without_a_score(run, tmp_path):
     train(make_config({"target": "helpers_rewards:unfit"}), "none")
     assert run("top", "runs/none") == (0, "runs/none has no formula with a score yet.\n", "")
-    assert run("top", "runs/none", "--csv") == (0, "rank,reward,score,seeds,latency,formula\n", "")
+    assert run("top", "runs/none", "--csv") == (0, "rank,reward,score,seeds,latency,formula,mirrored\n", "")
     assert run("export", "runs/none") == (2, "", "rlsearch: the run runs/none has no formula with a score yet\n")
 
 
@@ -355,7 +362,7 @@ def test_configs_are_checked_and_shown(run, path, tmp_path):
 
 def test_the_bar_of_a_narrow_terminal_cuts_the_formula_and_not_the_figures(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=screen, force_terminal=True, width=80))
     best = Judged(Formula.parse("1 + min(relu((x - atan(asinh(x))) / 1), 1)"), RewardResult(0.57))
     with progress.watching() as events:
         events.on_start(SimpleNamespace(history=SimpleNamespace(found=lambda count: [best])))

@@ -2,6 +2,8 @@ import gc
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -127,3 +129,31 @@ def test_a_worker_imports_nothing_from_the_current_folder(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(str(tmp_path))
     get_reusable_executor(1).shutdown()
     assert list(LokyPool(1).run(imported, [("lies_here",)])) == [True]
+
+
+ENDING = """
+import atexit, sys
+from rlsearch.common.pool import LokyPool
+
+class Noisy:
+    def __del__(self, write=sys.stderr.write):
+        write("taken apart\\n")
+
+def leave():
+    # At the end of the interpreter this module's dictionary is emptied, and with it what stands there.
+    sys.noisy = Noisy()
+    atexit.register(print, "said goodbye")
+    return 3
+
+if __name__ == "__main__":
+    print(list(LokyPool(1).run(leave, [()])))
+"""
+
+
+def test_a_worker_that_ends_is_not_taken_apart(tmp_path):
+    """What was registered is called, what was printed is written, and no library has anything to say."""
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert sorted(ran.stdout.split("\n")) == ["", "[3]", "said goodbye"]

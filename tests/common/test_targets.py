@@ -1,11 +1,20 @@
 import functools
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
 
 import rlsearch_envs.curve
-from rlsearch.common.targets import build_target, find_target, source_of, takes_argument
+from rlsearch.common.targets import (
+    build_callable,
+    build_target,
+    code_of,
+    find_target,
+    lies_in,
+    source_of,
+    takes_argument,
+)
 from rlsearch.errors import ConfigError
 from rlsearch_envs import CurveReward
 
@@ -109,3 +118,151 @@ def test_the_source_is_of_the_modules_that_name_and_define_a_target():
     assert inspect.getsource(rlsearch_envs) in source_of("rlsearch_envs:CurveReward")
     with pytest.raises(ConfigError, match="the source of 'math:sqrt' cannot be read"):
         source_of("math:sqrt")
+
+
+class Shortness:
+    def __init__(self, weight=1.0):
+        self.weight = weight
+
+    def __call__(self, formulas):
+        return [-self.weight * len(formula) for formula in formulas]
+
+
+def made_by_a_function(weight=1.0):
+    return lambda formulas: [-weight * len(formula) for formula in formulas]
+
+
+def plain(formulas):
+    return [-len(formula) for formula in formulas]
+
+
+def weighted(formulas, weight=1.0, *, power=1):
+    return [-weight * len(formula) ** power for formula in formulas]
+
+
+ready = Shortness(2.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"target": f"{__name__}:Shortness"}, -3.0),
+        ({"target": f"{__name__}:Shortness", "weight": 0.5}, -1.5),
+        ({"target": f"{__name__}:made_by_a_function", "weight": 0.5}, -1.5),
+        (f"{__name__}:plain", -3),
+        ({"target": f"{__name__}:plain"}, -3),
+        ({"target": f"{__name__}:weighted", "weight": 0.5}, -1.5),
+        ({"target": f"{__name__}:weighted", "weight": 0.5, "power": 2}, -4.5),
+        ({"target": f"{__name__}:ready"}, -6.0),
+    ],
+)
+def test_what_is_to_be_called_is_made_or_is_the_target_itself(config, expected):
+    assert build_callable(config, "formulas")(("abc",)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"target": f"{__name__}:plain", "weight": 2},
+            r"plain takes \(formulas\), and the config gives weight; expected a factory that takes these alone, or a "
+            "function that takes formulas and these",
+        ),
+        (f"{__name__}:two", r"two takes \(a, b\), and the config gives no arguments"),
+        ({"target": f"{__name__}:Shortness", "wieght": 2}, "Shortness does not take {'wieght': 2}"),
+        ({"a": 1}, "expected a 'target' of the form"),
+        (f"{__name__}:NOT_CALLABLE", "is a int, not a class or function"),
+    ],
+)
+def test_what_can_be_called_in_neither_way(config, message):
+    with pytest.raises(ConfigError, match=message):
+        build_callable(config, "formulas")
+
+
+def two(a, b):
+    return a, b
+
+
+def leaving(code):
+    raise SystemExit(code)
+
+
+def test_a_factory_that_ends_the_process_does_not():
+    with pytest.raises(ConfigError, match=r"leaving called with {'code': 3} raised SystemExit: 3"):
+        build_target({"target": f"{__name__}:leaving", "code": 3})
+
+
+# --- what a source does ---
+
+SOURCE = '''"""A module."""
+import math
+
+def build(x, *, y=None, **more):
+    """Builds."""
+    # what for
+    return {"a": f"{x:.3f}", **more}, None, 0, False, [math.pi], b"", ...
+'''
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Writes the source of a module, and gives its code."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "module_with_code", raising=False)
+
+    def write(text):
+        (tmp_path / "module_with_code.py").write_text(text)
+        return code_of("module_with_code:build")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# what for", "# or not", True),
+        ("    # what for\n", "\n\n", True),
+        ("Builds.", "Makes.", True),
+        ('    """Builds."""\n', "", True),
+        ('"""A module."""', "", True),
+        ("(x, *, y=None, **more)", "(\n    x,\n    *,\n    y = None,\n    **more,\n)", True),
+        ('"a"', "'a'", True),
+        ("0", "1", False),
+        ("0", "False", False),
+        ("0", "0.0", False),
+        ("None, 0", "0", False),
+        ("False", "None", False),
+        (".3f", ".4f", False),
+        ("y=None", "y=()", False),
+        ('b""', '""', False),
+        ("[math.pi]", "[]", False),
+        ("import math", "import math, os", False),
+    ],
+)
+def test_code_is_what_a_source_does(written, old, new, same):
+    before = written(SOURCE)
+    assert old in SOURCE
+    assert (written(SOURCE.replace(old, new, 1)) == before) is same
+
+
+def test_code_is_the_same_in_every_python(written):
+    """Written down from Python 3.11; later ones have more fields, which are empty here."""
+    assert written("def build(x: int) -> None: return -x") == (
+        "Module(body=[FunctionDef(name='build',args=arguments(args=[arg(arg='x',annotation=Name(id='int',ctx=Load()))])"
+        ",body=[Return(value=UnaryOp(op=USub(),operand=Name(id='x',ctx=Load())))],returns=Constant())])"
+    )
+
+
+def test_a_source_that_is_no_longer_python(written):
+    written(SOURCE)
+    with pytest.raises(ConfigError, match="the source of 'module_with_code:build' is not Python any more"):
+        written("def build(:")
+
+
+def test_what_lies_in_a_folder(tmp_path):
+    (tmp_path / "one.py").touch()
+    (tmp_path / "two").mkdir()
+    assert [lies_in(tmp_path, path) for path in ("one:f", "one.more:f", "two.more:f", "three:f", ":f", "")] == [
+        *[True] * 3,
+        *[False] * 3,
+    ]

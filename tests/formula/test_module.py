@@ -188,7 +188,7 @@ def test_pickle_deepcopy_and_torch_save(text):
         assert type(twin) is type(module)
         assert isinstance(twin, Activation)
         assert twin is not module
-        assert (twin.text, twin.input_names) == (text, Formula.parse(text).inputs)
+        assert (twin.text, twin.input_names) == (str(Formula.parse(text)), Formula.parse(text).inputs)
         assert torch.equal(twin(*inputs), module(*inputs))
 
 

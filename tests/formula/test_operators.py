@@ -1,3 +1,4 @@
+import itertools
 import math
 import pickle
 
@@ -339,3 +340,31 @@ def test_optional_rules_of_the_table():
 @every_operator
 def test_pickles_by_name(operator):
     assert pickle.loads(pickle.dumps(operator)) is operator
+
+
+MEANT = {
+    name: getattr(math, name) for name in ("sqrt", "exp", "log", "sin", "cos", "sinh", "cosh", "tanh", "asinh", "atan")
+}
+MEANT |= {"erf": math.erf, "pi": math.pi, "abs": abs, "max": max, "min": min}
+MEANT |= {"sign": lambda a: math.copysign(1, a), "sigmoid": lambda a: 1 / (1 + math.exp(-a))}
+MEANT["sinc"] = lambda a: math.sin(math.pi * a) / (math.pi * a)
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)
+def test_what_people_are_told_is_what_is_computed(operator):
+    """The texts are evaluated with Python's own functions, away from guards and kinks."""
+    meaning = operator.meaning
+    assert len(meaning.slopes) == operator.arity
+    for a, b in itertools.product((-3.7, -1.2, -0.4, 0.3, 1.1, 2.6), (-2.3, 0.7, 1.9)):
+        operands = (a, b)[: operator.arity]
+        known = MEANT | dict(zip("ab", operands, strict=False))
+        value = operator.value(NUMPY, *operands)
+        assert eval(meaning.value, known) == pytest.approx(float(value), rel=1e-12)
+        for text, partial in zip(meaning.slopes, operator.partials, strict=True):
+            assert eval(text, known) == pytest.approx(float(partial(NUMPY, value, *operands)), rel=1e-12)
+
+
+def test_every_operator_that_is_guarded_says_so():
+    assert {name for name, operator in OPERATORS.items() if "1e-6" in operator.meaning.guard} == {
+        "sqrt", "log", "sinc", "div",
+    }  # fmt: skip

@@ -192,7 +192,7 @@ def test_errors_say_where_and_what(text, position, message):
         Formula.parse(text)
     first, shown, caret = str(info.value).split("\n")
     assert message in first
-    assert f"at position {position}:" in first
+    assert f"at position {position}:" in first or f"at position {position}; write " in first
     assert shown == "  " + text
     assert caret == "  " + " " * (position - 1) + "^"
 

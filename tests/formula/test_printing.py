@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from matplotlib.mathtext import MathTextParser
@@ -63,8 +64,39 @@ def assert_is_latex(text):
 )
 def test_infix(tokens, text):
     formula = Formula(tuple(t if re.match("[a-z]", t) else float(t) for t in tokens.split()))
-    assert str(formula) == text
+    assert formula.spelling == text
     assert Formula.parse(text) == formula
+
+
+def _sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "text", "value"),
+    [
+        ("sqrt(x)", "sqrt(abs(x))", lambda x: np.sqrt(np.abs(x))),
+        ("x * sqrt(x - 1)", "x * sqrt(abs(x - 1))", lambda x: x * np.sqrt(np.abs(x - 1))),
+        ("log(x)", "log(abs(x))", lambda x: np.log(np.abs(x))),
+        ("min0(x + 1)", "min(x + 1, 0)", lambda x: np.minimum(x + 1, 0)),
+        ("gauss(x)", "exp(-x**2)", lambda x: np.exp(-(x**2))),
+        ("gauss(x / 2)", "exp(-(x / 2)**2)", lambda x: np.exp(-((x / 2) ** 2))),
+        ("gauss(-x)", "exp(-(-x)**2)", lambda x: np.exp(-(x**2))),
+        ("x - gauss(-0.5) * x", "x - exp(-(-0.5)**2) * x", lambda x: x - np.exp(-0.25) * x),
+        ("gate(x, x + 2)", "sigmoid(x) * (x + 2)", lambda x: _sigmoid(x) * (x + 2)),
+        ("-gate(x, x)", "-(sigmoid(x) * x)", lambda x: -_sigmoid(x) * x),
+        ("x - gate(x, 2)", "x - sigmoid(x) * 2", lambda x: x - _sigmoid(x) * 2),
+        ("x / gate(x, 2)", "x / (sigmoid(x) * 2)", lambda x: x / (_sigmoid(x) * 2)),
+        ("gate(x, x)**2", "(sigmoid(x) * x)**2", lambda x: (_sigmoid(x) * x) ** 2),
+        ("gate(gate(x, 2), -x)", "sigmoid(sigmoid(x) * 2) * -x", lambda x: _sigmoid(_sigmoid(x) * 2) * -x),
+    ],
+)
+def test_what_is_printed_is_what_is_computed(spelling, text, value):
+    formula = Formula.parse(spelling)
+    assert str(formula) == text
+    assert formula.spelling == spelling
+    x = np.array([-3.0, -0.7, 0.4, 2.0, 9.0])  # away from 0, where guards act
+    np.testing.assert_allclose(formula(x), value(x), rtol=1e-13)
 
 
 def test_numbers_are_the_shortest_that_read_back():
@@ -81,23 +113,29 @@ def test_numbers_are_the_shortest_that_read_back():
 @settings(FIXED, max_examples=500)
 @given(formulas(inputs=("x", "g"), constants=ANY_CONSTANTS, max_size=20))
 def test_infix_parses_back(formula):
-    assert Formula.parse(str(formula)) == formula
+    assert Formula.parse(formula.spelling) == formula
+
+
+@settings(FIXED, max_examples=500)
+@given(formulas(inputs=("x", "g"), constants=ANY_CONSTANTS, max_size=20))
+def test_the_text_for_people_parses_back_to_the_same_function(formula):
+    assert Formula.parse(str(formula)).fingerprint == formula.fingerprint
 
 
 @settings(FIXED, max_examples=100)
 @given(formulas(operators=("neg", "square", "cube", "add", "sub", "mul", "div"), constants=ANY_CONSTANTS, max_size=40))
 def test_infix_of_the_signs_parses_back(formula):
-    assert Formula.parse(str(formula)) == formula
+    assert Formula.parse(str(formula)) == Formula.parse(formula.spelling) == formula
 
 
 @pytest.mark.parametrize("operator", [o for o in OPERATORS.values() if o.arity == 1], ids=lambda o: o.name)
 def test_the_deepest_formula_of_a_search_parses_back(operator):
     formula = Formula((*[operator.name] * 63, "x"))
-    assert Formula.parse(str(formula)) == formula
+    assert Formula.parse(formula.spelling) == formula
     # Each token brings at most one level of nesting, but for a negated number: -(-2).
     signed = Formula(("max", "x", *[operator.name] * 60, "neg", -2.0))
     assert signed.size == 64
-    assert Formula.parse(str(signed)) == signed
+    assert Formula.parse(signed.spelling) == signed
 
 
 @pytest.mark.parametrize(

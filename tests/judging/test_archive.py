@@ -57,13 +57,26 @@ def test_the_schema(archive, path):
         "proposals": ["round", "slot", "formula", "fingerprint", "fresh", "status", "reward"],
         "evaluations": [
             "id", "round", "fingerprint", "formula", "protocol", "seed", "status", "score", "latency",
-            "wall_seconds", "value", "message", "outside",
+            "wall_seconds", "value", "message", "outside", "details",
         ],
         "functions": [
             "fingerprint", "number", "round", "formula", "size", "status", "reward", "score", "standard_error",
             "latency", "message", "seeds", "rung", "is_reference", "scores", "gains",
         ],
     }  # fmt: skip
+
+
+def test_formulas_come_back_token_for_token(archive, path):
+    """Though people are shown another text: a resumed run must go on with the formulas that were written."""
+    fused = [Formula.parse(text) for text in ("gate(x, sqrt(x))", "gauss(x) - log(x)", "x * min0(x)")]
+    spelled_out = [Formula.parse(str(formula)) for formula in fused]
+    assert not set(fused) & set(spelled_out)
+    formulas = [*fused, *spelled_out]
+    archive.add_evaluations(0, [evaluation(formula) for formula in formulas[:3]])
+    archive.add_round(0, [proposal(formula) for formula in formulas])
+    assert [e.training.formula for _, e in archive.evaluations()] == fused
+    assert [formula for _, formula, _ in archive.spellings(1)] == formulas
+    assert query(path, "SELECT formula FROM proposals WHERE slot = 0") == [("gate(x, sqrt(x))",)]
 
 
 def test_evaluations_come_back_as_they_went(archive, path):

@@ -1,11 +1,15 @@
 import logging
 import math
+import os
 
 import numpy as np
 import pytest
 import torch
 from helpers_judging import SIN, TANH, X, make_judge, rows
 
+from rlsearch.common.users_code import LONGEST_MESSAGE
+from rlsearch.judging.archive import Archive
+from rlsearch.proxies.base import Training
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.own import PlainReward
 
@@ -51,7 +55,17 @@ class TestPlainReward:
             (lambda fs: [0.5] * len(fs), "the reward returned a float; expected RewardResult"),
             (lambda fs: None, "the reward raised TypeError: 'NoneType' object is not iterable"),
             (lambda fs: [RewardResult(math.nan)] * len(fs), "value=nan"),
-            (lambda fs: [RewardResult(math.inf)] * len(fs), "its value is not finite"),
+            (lambda fs: [RewardResult(math.inf)] * len(fs), "its value is inf; expected a number from -3.4e+38 to"),
+            (
+                lambda fs: [RewardResult(1e39)] * len(fs),
+                "its value is 1e+39; expected a number from -3.4e+38 to",
+            ),
+            (lambda fs: [RewardResult(10**400)] * len(fs), "int too large to convert to float"),
+            (lambda fs: [RewardResult(0.0, score=math.nan)] * len(fs), "its score is nan; expected a finite number"),
+            (lambda fs: [RewardResult(0.0, latency=10**400)] * len(fs), "int too large to convert to float"),
+            (lambda fs: [RewardResult(0.0, gains={"a": None})] * len(fs), "its gains['a'] is None"),
+            (lambda fs: [RewardResult(0.0, scores=3)] * len(fs), "'int' object has no attribute 'items'"),
+            (lambda fs: lambda: 1, "the reward returned a function, which is callable; was it made without its"),
             (lambda fs: [RewardResult(None)] * len(fs), "value=None"),
             (lambda fs: [RewardResult("high")] * len(fs), "could not convert string to float"),
             (lambda fs: [RewardResult(np.ones(3))] * len(fs), "the reward returned RewardResult"),
@@ -92,6 +106,15 @@ class TestPlainReward:
         assert [r.status for r in judge([X, SIN])] == [Status.FAILED, Status.OK]
         assert calls == [[X, TANH], [X], [TANH], [SIN]]
 
+    @pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), RecursionError(), OverflowError("much")])
+    def test_whatever_it_raises_the_run_goes_on(self, archive, error):
+        def reward(formulas):
+            raise error
+
+        (result,) = self.judged(archive, reward, [X])
+        assert result.status is Status.FAILED
+        assert result.message.startswith(f"the reward raised {type(error).__name__}: ")
+
     def test_an_interrupt_is_not_swallowed(self, archive):
         def reward(formulas):
             raise KeyboardInterrupt
@@ -99,3 +122,62 @@ class TestPlainReward:
         with pytest.raises(KeyboardInterrupt):
             self.judged(archive, reward, [X])
         assert rows(archive.path) == [[], []]
+
+    def test_its_scores_and_gains_are_kept_and_come_back(self, tmp_path):
+        """Of numpy too; a resumed run knows them as before."""
+        result = RewardResult(0.5, Status.OK, 0.75, 2.0, "", 0.125, {"a": 0.5, "b": 0.25}, {"a": 1.0})
+        given = RewardResult(
+            0.5, Status.OK, 0.75, 2.0, "", np.float64(0.125), {"a": np.float32(0.5), "b": 0.25}, {"a": torch.ones(())}
+        )
+        path = tmp_path / "kept.sqlite"
+        with Archive(path, create=True) as archive:
+            assert self.judged(archive, lambda fs: [given] * len(fs), [X]) == [result]
+            assert [judged.result for _, judged in archive.functions()] == [result]
+        with Archive(path) as archive:
+            judge = make_judge(PlainReward(None, "mine"), archive, first_round=1)
+            assert judge.known[X.fingerprint].result == result
+
+    def test_what_it_does_to_its_formulas_is_its_own(self, archive):
+        def sorting(formulas):
+            ordered = sorted(formulas, key=str)
+            assert isinstance(formulas, tuple)
+            return [RewardResult(float(ordered.index(f))) for f in formulas]
+
+        assert [r.value for r in self.judged(archive, sorting, [X, TANH, SIN])] == [2.0, 1.0, 0.0]
+
+    def test_what_it_does_to_the_process_is_undone(self, archive, tmp_path):
+        def reward(formulas):
+            os.chdir(tmp_path)
+            torch.set_grad_enabled(False)
+            torch.manual_seed(0)
+            return [RewardResult(0.0)] * len(formulas)
+
+        here, numbers = os.getcwd(), torch.get_rng_state()
+        assert self.judged(archive, reward, [X])[0].status is Status.OK
+        assert os.getcwd() == here
+        assert torch.is_grad_enabled()
+        assert torch.equal(torch.get_rng_state(), numbers)
+
+    def test_its_random_numbers_follow_from_formulas_and_the_runs_seed(self):
+        def draws(run_seed, formulas, outside):
+            torch.manual_seed(outside)
+            reward = PlainReward(lambda fs: [RewardResult(torch.rand(()).item()) for _ in fs], "r", run_seed)
+            (population,) = reward.evaluate([Training(f, "r", 0) for f in formulas])
+            return [evaluation.result.value for evaluation in population]
+
+        first = draws(0, [X, TANH], 1)
+        assert first == draws(0, [X, TANH], 2)
+        assert len({*first, *draws(1, [X, TANH], 1), *draws(0, [TANH, X], 1)}) == 6
+
+    def test_texts_that_the_archive_does_not_take(self, archive):
+        """A file name with a byte of Latin-1, and one of a megabyte."""
+        for text in ("no file \udce9", "x" * 1_000_000):
+
+            def reward(formulas, text=text):
+                raise OSError(text)
+
+            (result,) = self.judged(archive, reward, [X] if "file" in text else [TANH])
+            assert result.status is Status.FAILED
+            assert len(result.message) <= LONGEST_MESSAGE
+        messages = [row[10] for row in rows(archive.path)[0]]
+        assert messages[0] == "the reward raised OSError: no file \\udce9"

@@ -3,7 +3,8 @@ from helpers_families import Waves
 
 from rlsearch.errors import ConfigError
 from rlsearch.proxies.data import DATASETS
-from rlsearch.proxies.settings import OwnProxySettings, ProxySettings
+from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
+from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.tasks import CLASSIFICATION, CLASSIFICATION_LOSS
 
 
@@ -103,7 +104,7 @@ def test_frozen():
         ProxySettings().epochs = 3
 
 
-@pytest.mark.parametrize("cls", [ProxySettings, OwnProxySettings])
+@pytest.mark.parametrize("cls", [ProxySettings, OwnProxySettings, OwnTrainingSettings])
 def test_every_setting_says_what_it_is(cls):
     assert [name for name, field in cls.model_fields.items() if not field.description] == []
 

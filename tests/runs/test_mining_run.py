@@ -11,7 +11,7 @@ from rlsearch.common.seeds import search_seed
 from rlsearch.errors import ConfigError
 from rlsearch.formula import RELU
 from rlsearch.runs.config import dump_config
-from rlsearch.runs.read import read_history, top
+from rlsearch.runs.read import read_history, top, top_groups
 from rlsearch.studies.evaluate import evaluate
 
 LANGUAGE = {"operators": ["neg", "sin", "sigmoid", "add", "mul"], "constants": [], "min_length": 1, "max_length": 4}
@@ -88,7 +88,7 @@ def test_the_cheapest_enter_first_and_the_leaders_come_from_the_last_rung(mined)
     assert first[0] == Formula.parse("x")
     board = [judged for judged in top(outcome.run, 50) if not judged.is_reference]
     assert [judged.rung for judged in board] == [2] * 3 + [1] * 2 + [0] * 10
-    assert [judged.formula for judged in outcome.leaderboard] == [j.formula for j in top(outcome.run, 10)]
+    assert [judged.formula for judged in outcome.leaderboard] == [g.best.formula for g in top_groups(outcome.run, 10)]
     known = read_history(outcome.run).known
     assert board[0].result == known[board[0].formula.fingerprint].result
 

@@ -85,10 +85,12 @@ def test_an_edited_network_is_refused_and_the_run_can_still_be_read(tmp_path, mo
     file.write_text("from helpers_networks import mlp as build\n")
     config = make_config(reward(tmp_path, NETWORK | {"target": "network_of_a_run:build"}), 1, 4)
     done = train(config, "edited", runs=tmp_path).run
+    file.write_text('"""Mine."""\n\nfrom helpers_networks import mlp  as build # a comment\n')
+    assert resume(done.folder, 2).finished
     best = [judged.formula for judged in top(done, 2)]
     file.write_text("from helpers_networks import mlp as build\n\nWIDTH = 3\n")
     with pytest.raises(ConfigError, match=r"network_of_a_run:build or .* was edited since"):
-        resume(done.folder, 2)
+        resume(done.folder, 3)
     file.unlink()
     monkeypatch.delitem(__import__("sys").modules, "network_of_a_run")
     assert [judged.formula for judged in top(done, 2)] == best

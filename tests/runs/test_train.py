@@ -205,7 +205,7 @@ def test_a_reward_that_raises_fails_those_formulas_alone(caplog):
         assert result == (("failed", -3.0) if has_sine else ("ok", 1.0))
     failed = [row for row in archive_rows(outcome.run.folder)["evaluations"] if row[6] == "failed"]
     assert {row[10] for row in failed} == {"the reward raised ValueError: no sines please"}
-    assert f"'{failed[0][3]}' failed: the reward raised ValueError: no sines please" in caplog.messages
+    assert f"'{Formula.parse(failed[0][3])}' failed: the reward raised ValueError: no sines please" in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_staged_reward_may_be_the_target():
 def scale_of(references, protocol):
     """The scale of a proxy from the archive's rows of references."""
     scores = {
-        text: [row[7] for row in references if row[4] == protocol and row[3] == str(function(text))]
+        text: [row[7] for row in references if row[4] == protocol and row[3] == function(text).spelling]
         for text in BASELINES
     }
     return Scale.of(scores["relu"], scores)
@@ -262,7 +262,7 @@ def test_two_real_proxies_are_trained_relative_to_relu_and_the_best_again(tmp_pa
     assert len(protocols) == 2
     baseline = [row for row in rows["evaluations"] if row[1] == -1]
     # The identity has two seeds at most, and so have the others here.
-    references = [str(function(text)) for text in (*BASELINES, "x")]
+    references = [function(text).spelling for text in (*BASELINES, "x")]
     wanted = itertools.product(references, protocols, [search_seed(0, i) for i in range(2)])
     assert {(row[3], row[4], row[5]) for row in baseline} == set(wanted)
     rescored = [row for row in rows["evaluations"] if row[5] > 0 and row[1] >= 0]

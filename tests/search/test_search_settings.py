@@ -61,3 +61,9 @@ def test_every_setting_is_described(settings):
 def test_a_warm_start_is_kept_as_it_prints():
     config = Config.check({"search": {"warm_start": ["silu(x)", " x+1 "]}})
     assert config.search.warm_start == ("x * sigmoid(x)", "x + 1")
+
+
+def test_a_warm_start_keeps_the_tokens_that_were_typed():
+    """Spelled out for people, gate(x, x) needs sigmoid and mul, which the language may lack."""
+    settings = SearchSettings.check({"warm_start": ["gate( x,x )", "sqrt(x)"]})
+    assert settings.warm_start == ("gate(x, x)", "sqrt(x)")

@@ -15,6 +15,7 @@ from rlsearch.common.progress import Events
 from rlsearch.common.seeds import fresh_seed, search_seed
 from rlsearch.errors import FormulaError, InputError, RunError, StorageError
 from rlsearch.formula.named import CONFIRMED_AGAINST
+from rlsearch.formula.simplify import shown
 from rlsearch.kernels import default_kernel
 from rlsearch.kernels.latency import Latency, label
 from rlsearch.proxies.base import Training
@@ -62,10 +63,10 @@ def test_the_best_of_a_run_beside_nine_baselines(run, confirmed):
     found = confirmed.findings
     names = {parse(f"{name}(x)").fingerprint for name in CONFIRMED_AGAINST}
     board = [j for j in results.read_history(run).found(50) if j.formula.fingerprint not in names][:3]
-    assert {f.formula for f in found.formulas} == {str(judged.formula) for judged in board}
+    assert {f.formula for f in found.formulas} == {shown(judged.formula) for judged in board}
     assert {f.name for f in found.baselines} == set(CONFIRMED_AGAINST)
     assert all(f.scores.shape == (3,) for f in (*found.formulas, *found.baselines))
-    searched = {str(judged.formula): judged.result.score for judged in board}
+    searched = {shown(judged.formula): judged.result.score for judged in board}
     assert {f.formula: f.searched for f in found.formulas} == searched
     relu = next(f for f in found.baselines if f.name == "relu")
     assert relu.searched is not None  # the search trains it for reference

@@ -13,6 +13,7 @@ from helpers_proxies import trained_scores
 from rlsearch import Formula, train
 from rlsearch.common.seeds import fresh_seed
 from rlsearch.errors import RewardError
+from rlsearch.formula.simplify import shown
 from rlsearch.kernels import default_kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
@@ -102,7 +103,7 @@ def test_the_whole_panel_is_reported_in_gains(run, confirmed):
 
 
 def test_what_the_search_saw_is_its_gain(run, confirmed):
-    board = {str(judged.formula): judged.result.score for judged in results.top(run, 50)}
+    board = {shown(judged.formula): judged.result.score for judged in results.top(run, 50)}
     gelu = next(text for text in board if parse(text) == parse("gelu(x)"))
     for finding in confirmed.findings.formulas:
         assert finding.searched == board[finding.formula]
@@ -181,7 +182,7 @@ def test_a_single_regression_is_reported_in_its_own_unit(tmp_path):
     found = outcome.findings
     assert (found.words, outcome.proxies) == (REGRESSION, {})
     (formula,) = found.formulas
-    (judged,) = [judged for judged in results.top(run, 20) if str(judged.formula) == formula.formula]
+    (judged,) = [judged for judged in results.top(run, 20) if shown(judged.formula) == formula.formula]
     assert formula.searched == judged.result.scores["harmonics-mlp"] != judged.result.score
     assert math.isfinite(formula.outside)
     assert " digits, 3 seeds are too few for an interval" in found.verdicts[0]

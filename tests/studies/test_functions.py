@@ -1,9 +1,15 @@
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 
 from rlsearch import Formula
 from rlsearch.errors import FormulaError, InputError
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
-from rlsearch.studies.functions import baselines_of, beside_baselines
+from rlsearch.judging.history import History, Judged
+from rlsearch.rewards.base import RewardResult
+from rlsearch.studies import functions
+from rlsearch.studies.functions import baselines_of, beside_baselines, functions_of
 
 parse = Formula.parse
 
@@ -42,3 +48,19 @@ def test_a_formula_that_is_a_baseline_is_that_baseline():
         ("", 0.5), ("relu", None), ("gelu", None), ("silu", 0.25), ("mish", None), ("tanh", None)
     ]  # fmt: skip
     assert found[0].title == "x * x"
+
+
+def test_a_runs_best_ideas_are_taken_and_simplified(monkeypatch):
+    """Two sines that are mirror images, beside a function that could be shorter; ReLU is a baseline."""
+    texts = ["relu(x)", "x + sin(x)", "-x - sin(x)", "max(x, x) * tanh(x)", "erf(x)"]
+    board = [Judged(parse(text), RewardResult(1.0 - i), seeds=1) for i, text in enumerate(texts)]
+    history = History((judged.formula.fingerprint, judged) for judged in board)
+    monkeypatch.setattr(functions, "read_history", lambda run: history)
+    run = SimpleNamespace(lock=nullcontext, config=SimpleNamespace(proxy_reward=None), folder="run")
+    baselines = baselines_of(["relu"])
+    with functions_of(run, 2, baselines) as found:
+        assert [f.title for f in found] == ["x + sin(x)", "x * tanh(x)", "ReLU"]
+    with functions_of(run, 2, baselines, mirrors=True) as found:
+        assert [f.title for f in found] == ["x + sin(x)", "-x - sin(x)", "ReLU"]
+    with functions_of(run, 9, baselines) as found:
+        assert len(found) == 4

@@ -6,6 +6,7 @@ kept in its cache folder, and a run writes it into its config.
 
 import json
 import logging
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,14 +17,14 @@ from torch import Tensor
 
 from rlsearch.common.cache import cache_file, kept
 from rlsearch.common.device import device_type, is_cpu
-from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.threads import no_denormals, one_thread
+from rlsearch.common.users_code import FAILURES, as_message, users_code, what_was_raised
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import check_network, source_digest
+from rlsearch.proxies.own.settings import OwnProxySettings
 from rlsearch.proxies.own.trainer import Networks, OwnTrainer
-from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.trainers.population import current_device
 
 _LOGGER = logging.getLogger(__name__)
@@ -71,9 +72,6 @@ def completed(settings: OwnProxySettings, kernel: Kernel, device: str) -> OwnPro
 
 def _choice(settings: OwnProxySettings, kernel: Kernel, device: str) -> bool:
     """Whether this machine trains members together: from its cache folder, or found out now."""
-    machine = "cpu" if is_cpu(device) else torch.cuda.get_device_name(device)
-    deciding = settings.model_dump_json(exclude={"data_seed", "learning_rate", "epochs"})
-    text = f"{deciding} {kernel.name} {machine} {torch.__version__}"
 
     def choose() -> tuple[bool, str]:
         batched, reason = _choose(settings, kernel, device)
@@ -81,8 +79,35 @@ def _choice(settings: OwnProxySettings, kernel: Kernel, device: str) -> bool:
         _LOGGER.info("%s: members are trained %s: %s", settings.target, way, reason)
         return batched, reason
 
-    batched, _ = kept(cache_file("batched", text, ".json"), _read, choose, _write)
+    batched, _ = kept(_file(settings, kernel, device), _read, choose, _write)
     return batched
+
+
+def way_of(settings: OwnProxySettings, kernel: Kernel, device: str) -> str:
+    """How members are trained, and why: ``"one by one: vmap has no rule for aten::gru.input"``.
+
+    Args:
+        settings: The proxy, with nothing left open.
+        kernel: Computes the activations.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    """
+    way = "together" if settings.batched else "one by one"
+    population = settings.population
+    if not settings.batched and population == 1:
+        population = POPULATION[device_type(device)]
+    asked = settings.model_copy(update={"batched": True, "population": population})
+    try:
+        batched, reason = _read(_file(asked, kernel, device))
+    except (OSError, ValueError, KeyError, TypeError):
+        batched, reason = not settings.batched, ""
+    return f"{way}: {reason}" if batched == settings.batched else f"{way}, as the config says"
+
+
+def _file(settings: OwnProxySettings, kernel: Kernel, device: str) -> Path:
+    """Where the choice is kept."""
+    machine = "cpu" if is_cpu(device) else torch.cuda.get_device_name(device)
+    deciding = settings.model_dump_json(exclude={"data_seed", "learning_rate", "epochs"})
+    return cache_file("batched", f"{deciding} {kernel.name} {machine} {torch.__version__}", ".json")
 
 
 def _read(path: Path) -> tuple[bool, str]:
@@ -109,12 +134,19 @@ def _choose(settings: OwnProxySettings, kernel: Kernel, device: str) -> tuple[bo
         warnings.filterwarnings("error", message="There is a performance drop")
         try:
             problem = _difference(trainer) or _dependence(trainer)
-        except Exception as error:  # whatever vmap or a user's network raises: it does not work
-            problem = f"vmap raised {type(error).__name__}: {error}"
+        except FAILURES as error:  # whatever vmap or a user's network raises: it does not work
+            problem = _in_words(error)
         if problem:
             return False, problem
         together, alone = _seconds(trainer)
     return together < alone, f"{together:.2e} s per member and step together, {alone:.2e} s alone"
+
+
+def _in_words(error: BaseException) -> str:
+    """What vmap could not do. Of an operator without a rule torch says much else, too."""
+    text = as_message(error)
+    found = re.search(r"batching rule (?:not implemented )?for ([\w:.]*\w)", text, re.IGNORECASE)
+    return f"vmap has no rule for {found[1]}" if found else f"vmap raised {what_was_raised(error)}"
 
 
 def _difference(trainer: OwnTrainer) -> str:
@@ -145,7 +177,7 @@ def _difference(trainer: OwnTrainer) -> str:
 
 def _first_step(trainer: OwnTrainer, networks: Networks, rows: Tensor) -> tuple[Tensor, Tensor]:
     """The logits in training, and after the step on the same examples."""
-    with random_numbers_of(0, rows.device):
+    with users_code(0, rows.device):
         training = trainer.backward(networks, rows)
     with networks.evaluating(), torch.no_grad():
         return training, networks(trainer.inputs(rows))
@@ -159,7 +191,7 @@ def _dependence(trainer: OwnTrainer) -> str:
         members = _members(trainer, formulas)
         networks = trainer.together(members)
         optimiser = trainer.optimiser(networks)
-        with random_numbers_of(0, trainer.device):
+        with users_code(0, trainer.device):
             for rows in [trainer.orders(members)[0]] * 2:
                 trainer.step(networks, optimiser, rows)
         results.append({**networks.parameters, **networks.buffers})

@@ -9,19 +9,22 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from rlsearch.common.device import is_cpu
-from rlsearch.common.rng import random_numbers_of
 from rlsearch.common.threads import no_denormals, one_thread
+from rlsearch.common.users_code import FAILURES, users_code, what_was_raised
 from rlsearch.errors import RewardError, RlsearchError
-from rlsearch.formula import RELU
+from rlsearch.formula import RELU, Formula
 from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Outcome, Training
+from rlsearch.proxies.data.parts import Part
 from rlsearch.proxies.own.factories import (
     SharedActivation,
     build_network,
     load_own_dataset,
+    precision_of,
     source_digest,
 )
-from rlsearch.proxies.settings import OwnProxySettings
+from rlsearch.proxies.own.settings import OwnProxySettings
+from rlsearch.proxies.own.tasks import OwnTask
 from rlsearch.proxies.starts import batches, rates, scored_after
 from rlsearch.proxies.trainers.population import (
     counted,
@@ -49,18 +52,28 @@ class Networks(Protocol):
         """Maps ``[K, batch, ...]`` to logits ``[K, batch, ..., classes]``."""
         ...
 
+    def clip(self, norm: float) -> None:
+        """Cuts each member's gradient to a length, over all its weights and no other member's."""
+        ...
+
     def evaluating(self) -> AbstractContextManager[None]:
         """Interrupts training: dropout stops, and normalisation takes what it has gathered."""
         ...
+
+
+def activation_alone(formula: Formula, kernel: Kernel) -> SharedActivation:
+    """A formula as the activation of one network, for inputs of any shape."""
+    compute = kernel.population([formula])
+    return SharedActivation(lambda x: compute(x.unsqueeze(0)).squeeze(0))
 
 
 class Alone:
     """One network as it is; K is 1."""
 
     def __init__(self, settings: OwnProxySettings, member: Training, kernel: Kernel, device: torch.device) -> None:
-        compute = kernel.population([member.formula])
-        activation = SharedActivation(lambda x: compute(x.unsqueeze(0)).squeeze(0))
+        activation = activation_alone(member.formula, kernel)
         self._network = build_network(settings, member.seed, activation).to(device)
+        self._precision = precision_of(settings, device)
         self.parameters: dict[str, Any] = dict(self._network.named_parameters())
 
     @property
@@ -70,8 +83,13 @@ class Alone:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Maps ``[1, batch, ...]`` to logits ``[1, batch, ..., classes]``."""
-        logits: Tensor = self._network(inputs.squeeze(0)).unsqueeze(0)
-        return logits
+        with self._precision():
+            logits: Tensor = self._network(inputs.squeeze(0)).unsqueeze(0)
+        return logits.float()
+
+    def clip(self, norm: float) -> None:
+        """See :meth:`Networks.clip`."""
+        nn.utils.clip_grad_norm_(self.parameters.values(), norm)
 
     def evaluating(self) -> AbstractContextManager[None]:
         """See :meth:`Networks.evaluating`."""
@@ -99,11 +117,22 @@ class Together:
         self._network.to(device)
         # "same": members of one seed draw what each would draw alone.
         self._forward = vmap(self._member, randomness="same")
+        self._precision = precision_of(settings, device)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Maps ``[K, batch, ...]`` to logits ``[K, batch, ..., classes]``."""
-        logits: Tensor = self._forward(self.parameters, self.buffers, inputs)
-        return logits
+        with self._precision():
+            logits: Tensor = self._forward(self.parameters, self.buffers, inputs)
+        return logits.float()
+
+    def clip(self, norm: float) -> None:
+        """See :meth:`Networks.clip`."""
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients])
+        # As torch.nn.utils.clip_grad_norm_ does for one network.
+        factors = (norm / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
     def evaluating(self) -> AbstractContextManager[None]:
         """See :meth:`Networks.evaluating`."""
@@ -175,9 +204,8 @@ class OwnTrainer:
                 return self._train(population)
             except (RlsearchError, torch.OutOfMemoryError):
                 raise
-            except Exception as error:  # whatever a user's network raises
-                message = f"training {self.settings.target} raised {type(error).__name__}: {error}"
-                raise RewardError(message) from error
+            except FAILURES as error:  # whatever a user's network raises
+                raise RewardError(f"training {self.settings.target} raised {what_was_raised(error)}") from error
 
     def _train(self, members: Sequence[Training]) -> list[Outcome | None]:
         part = members[0].part
@@ -222,6 +250,8 @@ class OwnTrainer:
     def step(self, networks: Networks, optimiser: torch.optim.Optimizer, rows: Tensor) -> None:
         """Trains every member on its ``rows``, shape ``[K, batch]``, at the learning rate that the optimiser has."""
         self.backward(networks, rows)
+        if self.settings.clip_norm is not None:
+            networks.clip(self.settings.clip_norm)
         optimiser.step()
         optimiser.zero_grad()
 
@@ -240,15 +270,26 @@ class OwnTrainer:
         scored = getattr(self._data, part)
         counts = []
         # Other numbers than those that the weights were drawn from.
-        with random_numbers_of(members[0].seed ^ _DROPOUT_STREAM, self.device):
+        with users_code(members[0].seed ^ _DROPOUT_STREAM, self.device):
             for done, (rows, rate) in enumerate(zip(orders, learning_rates, strict=True), start=1):
                 optimiser.param_groups[0]["lr"].copy_(rate)
                 self.step(networks, optimiser, rows)
                 if done in ends:
-                    batch = self.settings.batch_size
                     with networks.evaluating():
-                        counts.append([counted(self.settings.task, networks, scored, len(members), batch)])
+                        counts.append([self._counted(networks, scored, len(members))])
         return outcomes(self.settings, counts, scored)
+
+    def _counted(self, networks: Networks, part: Part, members: int) -> tuple[Tensor, Tensor]:
+        """What is counted on a part; see :func:`~rlsearch.proxies.trainers.population.counted`."""
+        task, batch = self.settings.task, self.settings.batch_size
+        if not (isinstance(task, OwnTask) and task.sees_all):
+            return counted(task, networks, part, members, batch)
+
+        def of_all(inputs: Tensor) -> Tensor:
+            # In pieces, for what lies between the layers takes memory.
+            return torch.cat([networks(piece) for piece in torch.split(inputs, batch, dim=1)], dim=1)
+
+        return counted(task, of_all, part, members, len(part.labels))
 
     def _groups(self, members: Sequence[Training]) -> list[list[int]]:
         """Places of members in groups that are trained together."""
@@ -263,7 +304,7 @@ class OwnTrainer:
         """Whether the network draws random numbers while it is trained."""
         network = self.alone(Training(RELU, "", 0))
         states = []
-        with random_numbers_of(0, self.device), torch.no_grad():
+        with users_code(0, self.device), torch.no_grad():
             for _ in range(2):
                 states.append(torch.default_generator.get_state())
                 if not is_cpu(self.device):

@@ -221,7 +221,7 @@ class MiningSearch(SearchMethod):
     def _enter(self, rung: int, formulas: list[Formula]) -> None:
         """Begins a rung with the functions that have come so far."""
         self._rung, self._done, self._entered = rung, 0, formulas
-        self._texts = [str(formula) for formula in formulas]  # once a rung, since every checkpoint has them
+        self._texts = [formula.spelling for formula in formulas]  # once a rung, since every checkpoint has them
 
     def scalars(self) -> dict[str, float]:
         """The counts of screening, and the rung."""

@@ -1,4 +1,6 @@
+import hashlib
 import random
+from pathlib import Path
 
 import helpers_networks
 import numpy as np
@@ -16,7 +18,7 @@ from rlsearch.proxies.own.factories import (
     load_own_dataset,
     source_digest,
 )
-from rlsearch.proxies.settings import OwnProxySettings
+from rlsearch.proxies.own.settings import OwnProxySettings
 
 torch.set_num_threads(1)
 
@@ -126,10 +128,10 @@ def made(change="", part=1):
         ("double", "inputs of the validation part .* are torch.float64; expected torch.float32 or integers"),
         ("int32", "labels of the validation part .* are torch.int32; expected torch.int64"),
         ("lengths", r"has inputs \[6, 8\] and labels \[5\]; expected"),
-        ("3-d labels", r"has inputs \[6, 8\] and labels \[6, 1, 1\]; expected labels \[examples\] or"),
+        ("3-d labels", r"torch.int64 \[6, 1, 1\], and of the training part torch.int64 \[6\]"),
         ("empty", "the validation part of .* is empty"),
         ("not finite", "inputs of the validation part .* are not all finite"),
-        ("negative", "the lowest label of the validation part .* is -100"),
+        ("negative", "the lowest label of the validation part .* is -100; expected .* or ignore_index: -100"),
         ("other shape", r"inputs of the validation part .* \[6, 9\], and of the training part .*\[6, 8\]"),
         ("other dtype", "inputs of the validation part .* torch.int64 .*, and of the training part torch.float32"),
     ],
@@ -144,6 +146,18 @@ def test_an_importable_thing_without_source_is_refused():
         ConfigError, match=r"the source of 'math:sqrt' cannot be read: .*; expected a function in a .py"
     ):
         source_digest(settings("math:sqrt"))
+
+
+def test_a_digest_of_an_earlier_version_stays_that_of_its_run():
+    """Of the text of both modules, the network's first."""
+    text = Path(helpers_networks.__file__).read_text()
+    of_text = hashlib.blake2b(f"{text}\0{text}".encode(), digest_size=8).hexdigest()
+    now = source_digest(settings())
+    assert now != of_text
+    assert source_digest(settings(source=of_text)) == of_text
+    assert source_digest(settings(source=now)) == now
+    with pytest.raises(ConfigError, match=f"its digest 0123456789abcdef was taken, and is {now} now"):
+        source_digest(settings(source="0123456789abcdef"))
 
 
 # --- right ones ---

@@ -1,58 +1,27 @@
 import copy
 import importlib
-import logging
-import re
 
 import pytest
 import torch
+from helpers_own import ALL, EXPLODING, KERNEL, SMOOTH, proxy, settings
 from helpers_proxies import scores
 from torch import nn
 from torch.nn import functional
 
-from rlsearch import Formula
 from rlsearch.common.pool import LokyPool
 from rlsearch.common.rng import random_numbers_of
 from rlsearch.errors import ConfigError, RewardError
-from rlsearch.kernels import TorchKernel, default_kernel
+from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.base import Training
-from rlsearch.proxies.own import batching
 from rlsearch.proxies.own import trainer as own_trainer
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset
+from rlsearch.proxies.own.settings import OwnProxySettings
 from rlsearch.proxies.own.trainer import OwnTrainer
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.settings import OwnProxySettings
 from rlsearch.proxies.starts import batches
 
 torch.set_num_threads(1)
-
-SMOOTH = [Formula.parse(text) for text in ("silu(x)", "tanh(x)", "gelu(x)", "x + sin(x)", "softplus(x)")]
-EXPLODING = Formula.parse("exp(exp(exp(exp(x))))")
-KERNEL = default_kernel("cpu")
-
-NETWORKS = {
-    "mlp": {"data": "vectors"},
-    "odd widths": {"network": "mlp", "data": "vectors", "arguments": {"width": 13}},
-    "dropout": {"network": "mlp", "data": "vectors", "arguments": {"dropout": 0.3}},
-    "ConvNet": {"data": "images"},
-    "Transformer": {"data": "sequences"},
-}
-ALL = pytest.mark.parametrize("name", NETWORKS)
-
-
-def settings(name="mlp", examples=256, **values):
-    chosen = NETWORKS.get(name, {"data": "sequences"})
-    given = {
-        "target": f"helpers_networks:{chosen.get('network', name)}",
-        "arguments": chosen.get("arguments", {}),
-        "data": {"target": f"helpers_networks:{chosen['data']}", "examples": examples},
-        "batch_size": 32, "epochs": 2, "population": 8, "batched": True, "learning_rate": 3e-3,
-    }  # fmt: skip
-    return OwnProxySettings.check(given | values)
-
-
-def proxy(name="mlp", kernel=KERNEL, **values):
-    return Proxy(settings(name, **values), kernel, "cpu")
 
 
 @pytest.fixture
@@ -105,41 +74,6 @@ def test_whole_trainings_equal_a_plain_loop(name):
     for batched in (True, False):
         assert scores(proxy(name, batched=batched), members) == pytest.approx(expected, abs=flips)
     assert len(set(expected)) > 2
-
-
-@ALL
-def test_one_step_together_equals_one_step_alone(name):
-    trainer = OwnTrainer(settings(name), KERNEL, "cpu", 8)
-    assert batching._difference(trainer) == ""
-    assert batching._dependence(trainer) == ""
-
-
-def test_another_computation_is_seen(monkeypatch):
-    """A buffer that is replaced, which vmap forgets; then an activation that gives each member its neighbour's."""
-    s = settings().model_copy(update={"target": f"{__name__}:Counting"})
-    assert re.match("logits 1 of .* differs by", batching._difference(OwnTrainer(s, KERNEL, "cpu", 4)))
-    right = own_trainer._AllMembers.vmap
-    monkeypatch.setattr(own_trainer._AllMembers, "vmap", lambda *a: (right(*a)[0].roll(1, 0), 0))
-    assert "differs by" in batching._difference(OwnTrainer(settings(), KERNEL, "cpu", 8))
-
-
-def test_a_neighbour_that_is_felt_is_seen(monkeypatch):
-    right = own_trainer._AllMembers.vmap
-    monkeypatch.setattr(own_trainer._AllMembers, "vmap", lambda *a: ((y := right(*a)[0]) + 0 * y.sum(0), 0))
-    trainer = OwnTrainer(settings(), KERNEL, "cpu", 8)
-    assert batching._difference(trainer) == ""
-    assert "depends on its place in the population or on its neighbours" in batching._dependence(trainer)
-
-
-class Counting(nn.Module):
-    def __init__(self, activation):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(8, 4), activation)
-        self.register_buffer("seen", torch.zeros(()))
-
-    def forward(self, x):
-        self.seen = self.seen + 1
-        return self.layers(x) * self.seen
 
 
 def test_label_positions_are_averaged():
@@ -259,94 +193,6 @@ def test_diverged_is_none():
         assert found[1] is not None
 
 
-# --- together or alone ---
-
-
-@pytest.fixture
-def empty_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("RLSEARCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.mark.parametrize("times", [(1.0, 2.0), (2.0, 1.0)])
-def test_the_faster_way_is_taken_and_kept(times, monkeypatch, empty_cache, caplog):
-    caplog.set_level(logging.INFO)
-    measured = []
-    monkeypatch.setattr(batching, "_seconds", lambda trainer: measured.append(1) or times)
-    for seed in (0, 1):
-        found = completed(settings(batched="auto", data_seed=seed, learning_rate=0.1 + seed), TorchKernel(), "cpu")
-        assert found.batched is (times[0] < times[1])
-        assert found.is_complete
-    assert len(measured) == 1
-    assert "s per member and step together" in caplog.text
-    completed(settings(batched="auto", batch_size=16), TorchKernel(), "cpu")
-    assert len(measured) == 2
-
-
-def test_it_is_measured(empty_cache):
-    """Sixteen small networks as one save most of the calls: seen 3 to 5 times as fast; here it need only be done."""
-    together, alone = batching._seconds(OwnTrainer(settings(), KERNEL, "cpu", 8))
-    assert together > 0
-    assert alone > 0
-
-
-def with_torchs_attention(activation):
-    """Falls back to a loop over members: there is no rule for this on a CPU."""
-
-    class Attention(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding = nn.Embedding(8, 8)
-            self.activation = activation
-
-        def forward(self, letters):
-            x = self.embedding(letters).unsqueeze(1)
-            return self.activation(functional.scaled_dot_product_attention(x, x, x)).squeeze(1)
-
-    return Attention()
-
-
-def activation_of_a_constant(activation):
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(8, 4)
-
-        def forward(self, x):
-            return activation(self.layer(x)) + activation(torch.ones(4))
-
-    return Network()
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "reason"),
-    [
-        ("helpers_networks:Recurrent", "sequences", "Batching rule not implemented"),
-        (f"{__name__}:with_torchs_attention", "sequences", "There is a performance drop"),
-        (f"{__name__}:activation_of_a_constant", "vectors", "NotImplementedError: the activation of something"),
-        (f"{__name__}:Counting", "vectors", "differs by"),
-    ],
-)
-def test_what_vmap_cannot_do_is_trained_alone(name, data, reason, empty_cache, caplog):
-    caplog.set_level(logging.INFO)
-    changes = {"target": name, "batched": "auto", "population": None, "data": {"target": f"helpers_networks:{data}"}}
-    s = OwnProxySettings.check(settings().model_dump() | changes)
-    found = completed(s, KERNEL, "cpu")
-    assert (found.batched, found.population) == (False, 1)
-    assert reason in caplog.text
-    scored = scores(Proxy(found, KERNEL, "cpu"), [Training(SMOOTH[0], "p", 0), Training(EXPLODING, "p", 0)])
-    assert scored[0] is not None
-
-
-def test_a_population_of_one_is_trained_alone(empty_cache):
-    assert completed(settings(batched="auto", population=1), KERNEL, "cpu").batched is False
-
-
-def test_a_wrong_network_is_found_when_the_proxy_is_made():
-    s = settings(batched="auto").model_copy(update={"arguments": {"widht": 3}})
-    with pytest.raises(ConfigError, match="'widht'"):
-        Proxy(s, KERNEL, "cpu")
-
-
 # --- the name ---
 
 
@@ -357,7 +203,8 @@ def test_every_setting_changes_the_name():
         "data": {"target": "helpers_networks:vectors", "examples": 512},
         "data_seed": 1, "optimiser": "sgd", "learning_rate": 0.1, "batch_size": 16, "epochs": 3, "population": 4,
         "batched": False, "source": "another", "weight_decay": 0.1, "learning_rates": (0.1, 0.2), "schedule": "cosine",
-        "warmup": 0.1, "evaluations": 2,
+        "warmup": 0.1, "evaluations": 2, "loss": "mine:loss", "score": "loss", "ignore_index": -100, "clip_norm": 1.0,
+        "precision": "bfloat16",
     }  # fmt: skip
     assert set(changes) == set(OwnProxySettings.model_fields)
     first = settings(source="one", optimiser="adamw")

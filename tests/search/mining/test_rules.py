@@ -260,7 +260,7 @@ GOLDEN = {
 
 
 def digest(formulas):
-    return hashlib.blake2b("\n".join(map(str, formulas)).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b("\n".join(formula.spelling for formula in formulas).encode(), digest_size=8).hexdigest()
 
 
 @pytest.mark.parametrize(("case", "expected"), GOLDEN.items(), ids=lambda case: str(case[:2]))
