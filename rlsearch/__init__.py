@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from rlsearch.api import train as train
     from rlsearch.api import transfer as transfer
     from rlsearch.errors import RlsearchError as RlsearchError
+    from rlsearch.exports.export import export as export
     from rlsearch.formula import Formula as Formula
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
-    from rlsearch.formula.exports import export as export
     from rlsearch.formula.replacing import replace_activations as replace_activations
     from rlsearch.kernels.fused import fused_module as fused_module
     from rlsearch.runs.config import Config as Config
@@ -47,7 +47,7 @@ _HOMES = {
     "discovered": "rlsearch.studies.discovered",
     "evaluate": "rlsearch.api",
     "RunEvents": "rlsearch.runs.events",
-    "export": "rlsearch.formula.exports",
+    "export": "rlsearch.exports.export",
     "sample": "rlsearch.runs.sample",
     "save_policy": "rlsearch.runs.sample",
     "top": "rlsearch.runs.read",

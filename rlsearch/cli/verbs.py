@@ -7,7 +7,6 @@ Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
 """
 
 import csv
-import os
 import shlex
 import signal
 import sys
@@ -22,6 +21,7 @@ from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
+from rlsearch.cli.export import export
 from rlsearch.cli.init import init
 from rlsearch.cli.operators import operators
 from rlsearch.cli.options import (
@@ -33,6 +33,7 @@ from rlsearch.cli.options import (
     check_folder_name,
     find_own_code_here,
     functions_in,
+    is_run,
 )
 from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
@@ -255,7 +256,7 @@ def evaluate(
 
     find_own_code_here()
     # Formulas and a run may stand in any order.
-    runs = [text for text in what if _is_run(text)]
+    runs = [text for text in what if is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
     formulas = [typed_formula(text) for text in what if text not in runs]
@@ -294,35 +295,7 @@ app.command()(confirm)
 app.command()(transfer)
 app.command()(operators)
 app.command()(report)
-
-
-@app.command()
-def export(
-    what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
-    form: Annotated[str, typer.Option("--format", help="Such as torch or latex.")] = "torch",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A new file; default: the screen.")] = None,
-) -> None:
-    """Write a formula as standalone torch source, or as LaTeX."""
-    from rlsearch.formula.exports import export as export_formula
-    from rlsearch.formula.typed import GATED, typed_formula
-
-    if _is_run(what):
-        from rlsearch.runs.read import best_formula
-
-        formula = best_formula(what)
-    else:
-        formula = typed_formula(what, GATED)
-    text = export_formula(formula, form)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    if output.exists():
-        raise InputError(f"{output} exists already; it is not overwritten")
-    try:
-        output.write_text(text)
-    except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror}") from error
-    print_out(f"wrote {formula} to {output}")
+app.command()(export)
 
 
 @config_app.command("check")
@@ -379,12 +352,3 @@ def main() -> None:
 def _fail(message: str, exit_code: int) -> None:
     sys.stderr.write(f"rlsearch: {message}\n")
     sys.exit(exit_code)
-
-
-def _is_run(text: str) -> bool:
-    """Whether ``text`` means a run folder: it exists, or has a path's form and no formula's."""
-    # pathlib's exists raises for a text as long as some formulas are.
-    if os.path.exists(text):
-        return True
-    parent = Path(text).parent
-    return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text
