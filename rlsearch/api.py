@@ -1,7 +1,7 @@
 """The verbs as functions, for scripts and notebooks: settings by name, and a progress bar that can be switched off.
 
-Each does what the command of its name does. What they return is described where it is defined: ``rlsearch.runs`` and
-``rlsearch.studies``.
+Each does what the command of its name does. What they return is described where it is defined: ``rlsearch.runs``,
+``rlsearch.studies`` and ``rlsearch.reports``.
 """
 
 import json
@@ -243,6 +243,14 @@ def compare(
         return comparing.conclude(
             loaded, records, folder, candidates=candidates, rewards=rewards, options=options, events=told
         )
+
+
+def report(what: Run | MethodComparison | Path | str, output: Path | str | None = None) -> Path:
+    """Writes one page of HTML that shows what was found; see :func:`rlsearch.reports.page.report`."""
+    # Jinja is loaded for this alone.
+    from rlsearch.reports.page import report as write_report
+
+    return write_report(what, output)
 
 
 SHORTCUTS = {

@@ -28,7 +28,7 @@ def test_the_verbs_named_exist():
 
     from rlsearch.cli import app
 
-    verbs = "init|train|mine|runs|sample|top|check|evaluate|confirm|transfer|compare|export|config|bench"
+    verbs = "init|train|mine|runs|sample|top|check|evaluate|confirm|transfer|compare|report|export|config|bench"
     named = set(re.findall(rf"rlsearch ({verbs})\b", (ROOT / "README.md").read_text()))
     # The reference of the language is for the documentation.
     assert named | {"operators"} == set(get_command(app).commands)

@@ -1,4 +1,6 @@
-"""The verbs: init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, export, config, bench.
+"""The verbs.
+
+init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, report, export, config, bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -33,6 +35,7 @@ from rlsearch.cli.options import (
     functions_in,
     is_run,
 )
+from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
 from rlsearch.cli.tables import (
     comparison_fields,
@@ -291,6 +294,7 @@ app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)
 app.command()(operators)
+app.command()(report)
 app.command()(export)
 
 
