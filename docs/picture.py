@@ -1,4 +1,4 @@
-"""Draws the picture of the README: atanline beside GELU and ReLU, and their slopes. ``python docs/picture.py`` writes it."""
+"""Draws the README's picture, atanline beside GELU and ReLU and their slopes: ``python docs/picture.py`` writes it."""
 
 from pathlib import Path
 

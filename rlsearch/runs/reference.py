@@ -38,8 +38,8 @@ def settings_as_markdown() -> str:
 
 _INTRODUCTION = (
     "Made from the settings classes. `rlsearch config show CONFIG` prints a config with every value. `--set` changes "
-    "any of them, such as `--set search.rounds=10` or `--set 'language.constants=[1, 2]'`. Items of a list are counted from "
-    "0: `--set reward.proxies.0.epochs=2`. None is written `null`."
+    "any of them, such as `--set search.rounds=10` or `--set 'language.constants=[1, 2]'`. Items of a list are counted "
+    "from 0: `--set reward.proxies.0.epochs=2`. None is written `null`."
 )
 
 
