@@ -49,7 +49,7 @@ contract: $(DEV)
 
 # The pages of docs/ as a site: site/index.html. A dead link fails.
 docs: $(DEV)
-	$(BIN)/mkdocs build --strict -q
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Whether a user's pip finds all that the constraints name, without wheels or settings that only this machine has.
 # Of all extras at once: if they fit together, each fits alone.

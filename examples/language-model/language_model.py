@@ -37,7 +37,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """Bytes in, logits of the next byte out."""
 
-    def __init__(self, activation, width=32, heads=2, blocks=2, length=32):
+    def __init__(self, activation, width=32, heads=2, blocks=2, length=16):
         super().__init__()
         self.bytes, self.places = nn.Embedding(256, width), nn.Embedding(length, width)
         self.blocks = nn.Sequential(*(Block(activation, width, heads) for _ in range(blocks)))
@@ -49,7 +49,7 @@ class GPT(nn.Module):
         return self.head(self.blocks(self.bytes(text) + self.places(places)))
 
 
-def data(seed, path=None, examples=2048, length=32):
+def data(seed, path=None, examples=4096, length=16):
     """Makes training, validation and test data: passages of the text, and for each byte the one that follows.
 
     The parts come from different places of the text; the seed draws passages, so that ``confirm`` has fresh ones.
