@@ -71,7 +71,7 @@ def proxies(
         loaded = load_config(config, overrides or [])
         if not loaded.proxies:
             raise InputError(f"{config} names a reward of its own; expected a config with proxies")
-        # A network of the user's own is not imported for a benchmark that cannot train it in the plain way.
+        # A network of the user's own is not imported for a benchmark that cannot train it in the ordinary way.
         chosen = [proxy for proxy in loaded.proxies if isinstance(proxy, ProxySettings)]
         if not chosen:
             raise InputError(f"{config} has only networks of its own; expected one that comes with rlsearch")
@@ -247,7 +247,7 @@ def print_report(report: "Report") -> None:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     print_out(
         f"{report.machine}, one thread{kernel};\n{versions}.\n"
-        f"Medians over {report.rounds} rounds of {report.clock}, all ways in turn in each;\n"
+        f"Medians over {report.rounds} rounds of {report.clock}, the ways take turns in each;\n"
         f"± half the distance between the quartiles."
     )
 
