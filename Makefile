@@ -12,7 +12,7 @@ else
 TORCH_FIRST = @true
 endif
 
-.PHONY: install develop quickstart test lint type contract resolve package benchmark clean
+.PHONY: install develop quickstart test lint type contract docs resolve package benchmark clean
 
 # What a user needs.
 install: $(USER)
@@ -47,6 +47,10 @@ type: $(DEV)
 contract: $(DEV)
 	$(BIN)/lint-imports
 
+# The pages of docs/ as a site: site/index.html. A dead link fails.
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # Whether a user's pip finds all that the constraints name, without wheels or settings that only this machine has.
 # Of all extras at once: if they fit together, each fits alone.
 resolve: $(DEV)
@@ -77,4 +81,4 @@ benchmark: $(DEV)
 	$(BIN)/python -m pytest -m benchmark -s
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache

@@ -146,7 +146,7 @@ def confirm(
 
     Args:
         what: A run or its folder, whose files go to its folder ``confirm``; or a list of formulas.
-        config: With formulas: whose proxies to train; by default the default panel.
+        config: With formulas: the config whose proxies are trained; by default the default panel.
         best: Of a run, how many functions.
         baselines: Names or formulas of ``x``.
         output: With formulas: a folder for files and trainings; without it, nothing is kept.
@@ -223,7 +223,7 @@ def compare(
         methods: Names of search methods.
         folder: For the runs and for what is written.
         seeds: Runs of each method.
-        candidates: Functions that each run trains; repeats and unfit ones are free.
+        candidates: Functions that each run trains; repeats and unfit ones do not count.
         rewards: For each it is counted how many candidates a run takes to reach it.
         options: How the best function of every run is confirmed; None: not at all.
         settings: Overrides by their path.

@@ -1,4 +1,4 @@
-"""What this machine does: the project's way beside the plain way, in turn in one process, and the machine's limits.
+"""What this machine does: the project's way beside the ordinary way, in turn in one process, and the machine's limits.
 
 One module per verb of ``rlsearch bench``; ``rlsearch.common.timing`` times, ``limits.py`` says what the machine can do
 at most, and ``report.py`` is what comes out. The verbs measure; ``rlsearch.cli.bench`` prints.

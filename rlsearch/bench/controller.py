@@ -35,7 +35,7 @@ from rlsearch_envs.lockstep import LockstepVecEnv
 
 FORMULAS_PER_ROUND = (256, 2048)
 DEVICE_RATE = 10e6 / 3600
-"""Candidates per second of a device that is pretended: ten million an hour, which is this project's aim on a GPU."""
+"""Candidates per second of a device that is simulated: ten million an hour, which is this project's aim on a GPU."""
 
 _MIN_PIECE_SECONDS = 0.05
 _PLAIN = "one by one"

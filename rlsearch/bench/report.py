@@ -50,7 +50,7 @@ class Row:
         way: How it is done.
         unit: Of ``value``.
         value: Median and quartiles.
-        ratio: How many times as fast as ``plain``, by rounds; None for the plain way itself, or where there is none.
+        ratio: How many times as fast as ``plain``, by rounds; None for the ordinary way itself, or where there is none.
         plain: The way that ``ratio`` is to.
         share: Of the machine's limit; None where none was computed.
     """

@@ -25,7 +25,7 @@ POINTS = 256
 """Of the grid."""
 
 VALUE_DECIMALS = 3
-"""Of the values that tell functions apart, on the plain way."""
+"""Of the values that tell functions apart, in the ordinary way."""
 
 
 def bench_screening(formulas: int = 1000, rounds: int = 15, mined_length: int = 6) -> Report:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from rlsearch.formula import Formula
 
 bench_app = typer.Typer(
-    help="Measure this machine, beside the plain way and its limits.",
+    help="Measure this machine, beside the ordinary way and its limits.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-RoundsOption = Annotated[int, typer.Option(min=2, help="How often everything is timed.")]
-DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+RoundsOption = Annotated[int, typer.Option(min=2, help="How often everything is timed; more gives narrower quartiles.")]
+DeviceOption = Annotated[str | None, typer.Option(help="Where to measure: auto, cpu or cuda.")]
 FormulasArgument = Annotated[
     list[str] | None, typer.Argument(help="Such as 'x * sigmoid(x)'; default: known ones.", metavar="FORMULA")
 ]
@@ -39,10 +39,10 @@ SHARE_HEADING = "of\nlimit"
 
 @bench_app.command()
 def proxies(
-    config: Annotated[Path | None, typer.Argument(help="Whose proxies to train.", metavar="CONFIG")] = None,
+    config: Annotated[Path | None, typer.Argument(help="Config whose proxies are trained.", metavar="CONFIG")] = None,
     overrides: SetOption = None,
     device: DeviceOption = None,
-    workers: Annotated[str, typer.Option(help="Also compare these numbers of processes: 1,2.")] = "",
+    workers: Annotated[str, typer.Option(help="Also compare these numbers of processes, such as 1,2.")] = "",
     rounds: RoundsOption = 3,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -50,6 +50,8 @@ def proxies(
     """Candidates trained per second, beside an eager loop.
 
     Without a config that is the quickstart's proxy and a convolutional one.
+
+    Example: rlsearch bench proxies configs/conv.yaml --workers 1,2
     """
     from rlsearch.bench.proxies import PROXIES, bench_proxies
     from rlsearch.cli.progress import counting
@@ -69,7 +71,7 @@ def proxies(
         loaded = load_config(config, overrides or [])
         if not loaded.proxies:
             raise InputError(f"{config} names a reward of its own; expected a config with proxies")
-        # A network of the user's own is not imported for a benchmark that cannot train it in the plain way.
+        # A network of the user's own is not imported for a benchmark that cannot train it in the ordinary way.
         chosen = [proxy for proxy in loaded.proxies if isinstance(proxy, ProxySettings)]
         if not chosen:
             raise InputError(f"{config} has only networks of its own; expected one that comes with rlsearch")
@@ -84,13 +86,16 @@ def proxies(
 @bench_app.command()
 def kernels(
     formulas: FormulasArgument = None,
-    elements: Annotated[str, typer.Option(help="Sizes of the tensor, with commas.")] = "",
+    elements: Annotated[str, typer.Option(help="Numbers of elements of the tensor, separated by commas.")] = "",
     device: DeviceOption = None,
     rounds: RoundsOption = 15,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time of activations by kernel, beside plain autograd."""
+    """Time of activations by kernel, beside plain autograd.
+
+    Example: rlsearch bench kernels "x * sigmoid(x)" --elements 65536
+    """
     from rlsearch.bench.kernels import FORMULAS, bench_kernels
     from rlsearch.cli.progress import counting
 
@@ -104,7 +109,7 @@ def kernels(
 @bench_app.command()
 def modules(
     formulas: FormulasArgument = None,
-    elements: Annotated[str, typer.Option(help="Size of the tensor.")] = "",
+    elements: Annotated[str, typer.Option(help="Number of elements of the tensor.")] = "",
     device: DeviceOption = None,
     rounds: RoundsOption = 15,
     output: OutputOption = None,
@@ -113,6 +118,8 @@ def modules(
     """Time and memory of modules: eager, fused, torch.compile.
 
     Beside torch's ReLU and GELU, in float32.
+
+    Example: rlsearch bench modules "x * atan(x)"
     """
     from rlsearch.bench.modules import FORMULAS, bench_modules
     from rlsearch.cli.progress import counting
@@ -128,7 +135,10 @@ def modules(
 
 @bench_app.command()
 def screening(rounds: RoundsOption = 15, output: OutputOption = None, as_json: JsonOption = False) -> None:
-    """Formulas screened per second, beside torch's autograd."""
+    """Formulas screened per second, beside torch's autograd.
+
+    Example: rlsearch bench screening --json
+    """
     from rlsearch.bench.screening import bench_screening
 
     _check_new(output)
@@ -137,7 +147,10 @@ def screening(rounds: RoundsOption = 15, output: OutputOption = None, as_json: J
 
 @bench_app.command()
 def controller(rounds: RoundsOption = 7, output: OutputOption = None, as_json: JsonOption = False) -> None:
-    """Formulas written per second where training costs nothing."""
+    """Formulas written per second where training costs nothing.
+
+    Example: rlsearch bench controller -o controller.json
+    """
     from rlsearch.bench.controller import bench_controller
     from rlsearch.cli.progress import counting
 
@@ -158,6 +171,8 @@ def latency(
     """Latency as a ratio to ReLU, as each kernel sees it.
 
     And how far kernels and the cost model agree on the order of random formulas.
+
+    Example: rlsearch bench latency "x * atan(x)"
     """
     from rlsearch.bench.formulas import KNOWN
     from rlsearch.bench.latency import bench_latency
@@ -232,7 +247,7 @@ def print_report(report: "Report") -> None:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     print_out(
         f"{report.machine}, one thread{kernel};\n{versions}.\n"
-        f"Medians over {report.rounds} rounds of {report.clock}, all ways in turn in each;\n"
+        f"Medians over {report.rounds} rounds of {report.clock}, the ways take turns in each;\n"
         f"± half the distance between the quartiles."
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlsearch.cli.options import JsonOption, SetOption, find_own_code_here
+from rlsearch.cli.options import ConfigArgument, JsonOption, SetOption, find_own_code_here
 from rlsearch.cli.tables import make_table, number, print_json, print_out
 from rlsearch.errors import InputError
 
@@ -19,20 +19,27 @@ MINUTES = 10
 
 
 def check(
-    config: Annotated[Path, typer.Argument(help="A file such as configs/quickstart.yaml.", metavar="CONFIG")],
+    config: ConfigArgument,
     overrides: SetOption = None,
     bank: Annotated[
         Path | None, typer.Option(help="A CSV file of functions whose merit you know: columns formula and merit.")
     ] = None,
-    merit: Annotated[str, typer.Option(metavar="COLUMN", help="With --bank: the column that has it.")] = "merit",
+    merit: Annotated[
+        str, typer.Option(metavar="COLUMN", help="With --bank: name of the column that has the merit.")
+    ] = "merit",
     higher_is_better: Annotated[
-        bool, typer.Option("--higher-is-better", help="With --bank: merit is a score; else a rank, the lowest best.")
+        bool,
+        typer.Option(
+            "--higher-is-better", help="With --bank: the highest merit is best; else the lowest is, as for ranks."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look at what a config's proxies cost, and what they can tell.
 
-    With a bank it says how well the reward orders functions that you know: rlsearch check CONFIG --bank bank.csv
+    With a bank it says how well the reward orders functions whose merit you know.
+
+    Example: rlsearch check configs/quickstart.yaml --bank bank.csv
     """
     from rlsearch.cli.progress import counting
     from rlsearch.runs.config import load_config

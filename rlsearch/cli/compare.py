@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlsearch.cli.options import SetOption, check_folder_name, find_own_code_here
+from rlsearch.cli.options import ConfigArgument, SetOption, check_folder_name, find_own_code_here
 from rlsearch.cli.tables import make_table, print_out
 from rlsearch.errors import InputError
 
@@ -19,19 +19,33 @@ if TYPE_CHECKING:
 
 
 def compare(
-    config: Annotated[Path, typer.Argument(help="A file such as configs/quickstart.yaml.", metavar="CONFIG")],
-    methods: Annotated[str, typer.Option(help="Search methods, with commas.")] = "ppo,random,evolution",
-    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 10,
-    candidates: Annotated[int, typer.Option(help="Functions that each run trains; repeats and unfit are free.")] = 2000,
-    rewards: Annotated[str, typer.Option(help="Count candidates until these rewards; default: the final ones.")] = "",
-    confirm_seeds: Annotated[int, typer.Option(help="Fresh seeds for the best of every run; 0 for none.")] = 20,
+    config: ConfigArgument,
+    methods: Annotated[
+        str, typer.Option(help="Search methods to compare, separated by commas.")
+    ] = "ppo,random,evolution",
+    seeds: Annotated[int, typer.Option(help="Number of runs of each method, each from its own seed.")] = 10,
+    candidates: Annotated[
+        int, typer.Option(help="Functions that each run trains; repeats and unfit ones do not count.")
+    ] = 2000,
+    rewards: Annotated[
+        str,
+        typer.Option(
+            help="Rewards for which to count how many candidates it takes to reach them, "
+            "separated by commas; default: the final reward of each method."
+        ),
+    ] = "",
+    confirm_seeds: Annotated[
+        int, typer.Option(help="Fresh seeds that the best function of every run is trained from; 0: none.")
+    ] = 20,
     name: Annotated[str | None, typer.Option(help="Name of the folder under --runs; default: compare-CONFIG.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where the folder lies.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Folder in which the comparison's folder is made.")] = Path("runs"),
     overrides: SetOption = None,
 ) -> None:
     """Compare search methods at equal budget, from the same seeds.
 
     The same command goes on where it was stopped; more seeds, methods or candidates only add to what is there.
+
+    Example: rlsearch compare configs/quickstart.yaml --seeds 3 --candidates 500
     """
     from rlsearch.cli.progress import counting, watching
     from rlsearch.runs.config import load_config

@@ -18,22 +18,33 @@ if TYPE_CHECKING:
     from rlsearch.studies.retrain import Options
     from rlsearch.studies.study import Confirmation
 
-BestOption = Annotated[int, typer.Option(help="How many of the run's best functions.")]
-SeedsOption = Annotated[int, typer.Option(help="Fresh seeds per function, each with its own data.")]
-RatesOption = Annotated[str, typer.Option(metavar="FACTORS", help="On the config's learning rate; the best is taken.")]
-SelectionOption = Annotated[int, typer.Option(help="Fresh seeds by which the learning rate is chosen.")]
+BestOption = Annotated[int, typer.Option(help="Number of the run's best functions to take.")]
+SeedsOption = Annotated[
+    int, typer.Option(help="Fresh seeds that each function is trained from, each with its own data.")
+]
+RatesOption = Annotated[
+    str, typer.Option(metavar="FACTORS", help="Factors on the config's learning rate; each function gets its best.")
+]
+SelectionOption = Annotated[int, typer.Option(help="Other fresh seeds, by which the learning rate is chosen.")]
 DEFAULT_RATES = "1/3,1,3"
 
 
 def confirm(
-    what: Annotated[list[str] | None, typer.Argument(help="A run.", metavar="[RUN]")] = None,
-    formulas: Annotated[
-        list[str] | None, typer.Option("--formulas", metavar="FORMULA...", help="Any formulas instead of a run.")
+    what: Annotated[
+        list[str] | None, typer.Argument(help="A run folder, such as runs/quickstart.", metavar="RUN")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="With --formulas: whose proxies to train.")] = None,
+    formulas: Annotated[
+        list[str] | None, typer.Option("--formulas", metavar="FORMULA...", help="Formulas to confirm instead of a run.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="With --formulas: config whose proxies are trained; default: the panel.")
+    ] = None,
     overrides: SetOption = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="With --formulas: a folder for files and trainings.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="With --formulas: folder for results and trainings; default: none is kept."
+        ),
     ] = None,
     best: BestOption = 10,
     each: EachOption = False,
@@ -47,6 +58,8 @@ def confirm(
     Of mirror images, such as f(x) and -f(x), the best is taken. They and nine baselines are trained on fresh seeds and
     data, each at its best learning rate of several, and compared in pairs. Nothing is trained twice: more seeds only
     add to those that are there.
+
+    Example: rlsearch confirm runs/quickstart --seeds 40
     """
     from rlsearch.cli.progress import counting
     from rlsearch.formula.typed import typed_formula
@@ -83,11 +96,13 @@ def confirm(
 
 def transfer(
     run: RunArgument,
-    more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="--to TARGET", hidden=True)] = None,
     to: Annotated[
         list[str] | None,
         typer.Option(
-            "--to", metavar="TARGET...", help="Configs, or the tasks that come with rlsearch; default: all of these."
+            "--to",
+            metavar="TARGET...",
+            help="Configs, or names of tasks that come with rlsearch; default: all of the latter.",
         ),
     ] = None,
     best: BestOption = 10,
@@ -99,8 +114,10 @@ def transfer(
 ) -> None:
     """Confirm a run's best formulas on other tasks.
 
-    These are the proxies of other configs, or tasks that come with rlsearch and are in none of its panels: digits,
-    products, polynomials, harmonics.
+    These are the proxies of other configs, or tasks that come with rlsearch and are in none of its panels: products,
+    polynomials, harmonics, convolution, deep-text.
+
+    Example: rlsearch transfer runs/quickstart --to deep-text configs/conv.yaml
     """
     from rlsearch.cli.progress import counting
     from rlsearch.studies import transfer as transferring

@@ -36,7 +36,7 @@ def print_findings(findings: "Findings", proxies: "Mapping[str, Findings]") -> N
             print_out(_differences_table(findings, range(start, end)))
     print_out(
         f"Test {words.score}: mean ± standard error. Latency: median and quartiles as a ratio to ReLU, "
-        f"{findings.latency_label}.\n* no other function is as good and as fast.\n"
+        f"{findings.latency_label}.\n* no other function is at least as good and at least as fast.\n"
     )
     if proxies:
         print_out(

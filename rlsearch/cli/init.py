@@ -14,9 +14,12 @@ _PACKAGE = Path(__file__).parents[1]
 
 def init(
     template: Annotated[
-        str | None, typer.Argument(help="Such as quickstart or my-network; none: list them.", metavar="TEMPLATE")
+        str | None,
+        typer.Argument(
+            help="A name such as quickstart or my-network; without one they are listed.", metavar="TEMPLATE"
+        ),
     ] = None,
-    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("."),
+    folder: Annotated[Path, typer.Option(help="Folder to write into; it is made if it is missing.")] = Path("."),
 ) -> None:
     """Write a commented config to begin with, and its code.
 

@@ -9,10 +9,13 @@ from rlsearch.cli.tables import make_table, print_out
 
 
 def operators(
-    names: Annotated[bool, typer.Option("--names", help="The named functions instead, such as gelu.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print both as a page of Markdown.")] = False,
+    names: Annotated[bool, typer.Option("--names", help="List the named functions instead, such as gelu.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print both lists as a page of Markdown.")] = False,
 ) -> None:
-    """Say what every operator computes: value, slope, guard, source."""
+    """Say what every operator computes: value, slope, guard, source.
+
+    Example: rlsearch operators --names
+    """
     from rlsearch.formula import OPERATORS
     from rlsearch.formula.named import NAMED
     from rlsearch.formula.reference import as_markdown, call, operator_lines

@@ -9,15 +9,17 @@ import typer
 from rlsearch.errors import InputError
 
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, such as runs/quickstart.", metavar="RUN")]
+ConfigArgument = Annotated[Path, typer.Argument(help="A file such as configs/quickstart.yaml.", metavar="CONFIG")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: search.rounds=10.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: search.rounds=10 or 'a.b=[1, 2]'."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-EachOption = Annotated[bool, typer.Option("--all", help="Take mirror images, f(x), -f(x) and f(-x), each by itself.")]
+EachOption = Annotated[bool, typer.Option("--all", help="Count mirror images, f(x), -f(x) and f(-x), each by itself.")]
 
 BaselinesOption = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="To compare with: relu,gelu,... or formulas of x.")
+    str | None, typer.Option(metavar="NAMES", help="What to compare with: relu,gelu,... or formulas of x.")
 ]
 
 

@@ -11,8 +11,10 @@ from rlsearch.errors import InputError
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where run folders lie.", metavar="FOLDER")] = Path("runs"),
-    newest: Annotated[bool, typer.Option("--newest", help="Print the newest run's path alone, for a script.")] = False,
+    folder: Annotated[Path, typer.Argument(help="The folder of run folders.", metavar="FOLDER")] = Path("runs"),
+    newest: Annotated[
+        bool, typer.Option("--newest", help="Print only the path of the newest run, for a script.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the runs of a folder, the newest last.

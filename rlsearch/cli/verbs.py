@@ -26,6 +26,7 @@ from rlsearch.cli.init import init
 from rlsearch.cli.operators import operators
 from rlsearch.cli.options import (
     BaselinesOption,
+    ConfigArgument,
     EachOption,
     JsonOption,
     RunArgument,
@@ -86,18 +87,25 @@ def train(
         Path | None, typer.Argument(help="A file such as configs/quickstart.yaml.", metavar="CONFIG")
     ] = None,
     overrides: SetOption = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run folder under --runs.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random; same as --set seed=...")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; same as --set device=...")] = None,
-    runs: Annotated[Path | None, typer.Option(help="Where run folders lie; default: runs.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the config's name.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; the same as --set seed=...")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to train: auto, cpu or cuda; the same as --set device=...")
+    ] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder in which the run's folder is made; default: runs.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run instead.", metavar="RUN")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run that was stopped; without CONFIG.", metavar="RUN")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="With --resume: a new number of rounds in all.")] = None,
     candidates: Annotated[
         int | None, typer.Option(help="With --resume: a new number of trained functions in all.")
     ] = None,
 ) -> None:
-    """Train the controller from a config, or go on with a run."""
+    """Train the controller from a config, or go on with a run.
+
+    Example: rlsearch train configs/quickstart.yaml --set search.rounds=40
+    """
     from rlsearch.cli.progress import watching
 
     find_own_code_here()
@@ -138,8 +146,8 @@ def train(
 def mine(
     config: Annotated[Path, typer.Argument(help="A file such as configs/mine.yaml.", metavar="CONFIG")],
     overrides: SetOption = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run folder under --runs.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where run folders lie.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the config's name.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder in which the run's folder is made.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
 ) -> None:
     """Screen every formula of a language; train the cheapest.
@@ -147,6 +155,8 @@ def mine(
     Training goes by successive halving: ever fewer functions, for ever longer.
 
     The same as "train" with search.method=mining; a run that was stopped goes on with "train --resume".
+
+    Example: rlsearch mine configs/mine.yaml --set language.max_length=5
     """
     from rlsearch.cli.progress import watching
     from rlsearch.runs.config import load_config
@@ -168,15 +178,20 @@ app.command("runs")(list_runs)
 @app.command()
 def sample(
     run: RunArgument,
-    count: Annotated[int, typer.Option("-n", help="Formulas to write.")] = 20,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token each time.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the random numbers: another seed writes other formulas.")] = 0,
+    count: Annotated[int, typer.Option("-n", help="How many formulas to write.")] = 20,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Take the most probable token each time, not a random one.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers; another seed writes other formulas.")] = 0,
     policy: Annotated[
         Path | None, typer.Option("--save-policy", help="Write the policy itself instead, for PPO.load.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write formulas with the trained policy, repeats merged."""
+    """Write formulas with the trained policy, repeats merged.
+
+    Example: rlsearch sample runs/quickstart -n 50
+    """
     from rlsearch.formula.simplify import shown
     from rlsearch.runs.sample import sample as sample_run
     from rlsearch.runs.sample import save_policy
@@ -202,13 +217,15 @@ def sample(
 @app.command()
 def top(
     run: RunArgument,
-    count: Annotated[int, typer.Option("-n", help="Functions to show.")] = 10,
+    count: Annotated[int, typer.Option("-n", help="How many functions to show.")] = 10,
     each: EachOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with the scores and gains on every proxy.")] = False,
 ) -> None:
     """Show the best functions of a run; it may still be going on.
 
     Mirror images, such as f(x) and -f(x), which a network can hardly tell apart, are one row.
+
+    Example: rlsearch top runs/quickstart -n 20
     """
     from rlsearch.formula.simplify import shown
     from rlsearch.judging.mirrors import MirrorGroup
@@ -239,17 +256,19 @@ def evaluate(
     what: Annotated[list[str], typer.Argument(help="Such as 'x * sigmoid(x)', or a run.", metavar="FORMULA|RUN")],
     config: Annotated[
         Path | None,
-        typer.Option(help="Whose proxies are trained; default: the run's, or the panel."),
+        typer.Option(help="Config whose proxies are trained; default: the run's, or the panel."),
     ] = None,
     overrides: SetOption = None,
-    seeds: Annotated[int, typer.Option(help="Fresh seeds per function.")] = 5,
-    best: Annotated[int, typer.Option(help="How many of a run's best functions.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Number of fresh seeds that each function is trained from.")] = 5,
+    best: Annotated[int, typer.Option(help="Number of the run's best functions to take.")] = 5,
     baselines: BaselinesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score formulas beside the baselines on fresh seeds.
 
     Their latency is measured too. Given a run, its best are scored, beside what the search saw of them.
+
+    Example: rlsearch evaluate "x * tanh(x)" runs/quickstart --seeds 10
     """
     from rlsearch.cli.progress import counting
     from rlsearch.formula.typed import typed_formula
@@ -299,7 +318,7 @@ app.command()(export)
 
 
 @config_app.command("check")
-def config_check(config: Path, overrides: SetOption = None) -> None:
+def config_check(config: ConfigArgument, overrides: SetOption = None) -> None:
     """Check a config file, and that what it names is there; nothing is trained.
 
     Example: rlsearch config check configs/quickstart.yaml --set search.rounds=10
@@ -315,8 +334,11 @@ def config_check(config: Path, overrides: SetOption = None) -> None:
 
 
 @config_app.command("show")
-def config_show(config: Path, overrides: SetOption = None) -> None:
-    """Print a config with every default spelled out."""
+def config_show(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Print a config with every default spelled out.
+
+    Example: rlsearch config show configs/quickstart.yaml
+    """
     from rlsearch.runs.config import dump_config, load_config
 
     sys.stdout.write(dump_config(load_config(config, overrides or [])))

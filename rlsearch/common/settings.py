@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rlsearch.errors import ConfigError, nearest
 
@@ -35,7 +35,9 @@ class TargetSettings(Settings):
 
     model_config = ConfigDict(extra="allow")
 
-    target: str
+    target: str = Field(
+        description="import path of a class or function, 'package.module:name'; other keys are arguments"
+    )
 
 
 DEFAULT_KIND, TARGET_KIND, TRAIN_KIND = _KINDS = "<default>", "<target>", "<train>"

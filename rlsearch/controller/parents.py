@@ -48,7 +48,7 @@ class Parents:
         """Makes ready for the judge's next round.
 
         Returns:
-            Whether that round is a restart, from which the policy must begin anew too.
+            Whether that round is a restart, from which the policy must start from scratch too.
         """
         every = self.settings.restart_every
         if every and judge.round and judge.round % every == 0:

@@ -29,11 +29,11 @@ class PPOSearch(SearchMethod):
     A share of each round are children of the best functions since the last restart. They are no samples of the
     policy; it learns from them as if they were, with the probability it would have written them with (neural-guided
     search, Mundhenk et al. 2021, arXiv 2111.00053, where the elite of a genetic search joins the policy's batch in
-    the same way, and where each genetic search is short and begins anew).
+    the same way, and where each genetic search is short and starts from scratch).
 
     With a surrogate more formulas are written than judged; those it expects least of are dropped.
 
-    A restart lets policy and parents begin anew, while the archive, and so the leaderboard, keeps everything.
+    A restart lets policy and parents start from scratch, while the archive, and so the leaderboard, keeps everything.
 
     With ``overlap``, the policy learns from the round before and writes the round after while a round is being
     trained; what it writes knows of all rounds but the last.

@@ -18,19 +18,21 @@ class PPOSettings(Settings):
 
     learning_rate: float = Field(3e-3, gt=0, description="step size of Adam")
     batch_size: int = Field(
-        1024, ge=2, description="tokens of one gradient step at most; the largest divisor of a rollout's is taken"
+        1024, ge=2, description="most tokens of one gradient step; the largest divisor of a rollout's tokens is taken"
     )
-    n_epochs: int = Field(4, ge=1, description="passes over a round in one update")
+    n_epochs: int = Field(4, ge=1, description="passes over a round's tokens in one update")
     gamma: float = Field(1.0, gt=0, le=1, description="discount per token; 1, since the reward is the whole formula's")
     gae_lambda: float = Field(
         1.0, ge=0, le=1, description="lambda of generalised advantage estimation; only learn_from 'mean' uses it"
     )
-    clip_range: float = Field(0.2, gt=0, description="how far from 1 a probability ratio still counts")
+    clip_range: float = Field(
+        0.2, gt=0, description="PPO's clip range: how far from 1 a probability ratio still counts"
+    )
     ent_coef: float = Field(0.05, ge=0, description="weight of the entropy bonus; higher explores longer")
     vf_coef: float = Field(0.5, ge=0, description="weight of the critic's loss")
     max_grad_norm: float = Field(0.5, gt=0, description="the gradient's norm is clipped to this")
     target_kl: float | None = Field(
-        None, gt=0, description="KL divergence at 1.5 times which an update ends early; None: never"
+        None, gt=0, description="an update ends early at 1.5 times this KL divergence; None: never"
     )
     net_arch: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of actor and critic")
 
@@ -58,18 +60,23 @@ class ControllerSettings(Settings):
     )
     elite_fraction: float = Field(0.05, gt=0, lt=1, description="share of a round's new formulas that are the elite")
     offspring: float = Field(0.5, ge=0, lt=1, description="share of a round that are children of the best so far")
-    parents: int = Field(32, ge=1, description="the best functions so far that have children")
-    tournament: int = Field(2, ge=1, description="of the parents that compete for each child; more is greedier")
+    parents: int = Field(32, ge=1, description="how many of the best functions so far have children")
+    tournament: int = Field(2, ge=1, description="parents that compete for each child; more is greedier")
     written_per_judged: int = Field(
         1,
         ge=1,
         le=100,
-        description="formulas written for each that is judged; a surrogate, which uses all cores, drops the others",
+        description="formulas written for each one that is judged; a surrogate model drops the others",
     )
     restart_every: int | None = Field(
-        None, ge=1, description="rounds after which policy and parents begin anew; the archive keeps everything"
+        None,
+        ge=1,
+        description="rounds after which policy and parents start from scratch; the archive is kept; None: never",
     )
-    overlap: bool = Field(False, description="learn and write while a round is being trained, and so one round late")
+    overlap: bool = Field(
+        False,
+        description="learn and write while a round is being trained, so one round late; for a GPU that would wait",
+    )
     ppo: PPOSettings = Field(PPOSettings(), description="arguments of stable-baselines3's PPO, by its names")
 
     @model_validator(mode="after")

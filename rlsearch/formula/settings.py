@@ -15,25 +15,25 @@ class LanguageSettings(Settings):
     """Which formulas can be written."""
 
     inputs: tuple[str, ...] = Field(
-        ("x",), description="Single lower-case letters: x for an activation, x and g for a gated one."
+        ("x",), description="single lower-case letters: x for an activation, x and g for a gated one"
     )
     operators: tuple[str, ...] = Field(
         (
             "neg", "abs", "square", "sqrt", "exp", "log", "sin", "tanh", "asinh", "atan", "sigmoid", "softplus",
             "relu", "min0", "erf", "gauss", "add", "sub", "mul", "div", "max", "min", "gate",
         ),
-        description="Names from the operator table.",
+        description="names of operators; rlsearch operators lists them all",
     )  # fmt: skip
-    constants: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="Numbers that a formula may contain.")
-    min_length: int = Field(3, ge=1, description="Fewest tokens of a formula.")
-    max_length: int = Field(12, ge=1, le=64, description="Most tokens of a formula.")
+    constants: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="numbers that a formula may contain")
+    min_length: int = Field(3, ge=1, description="fewest tokens of a formula")
+    max_length: int = Field(12, ge=1, le=64, description="most tokens of a formula")
     forbid_inverse_pairs: bool = Field(
-        True, description="No operator directly inside its inverse, as in log(exp(x)) or --x."
+        True, description="no operator directly inside its inverse, as in log(exp(x)) or --x"
     )
     forbid_nested_periodic: bool = Field(
-        True, description="No periodic operator at any depth inside another, as in sin(x + cos(x))."
+        True, description="no periodic operator at any depth inside another, as in sin(x + cos(x))"
     )
-    forbid_constant_subexpressions: bool = Field(True, description="No operator on constants alone, as in x + sin(1).")
+    forbid_constant_subexpressions: bool = Field(True, description="no operator on constants alone, as in x + sin(1)")
 
     @model_validator(mode="after")
     def _is_a_grammar(self) -> Self:

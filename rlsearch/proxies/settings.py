@@ -27,28 +27,33 @@ ADAMW_DECAY = 0.01
 class TrainingSettings(Settings):
     """How a proxy is trained, whatever its network and data."""
 
-    data_seed: int = Field(0, ge=0, lt=2**32, description="decides the data: which examples are generated, or drawn")
+    data_seed: int = Field(
+        0, ge=0, lt=2**32, description="seed of the data: decides which examples are generated, or drawn from files"
+    )
     optimiser: Literal["adam", "adamw", "sgd"] = Field(
         "adam", description="Adam, AdamW, or gradient descent with momentum 0.9"
     )
     weight_decay: float | None = Field(
-        None, ge=0, description="of AdamW, on all weights; None: 0.01, and nothing for the others"
+        None, ge=0, description="weight decay of AdamW, on all weights; None: 0.01; the other optimisers have none"
     )
-    learning_rate: float = Field(1e-2, gt=0, description="the highest one, where it changes")
+    learning_rate: float = Field(
+        1e-2, gt=0, description="step size of the optimiser; with a schedule or warm-up, the highest one"
+    )
     learning_rates: tuple[float, ...] = Field(
-        (), description="instead of one: everything is trained at each, references too, and the best score counts"
+        (),
+        description="instead of one rate: every function is trained at each of these, and its best score counts",
     )
     schedule: Literal["constant", "cosine", "linear"] = Field(
-        "constant", description="the learning rate after warm-up: constant, or down to 0 as a cosine or a line"
+        "constant", description="learning rate after warm-up: constant, or falling to 0 along a cosine or a line"
     )
     warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
-    batch_size: int = Field(128, ge=1, description="examples per step; those that do not fill a batch are left out")
+    batch_size: int = Field(128, ge=1, description="examples per step; a last batch that is not full is left out")
     epochs: int = Field(5, ge=1, description="passes over the training part")
     evaluations: int = Field(
         1,
         ge=1,
         le=20,
-        description="times that it is scored: at the end, and before it every twentieth of the steps; the mean counts",
+        description="number of scorings: at the end, and before it every twentieth of the steps; the mean counts",
     )
     population: int | None = Field(
         None, ge=1, description="candidates trained together; None: 16 on a CPU, on a GPU as many as its memory holds"
@@ -117,28 +122,34 @@ class ProxySettings(TrainingSettings):
 
     dataset: Annotated[str, AfterValidator(DATASETS.checked)] = Field("mnist1d", description="name of a data set")
     network: Annotated[str, AfterValidator(NETWORKS.checked)] = Field("mlp", description="name of a network")
-    path: Path | None = Field(None, description="where the data set's files are, if it is read from files")
-    data_digest: str | None = Field(None, description="digest of what comes from files; written when a run begins")
+    path: Path | None = Field(
+        None, description="file or folder that the data set is read from, if it is read from files"
+    )
+    data_digest: str | None = Field(None, description="digest of what is read from files; a run writes it itself")
     score: Literal["task", "loss"] = Field(
-        "task", description="that of the data set's task; loss: of a classification, minus its cross-entropy"
+        "task", description="task: the score of the data set's task; loss: minus the cross-entropy, for classifications"
     )
     outside_weight: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of a second score in the score: that of inputs outside the range of training",
+        description="share of the score that is counted on inputs outside the range of training",
     )
-    train_size: int | None = Field(None, ge=4, description="examples to train on; None: what the data set says")
-    validation_size: int | None = Field(None, ge=4, description="examples that a search's scores are counted on")
-    test_size: int | None = Field(None, ge=4, description="examples that no search sees")
+    train_size: int | None = Field(None, ge=4, description="examples to train on; None: the data set's own number")
+    validation_size: int | None = Field(
+        None, ge=4, description="examples that a search scores on; None: the data set's own number"
+    )
+    test_size: int | None = Field(
+        None, ge=4, description="examples that no search sees, for later claims; None: the data set's own number"
+    )
     widths: tuple[int, ...] = Field(
-        (100, 100), description="outputs of each hidden layer, or its channels; of a resnet, those of each block"
+        (100, 100), description="width of each hidden layer; channels of each convolution, or of each block of a resnet"
     )
-    embedding: int = Field(12, ge=4, description="numbers that a token is turned into, for data sets of tokens")
+    embedding: int = Field(12, ge=4, description="width of the embedding of a token, for data sets of tokens")
     normalisation: Literal["none", "layer", "rms", "batch"] = Field(
         "none",
-        description="between a layer and its activation: nothing, layer normalisation, that by the square mean, or "
-        "that over a batch, for networks that have it",
+        description="what stands between a layer and its activation: nothing, layer, RMS or batch normalisation; "
+        "not every network has all",
     )
 
     @property

@@ -38,9 +38,13 @@ class StatusValues(Settings):
     trains; where gains are in spreads of the baselines, and cut at -3, -4 is.
     """
 
-    unfit: float | None = Field(None, description="screened out before any training; None: -1, or -4 of spreads")
-    diverged: float | None = Field(None, description="training became non-finite; None: as for unfit")
-    failed: float | None = Field(None, description="the reward raised or broke its contract; None: as for unfit")
+    unfit: float | None = Field(
+        None, description="reward of a formula that was screened out; None: -1, or -4 where gains are in spreads"
+    )
+    diverged: float | None = Field(None, description="reward where training became non-finite; None: as for unfit")
+    failed: float | None = Field(
+        None, description="reward where your reward function raised, or returned something else; None: as for unfit"
+    )
 
     def of(self, status: Status) -> float:
         """The value for ``status``, which is not ``Status.OK``."""

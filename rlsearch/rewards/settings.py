@@ -35,10 +35,14 @@ def epochs_at(proxy: TrainingSettings, share: float) -> int:
 class ScreeningSettings(Settings):
     """Which formulas are not worth training: judged on a grid, before any network."""
 
-    reach: float = Field(8.0, gt=0, description="the grid spans -reach to reach: what pre-activations mostly do")
-    points: int = Field(257, ge=3, description="of the grid")
+    reach: float = Field(
+        8.0, gt=0, description="the grid spans -reach to reach, where most inputs of an activation lie"
+    )
+    points: int = Field(257, ge=3, description="number of points of the grid")
     max_slope: float = Field(20.0, gt=0, description="a formula that is steeper somewhere is unfit")
-    min_spread: float = Field(1e-3, ge=0, description="values that vary less are a constant")
+    min_spread: float = Field(
+        1e-3, ge=0, description="a formula whose values vary less than this is a constant, and unfit"
+    )
 
 
 def function(text: str) -> Formula:
@@ -90,10 +94,11 @@ class RewardSettings(Settings):
     proxies: Annotated[tuple[_TaggedProxy, ...], BeforeValidator(_named_panel)] = Field(
         GENERAL,
         min_length=1,
-        description="what a formula is trained on, gains being combined: a list, or a panel by its name: general",
+        description="what a formula is trained on: a list of proxies, or the name of a panel, such as general",
     )
     combine: Literal["mean", "worst", "softmin"] = Field(
-        "mean", description="how gains on several proxies become one: their mean, the worst, or softly the worst"
+        "mean",
+        description="how gains on several proxies become one; softmin lies between the mean and the worst",
     )
     reference: _Function = Field("relu", description="what gains are counted from: a name or a formula of x")
     baselines: tuple[_Function, ...] = Field(
@@ -106,11 +111,11 @@ class RewardSettings(Settings):
     latency_weight: float | None = Field(
         None,
         ge=0,
-        description="what twice ReLU's latency costs, in units of the gain; None: 0.01 of the accuracy of a single "
-        "classifier, else 0.1 of the baselines' spread",
+        description="what doubling the latency costs, in units of the gain; None: 0.01 (one point of accuracy) for a "
+        "single classifier, else 0.1 spreads of the baselines",
     )
     latency_costs: Path | None = Field(
-        None, description="file with the operators' costs; None: this machine's, calibrated once"
+        None, description="file with the costs of operators; None: they are measured once on this machine"
     )
     screening: ScreeningSettings = Field(ScreeningSettings(), description="which formulas are not worth training")
 

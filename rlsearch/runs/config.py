@@ -34,35 +34,47 @@ from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, Mini
 class LoggingSettings(Settings):
     """What goes to TensorBoard besides the scalars of every round."""
 
-    every: int = Field(5, ge=1, description="rounds between leaderboard, curves and histograms")
+    every: int = Field(5, ge=1, description="rounds from one leaderboard, with its curves and histograms, to the next")
     best: int = Field(10, ge=1, le=50, description="formulas on the leaderboard")
 
 
 class Config(Settings):
     """Everything that decides a run."""
 
-    seed: int = Field(0, ge=0, lt=MAX_RUN_SEED, description="of everything random in the run")
-    device: str = Field("auto", description="where proxies are trained: auto, cpu, cuda, or cuda:N for a certain GPU")
+    seed: int = Field(0, ge=0, lt=MAX_RUN_SEED, description="seed of everything random in the run")
+    device: str = Field(
+        "auto",
+        description="where proxies are trained: auto (a GPU if there is one), cpu, cuda, or cuda:N for GPU number N",
+    )
     kernel: Literal["auto", "torch", "numba", "triton"] = Field(
         "auto", description="what computes activations; auto: the fastest"
     )
-    workers: int | None = Field(None, ge=1, le=1024, description="processes that train; None: a core each, 1 on a GPU")
-    code: Path | None = Field(
-        None, description="folder of modules of your own; None: the config file's, if one that is named lies there"
+    workers: int | None = Field(
+        None, ge=1, le=1024, description="processes that train; None: one for each core, or one on a GPU"
     )
-    language: LanguageSettings = LanguageSettings()
-    search: Annotated[SearchSettings, AfterValidator(checked_method)] = SearchSettings()
-    controller: ControllerSettings = ControllerSettings()
-    evolution: EvolutionSettings = EvolutionSettings()
-    exhaustive: ExhaustiveSettings = ExhaustiveSettings()
-    mining: MiningSettings = MiningSettings()
+    code: Path | None = Field(
+        None,
+        description="folder of your own modules; None: the config file's, if a module that the config names is there",
+    )
+    language: LanguageSettings = Field(LanguageSettings(), description="which formulas can be written")
+    search: Annotated[SearchSettings, AfterValidator(checked_method)] = Field(
+        SearchSettings(), description="how formulas are found, and for how long"
+    )
+    controller: ControllerSettings = Field(ControllerSettings(), description="settings of the method ppo")
+    evolution: EvolutionSettings = Field(EvolutionSettings(), description="settings of the method evolution")
+    exhaustive: ExhaustiveSettings = Field(ExhaustiveSettings(), description="settings of the method exhaustive")
+    mining: MiningSettings = Field(MiningSettings(), description="settings of the method mining")
     reward: Annotated[
         Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[TargetSettings, Tag(TARGET_KIND)],
         BY_TARGET,
-    ] = RewardSettings()
-    status_values: StatusValues = StatusValues()
-    rescoring: RescoringSettings = RescoringSettings()
-    logging: LoggingSettings = LoggingSettings()
+    ] = Field(
+        RewardSettings(), description="what a formula is worth: gains on proxies, or a reward of your own by its target"
+    )
+    status_values: StatusValues = Field(StatusValues(), description="rewards of formulas that have no score")
+    rescoring: RescoringSettings = Field(
+        RescoringSettings(), description="how the best functions are trained again from further seeds"
+    )
+    logging: LoggingSettings = Field(LoggingSettings(), description="what goes to TensorBoard, and how often")
 
     @property
     def proxy_reward(self) -> RewardSettings | None:

@@ -159,7 +159,7 @@ def resume(
             if archive.is_old and config.proxy_reward is not None and config.proxy_reward.in_spreads:
                 raise RunError(
                     f"{run.folder} was made by an earlier version, whose rewards were on another scale, and cannot go "
-                    f"on; begin anew: rlsearch train {run.folder / 'config.yaml'}"
+                    f"on; begin a new run: rlsearch train {run.folder / 'config.yaml'}"
                 )
             changed = _changed_budget(run, config, state, archive, rounds, candidates)
             config = config.model_copy(update={"search": config.search.check(config.search.model_dump() | changed)})

@@ -21,19 +21,21 @@ def _is_formula(text: str) -> str:
 class SearchSettings(Settings):
     """How formulas are found, and for how long; a run ends with what comes first, ``rounds`` or ``candidates``."""
 
-    method: str = Field("ppo", description="name of the search method, such as ppo, random or mining")
+    method: str = Field("ppo", description="search method: ppo, random, evolution, exhaustive or mining")
     rounds: int = Field(40, ge=1, description="rounds after which the run ends")
-    formulas_per_round: int = Field(256, ge=2, description="formulas judged in one call, after which a method learns")
+    formulas_per_round: int = Field(
+        256, ge=2, description="formulas that are judged together, after which the method learns"
+    )
     candidates: int | None = Field(None, ge=1, description="trained functions after which the run ends")
     warm_start: tuple[Annotated[str, AfterValidator(_is_formula)], ...] = Field(
-        (), description="formulas that open the search; none, so that rediscovery is honest"
+        (), description="formulas of yours that open the search"
     )
 
 
 class EvolutionSettings(Settings):
     """Regularised evolution."""
 
-    population: int = Field(100, ge=2, description="functions that may become parents: those judged last")
+    population: int = Field(100, ge=2, description="how many of the functions judged last may become parents")
     tournament: int = Field(10, ge=1, description="functions that compete to be a parent; more is greedier")
 
 
@@ -55,9 +57,11 @@ class ExhaustiveSettings(Settings):
 class RungSettings(Settings):
     """One stage of successive halving."""
 
-    functions: int = Field(ge=1, description="that are trained: the cheapest on the first rung, then the best")
-    epochs: float = Field(1.0, gt=0, le=1, description="share of the proxy's epochs")
-    seeds: int = Field(1, ge=1, le=1000, description="of each function, those of earlier rungs included")
+    functions: int = Field(
+        ge=1, description="functions that are trained: the cheapest on the first rung, then the best of the rung before"
+    )
+    epochs: float = Field(1.0, gt=0, le=1, description="share of the proxy's epochs that they are trained for")
+    seeds: int = Field(1, ge=1, le=1000, description="seeds of each function, those of earlier rungs included")
 
 
 class MiningSettings(Settings):
@@ -81,7 +85,9 @@ class MiningSettings(Settings):
         min_length=1,
         description="the stages of successive halving, each for fewer functions and a longer training or more seeds",
     )
-    memory_gib: float = Field(4.0, ge=0.1, description="of screening, which ends where it is used up")
+    memory_gib: float = Field(
+        4.0, ge=0.1, description="memory for screening, in GiB; screening ends where it is used up"
+    )
 
     @model_validator(mode="after")
     def _narrows(self) -> Self:

@@ -1,4 +1,4 @@
-"""A surrogate: predicts the reward of a formula from its values on a grid, so that the hopeless are not trained."""
+"""A surrogate: predicts the reward of a formula from its values on a grid, so that bad ones are not trained."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache

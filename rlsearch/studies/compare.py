@@ -44,7 +44,7 @@ def run_methods(
         methods: Names of search methods.
         folder: For the runs.
         seeds: Runs of each method; their seeds are ``config.seed`` and those after it.
-        candidates: Functions that each run trains; repeats and unfit ones are free.
+        candidates: Functions that each run trains; repeats and unfit ones do not count.
         on_run: Called before each run with its name, its number from 1 and the number of all.
         events: Told how a run goes on.
 

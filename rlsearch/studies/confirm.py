@@ -62,7 +62,7 @@ def confirm_formulas(
 
     Args:
         formulas: Spellings of one function are merged.
-        config: Whose proxies to train; by default those of the default reward.
+        config: The config whose proxies are trained; by default those of the default reward.
         baselines: As for :func:`confirm`.
         output: The folder for files and trainings; without it, nothing is kept.
         options: How much is trained.

@@ -108,7 +108,7 @@ def evaluate(
 
     Args:
         formulas: Any formulas of ``x``.
-        config: Whose proxies to train; by default those of ``run``, else the default reward's.
+        config: The config whose proxies are trained; by default those of ``run``, else the default reward's.
         run: A run whose ``best`` functions are scored too, with what its search saw of every function. Trainings are
             stored in its folder ``evaluate`` and never repeated.
         best: How many of them.

@@ -223,7 +223,9 @@ class Findings:
         for finding in (*self.formulas, *self.baselines):
             if finding.diverged:
                 title = finding.title if finding.name else f"`{finding.formula}`"
-                lines.append(f"{title} diverged from {finding.diverged} of {self.seeds} seeds; it gets no verdict")
+                lines.append(
+                    f"{title} diverged from {finding.diverged} of {self.seeds} seeds; nothing is claimed of it"
+                )
         lines += self._too_few_seeds()
         at_an_end = [f.title for f in (*self.compared, *self.compared_with) if f.at_an_end]
         if at_an_end:
@@ -254,7 +256,7 @@ class Findings:
         if not rough.has_rough_latency:
             return []
         return [
-            f"latencies are rough, for the machine was busy: that of {rough.title} has quartiles "
+            f"latencies are rough, because the machine was busy: that of {rough.title} has quartiles "
             f"{rough.latency_low:.2f} and {rough.latency_high:.2f}; the same command measures them again"
         ]
 

@@ -22,7 +22,7 @@ class Measurements:
 
     Attributes:
         functions: What is compared: formulas and baselines.
-        reward: Whose proxies were trained.
+        reward: The reward whose proxies were trained.
         chosen: The learning rates, ``[proxies][functions]``.
         fresh: The scores.
         gains: Made from them; None where the unit is not known, which a panel needs.

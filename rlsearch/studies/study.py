@@ -94,7 +94,7 @@ def study(
 
     Args:
         functions: Formulas and baselines.
-        config: Whose proxies to train, from :func:`with_proxies`.
+        config: The config whose proxies are trained, from :func:`with_proxies`.
         folder: For files and trainings.
         run: In whose TensorBoard it is shown.
         options: How much is trained.

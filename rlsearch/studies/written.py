@@ -36,7 +36,7 @@ def write_confirmation(
         proxies: Of a panel, on each of its proxies; each gets its own figures, ``forest-NAME.png`` and so on.
         folder: Where to.
         run: In whose TensorBoard it is shown.
-        config: Whose proxies were trained.
+        config: The config whose proxies were trained.
         options: How much was trained.
 
     Raises:

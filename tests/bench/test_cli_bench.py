@@ -151,7 +151,8 @@ def test_a_report_is_printed_section_by_section(capsys):
     text = "\n".join(printed(capsys, rows, [Limit("copies", 24.51, "GB/s")]))
     assert text.startswith(f"{PRINTED}cpu (X), one thread, numba kernel;\npython 3.")
     assert text.endswith(
-        "Medians over 3 rounds of process time, all ways in turn in each;\n± half the distance between the quartiles."
+        "Medians over 3 rounds of process time, the ways take turns in each;\n"
+        "± half the distance between the quartiles."
     )
 
 

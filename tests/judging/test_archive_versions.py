@@ -211,7 +211,9 @@ def test_a_run_from_before_the_identity_was_trained_goes_on(tmp_path, monkeypatc
 def test_a_run_of_several_proxies_from_before_does_not_go_on_on_another_scale(tmp_path):
     run = train(make_config(proxies(tmp_path), 1, 4), "old", runs=tmp_path).run
     as_of_version_2(run.archive)
-    with pytest.raises(RunError, match=r"whose rewards were on another scale, and cannot go on; begin anew: rlsearch"):
+    with pytest.raises(
+        RunError, match=r"whose rewards were on another scale, and cannot go on; begin a new run: rlsearch"
+    ):
         resume(run.folder, 2)
     assert version_of(run.archive) == 2
     assert [str(judged.formula) for judged in top(run, 1)]

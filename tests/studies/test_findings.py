@@ -133,12 +133,12 @@ def test_what_was_beaten_comes_first_however_wide_the_interval():
 
 def test_what_diverged_gets_no_verdict():
     found = typical()
-    assert found.verdicts[-1] == "`exp(x)` diverged from 1 of 20 seeds; it gets no verdict"
+    assert found.verdicts[-1] == "`exp(x)` diverged from 1 of 20 seeds; nothing is claimed of it"
     diverged = [math.nan] * 20
     found = findings_of([finding("x", noisy(0.5))], [baseline("relu", noisy(0.4, 1)), baseline("gelu", diverged)])
     assert [f.name for f in found.baselines] == ["relu", "gelu"]
     assert not any("GELU" in text for text in found.verdicts[:-1])
-    assert found.verdicts[-1] == "GELU diverged from 20 of 20 seeds; it gets no verdict"
+    assert found.verdicts[-1] == "GELU diverged from 20 of 20 seeds; nothing is claimed of it"
 
 
 @pytest.mark.parametrize("which", ["formulas", "baselines"])
@@ -179,7 +179,7 @@ def test_a_rate_at_the_end_of_those_tried_is_reported():
 def test_latencies_of_a_busy_machine_are_reported():
     found = findings_of([finding("x", noisy(0.6), spread=(0.8, 1.3))], [baseline("relu", noisy(0.5, 1))])
     assert found.verdicts[-1] == (
-        "latencies are rough, for the machine was busy: that of x has quartiles 0.80 and 1.30; the same command "
+        "latencies are rough, because the machine was busy: that of x has quartiles 0.80 and 1.30; the same command "
         "measures them again"
     )
     # And no sentence is built on them.

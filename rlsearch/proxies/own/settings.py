@@ -33,9 +33,11 @@ class OwnProxySettings(TrainingSettings):
             a network that was edited since.
     """
 
-    target: str = Field(description="import path of the network's factory, 'package.module:name'")
-    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="given to the network's factory by name")
-    data: TargetSettings = Field(description="the data's factory as 'target', and its arguments")
+    target: str = Field(description="import path of the function that builds the network, 'package.module:name'")
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of that function, by name")
+    data: TargetSettings = Field(
+        description="import path of the function that makes the data, as target, and its arguments"
+    )
     loss: str = Field(
         "cross_entropy",
         description=f"{', '.join(LOSSES)}, or a function of outputs and labels as 'package.module:name'",
@@ -46,18 +48,19 @@ class OwnProxySettings(TrainingSettings):
         "with the loss",
     )
     ignore_index: int | None = Field(
-        None, description="the label that counts neither in the loss nor in the score, such as that of padding"
+        None, description="label that counts neither in the loss nor in the score, such as that of padding"
     )
     clip_norm: float | None = Field(
-        None, gt=0, description="length to which a gradient is cut, each member's by itself; None: not at all"
+        None, gt=0, description="the gradient of each network is clipped to this norm; None: not at all"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the network's products; bfloat16 by torch's autocast, with weights in float32"
+        "float32", description="precision of matrix products; bfloat16: by torch's autocast, with weights in float32"
     )
     batched: bool | Literal["auto"] = Field(
-        "auto", description="whether members are trained as one network; auto: tried out once per machine"
+        "auto",
+        description="whether several candidates are trained as one network; auto: what is faster on this machine",
     )
-    source: str | None = Field(None, description="digest of the factories' source; written when a run begins")
+    source: str | None = Field(None, description="digest of your code; a run writes it itself")
 
     @property
     def name(self) -> str:
@@ -135,10 +138,12 @@ class OwnTrainingSettings(TrainingSettings):
     something is confirmed. A setting that it has no parameter for cannot be set.
     """
 
-    kind: Literal["train"] = Field(description="says that the target trains by itself")
+    kind: Literal["train"] = Field(
+        description="train: the target is a function that does the whole training and returns a score"
+    )
     target: str = Field(description="import path of the function, 'package.module:name'")
-    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="given to the function by name")
-    source: str | None = Field(None, description="digest of the function's source; written when a run begins")
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of that function, by name")
+    source: str | None = Field(None, description="digest of your code; a run writes it itself")
 
     @property
     def name(self) -> str:
