@@ -74,7 +74,8 @@ package: $(DEV)
 	  venv/bin/rlsearch --version; \
 	  venv/bin/rlsearch init smoke; \
 	  venv/bin/rlsearch train smoke.yaml; \
-	  venv/bin/rlsearch top runs/smoke'
+	  venv/bin/rlsearch top runs/smoke; \
+	  venv/bin/rlsearch report runs/smoke'
 
 benchmark: $(DEV)
 	$(BIN)/python -m pytest -m benchmark -s

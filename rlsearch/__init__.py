@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from rlsearch.api import confirm as confirm
     from rlsearch.api import evaluate as evaluate
     from rlsearch.api import mine as mine
+    from rlsearch.api import report as report
     from rlsearch.api import resume as resume
     from rlsearch.api import train as train
     from rlsearch.api import transfer as transfer
     from rlsearch.errors import RlsearchError as RlsearchError
+    from rlsearch.exports.export import export as export
     from rlsearch.formula import Formula as Formula
     from rlsearch.formula import Grammar as Grammar
     from rlsearch.formula import Vocabulary as Vocabulary
-    from rlsearch.formula.exports import export as export
     from rlsearch.formula.replacing import replace_activations as replace_activations
     from rlsearch.kernels.fused import fused_module as fused_module
     from rlsearch.runs.config import Config as Config
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rlsearch.runs.overview import runs_in as runs_in
     from rlsearch.runs.read import top as top
     from rlsearch.runs.sample import sample as sample
+    from rlsearch.runs.sample import save_policy as save_policy
     from rlsearch.studies.discovered import discovered as discovered
     from rlsearch.studies.retrain import Options as Options
 
@@ -45,8 +47,9 @@ _HOMES = {
     "discovered": "rlsearch.studies.discovered",
     "evaluate": "rlsearch.api",
     "RunEvents": "rlsearch.runs.events",
-    "export": "rlsearch.formula.exports",
+    "export": "rlsearch.exports.export",
     "sample": "rlsearch.runs.sample",
+    "save_policy": "rlsearch.runs.sample",
     "top": "rlsearch.runs.read",
     "RewardResult": "rlsearch.rewards.base",
     "Status": "rlsearch.rewards.base",
@@ -55,6 +58,7 @@ _HOMES = {
     "mine": "rlsearch.api",
     "confirm": "rlsearch.api",
     "transfer": "rlsearch.api",
+    "report": "rlsearch.api",
     "compare": "rlsearch.api",
     "Options": "rlsearch.studies.retrain",
     "runs_in": "rlsearch.runs.overview",

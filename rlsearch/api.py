@@ -1,7 +1,7 @@
 """The verbs as functions, for scripts and notebooks: settings by name, and a progress bar that can be switched off.
 
-Each does what the command of its name does. What they return is described where it is defined: ``rlsearch.runs`` and
-``rlsearch.studies``.
+Each does what the command of its name does. What they return is described where it is defined: ``rlsearch.runs``,
+``rlsearch.studies`` and ``rlsearch.reports``.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 
 from rlsearch.cli.progress import can_draw, counting, watching
 from rlsearch.common.progress import Events
+from rlsearch.common.targets import MAIN, path_of
 from rlsearch.errors import InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
@@ -32,7 +33,10 @@ from rlsearch.studies.study import Confirmation
 from rlsearch.studies.targets import TARGETS
 
 ConfigLike = Config | Mapping[str, Any] | Path | str
-"""A config, its settings as a dict, or the path of its file."""
+"""A config, its settings as a dict, or the path of its file.
+
+In a dict a reward, a network or data may be given as the class or function itself in the place of its import path.
+"""
 
 
 def train(
@@ -241,6 +245,14 @@ def compare(
         )
 
 
+def report(what: Run | MethodComparison | Path | str, output: Path | str | None = None) -> Path:
+    """Writes one page of HTML that shows what was found; see :func:`rlsearch.reports.page.report`."""
+    # Jinja is loaded for this alone.
+    from rlsearch.reports.page import report as write_report
+
+    return write_report(what, output)
+
+
 SHORTCUTS = {
     "rounds": "search.rounds",
     "candidates": "search.candidates",
@@ -264,10 +276,22 @@ def _loaded(
         changes[SHORTCUTS[name]] = value
     if isinstance(config, str | Path):
         return load_config(config, [f"{path}={json.dumps(value)}" for path, value in changes.items()])
-    tree = config.model_dump() if isinstance(config, Config) else dict(config)
+    tree = config.model_dump() if isinstance(config, Config) else _by_name(config)
     for path, value in changes.items():
-        _put(tree, path, value)
+        _put(tree, path, _by_name(value))
+    # What is defined in a notebook or script is there in this process alone.
+    if f"{MAIN}:" in repr(tree):
+        tree.setdefault("workers", 1)
     return Config.check(tree)
+
+
+def _by_name(settings: Any) -> Any:
+    """The settings with the import path in the place of every class and function, which a config keeps by name."""
+    if isinstance(settings, Mapping):
+        return {key: _by_name(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [_by_name(value) for value in settings]
+    return path_of(settings) if callable(settings) else settings
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -1,13 +1,18 @@
 """The verbs as functions: settings by name, listeners, progress, and the same results as the commands."""
 
+import subprocess
+import sys
+
 import pytest
-from helpers import CURVE, make_config, proxies
+from helpers import CURVE, environment, make_config, proxies
+from stable_baselines3 import PPO
 
 import rlsearch
 from rlsearch import Options, RunEvents, compare, confirm, evaluate, load_config, mine, resume, runs_in, train, transfer
 from rlsearch.errors import ConfigError, InputError
 from rlsearch.runs import train as training
 from rlsearch.runs.config import Config, dump_config
+from rlsearch_envs import ActivationEnv, CurveReward
 
 SMALL = {"search": {"rounds": 2, "formulas_per_round": 8}, "reward": CURVE, "language": {"max_length": 6}}
 
@@ -134,3 +139,79 @@ def test_the_command_and_the_function_give_the_same(run, tmp_path):
     boards = [rlsearch.top(f"runs/{name}") for name in ("by-command", "by-function")]
     assert [j.formula for j in boards[0]] == [j.formula for j in boards[1]]
     assert by_function.proposals == training.resume("runs/by-command").proposals
+
+
+def shorter_is_better(formulas):
+    return [rlsearch.RewardResult(-formula.size) for formula in formulas]
+
+
+def test_a_reward_may_be_given_as_itself(tmp_path):
+    outcome = train(SMALL | {"reward": {"target": shorter_is_better}})
+    assert outcome.run.config.reward.target == "test_api:shorter_is_better"
+    assert outcome.leaderboard[0].reward == -outcome.leaderboard[0].formula.size
+    assert resume(outcome.run, rounds=3).finished
+    with pytest.raises(ConfigError, match=r"test_a_reward.*<lambda> cannot be found by its name.*top of a module"):
+        train(SMALL | {"reward": {"target": lambda formulas: []}})
+
+
+def test_a_notebook_s_own_network(tmp_path):
+    """Cells are executed without a file, as Jupyter does, and their source is known to linecache."""
+    code = """
+import linecache, sys
+cell = '''
+import torch
+def build(activation):
+    return torch.nn.Sequential(torch.nn.Linear(2, 4), activation, torch.nn.Linear(4, 2))
+def data(seed=0):
+    x = torch.randn(96, 2, generator=torch.Generator().manual_seed(seed))
+    y = (x[:, 0] * x[:, 1] > 0).long()
+    return [(x[i::3], y[i::3]) for i in range(3)]
+'''
+linecache.cache["<cell 1>"] = (len(cell), None, cell.splitlines(True), "<cell 1>")
+main = sys.modules["__main__"]
+exec(compile(cell, "<cell 1>", "exec"), main.__dict__)
+import rlsearch
+proxy = {"target": main.build, "data": {"target": main.data}, "epochs": 1, "batch_size": 16}
+outcome = rlsearch.train(
+    {"reward": {"proxies": [proxy], "baseline_seeds": 2}}, "n", rounds=1, settings={"search.formulas_per_round": 4}
+)
+print(outcome.finished, outcome.run.config.workers, outcome.run.config.proxies[0].target)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=200, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "1", "__main__:build"]
+
+
+def test_what_a_notebook_shows_is_short(tmp_path):
+    outcome = train(SMALL)
+    assert repr(outcome).startswith("<search runs/run: finished, ")
+    html = outcome._repr_html_()
+    assert html.count("<svg") == len(outcome.leaderboard)
+    assert all(len(repr(judged)) < 200 for judged in outcome.leaderboard)
+    table = outcome.run.table()
+    assert list(table.columns[:3]) == ["formula", "status", "reward"]
+    assert table.reward[0] == outcome.leaderboard[0].reward
+    assert len(table) == outcome.functions
+
+
+def test_plain_stable_baselines3_loads_the_policy(tmp_path, run):
+    """It writes what the run's own policy writes when always the likeliest token is taken."""
+    outcome = train(SMALL)
+    rlsearch.save_policy(outcome.run, "policy.zip")
+    model = PPO.load("policy.zip")
+    config = outcome.run.config
+    env = ActivationEnv(config.language.grammar(), CurveReward("gelu(x)"), render_mode="ansi")
+    observation, _ = env.reset()
+    done = False
+    while not done:
+        action, _ = model.predict(observation, deterministic=True)
+        observation, _, done, _, _ = env.step(int(action))
+    (greedy,) = rlsearch.sample(outcome.run, greedy=True)
+    assert env.render() == str(greedy.formula)
+    assert run("sample", outcome.run.folder, "--save-policy", "policy.zip") == (
+        2, "", "rlsearch: policy.zip exists already; it is not overwritten\n",
+    )  # fmt: skip
+    code, out, _ = run("sample", outcome.run.folder, "--save-policy", "again.zip")
+    assert (code, out) == (0, "wrote again.zip; stable_baselines3.PPO.load reads it\n")

@@ -42,9 +42,15 @@ def functions_in(text: str) -> list[str]:
     return functions
 
 
+MAX_NAME_BYTES = 200
+"""Of a run folder: file systems take 255, and files beside it have longer names."""
+
+
 def check_folder_name(name: str) -> None:
     """Raises an InputError if ``name`` is not that of a folder."""
-    if not name.strip() or Path(name).name != name or name.startswith("."):
+    if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
+        raise InputError(f"--name {name[:20]!r}... is longer than {MAX_NAME_BYTES} bytes")
+    if not name.isprintable() or not name.strip() or Path(name).name != name or name.startswith("."):
         raise InputError(f"--name {name!r} is not the name of a folder")
 
 
@@ -59,3 +65,12 @@ def find_own_code_here() -> None:
     from rlsearch.common.targets import search_too
 
     search_too(os.getcwd())
+
+
+def is_run(text: str) -> bool:
+    """Whether ``text`` means a run folder: it exists, or has a path's form and no formula's."""
+    # pathlib's exists raises for a text as long as some formulas are.
+    if os.path.exists(text):
+        return True
+    parent = Path(text).parent
+    return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text

@@ -1,8 +1,10 @@
 """The progress of a search or a study on the screen: bars on a terminal, and lines anywhere else."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -33,6 +35,35 @@ PREPARATIONS = {
 """What comes before the first round, and why it may take a while."""
 
 
+class Forgiving:
+    """A stream that takes what is written to it, also where nobody reads it any more.
+
+    A search goes on when its terminal has gone, or the disk of its log is full.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, or does not."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or does not."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def make_console(**more: Any) -> Console:
+    """A console on standard error that never stops the work."""
+    return Console(file=cast(TextIO, Forgiving(sys.stderr)), **more)
+
+
 def can_draw() -> bool:
     """Whether bars can be drawn: on a terminal, or in a notebook."""
     console = Console(stderr=True)
@@ -42,7 +73,7 @@ def can_draw() -> bool:
 @contextmanager
 def watching() -> Iterator[RunEvents]:
     """Gives a listener to a run that draws a bar on a terminal and in a notebook; elsewhere a line a round."""
-    console = Console(stderr=True)
+    console = make_console()
     if not can_draw():
         yield RunLines()
         return
@@ -118,7 +149,7 @@ def counting() -> Iterator[Events]:
 
     Where there is no terminal, it writes a line when a part is done.
     """
-    console = Console(stderr=True)
+    console = make_console()
     if not can_draw():
         yield PartLines()
         return
@@ -162,7 +193,7 @@ class PartLines(Events):
 
 
 def _write_line(text: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+    make_console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 def _leader(judge: Judge) -> str:

@@ -1,11 +1,12 @@
-"""The verbs: init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, export, config, bench.
+"""The verbs.
+
+init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, report, export, config, bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
 """
 
 import csv
-import os
 import shlex
 import signal
 import sys
@@ -20,6 +21,7 @@ from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
+from rlsearch.cli.export import export
 from rlsearch.cli.init import init
 from rlsearch.cli.operators import operators
 from rlsearch.cli.options import (
@@ -32,7 +34,9 @@ from rlsearch.cli.options import (
     check_folder_name,
     find_own_code_here,
     functions_in,
+    is_run,
 )
+from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
 from rlsearch.cli.tables import (
     comparison_fields,
@@ -179,6 +183,9 @@ def sample(
         bool, typer.Option("--greedy", help="Take the most probable token each time, not a random one.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers; another seed writes other formulas.")] = 0,
+    policy: Annotated[
+        Path | None, typer.Option("--save-policy", help="Write the policy itself instead, for PPO.load.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged.
@@ -187,7 +194,12 @@ def sample(
     """
     from rlsearch.formula.simplify import shown
     from rlsearch.runs.sample import sample as sample_run
+    from rlsearch.runs.sample import save_policy
 
+    if policy is not None:
+        save_policy(run, policy)
+        print_out(f"wrote {policy}; stable_baselines3.PPO.load reads it")
+        return
     samples = sample_run(run, count, greedy=greedy, seed=seed)
     if as_json:
         print_json({"formula": shown(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
@@ -263,7 +275,7 @@ def evaluate(
 
     find_own_code_here()
     # Formulas and a run may stand in any order.
-    runs = [text for text in what if _is_run(text)]
+    runs = [text for text in what if is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
     formulas = [typed_formula(text) for text in what if text not in runs]
@@ -301,40 +313,8 @@ app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)
 app.command()(operators)
-
-
-@app.command()
-def export(
-    what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
-    form: Annotated[str, typer.Option("--format", help="Format of the file, such as torch or latex.")] = "torch",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write, which must be new; default: print it.")
-    ] = None,
-) -> None:
-    """Write a formula as standalone torch source, or as LaTeX.
-
-    Example: rlsearch export runs/quickstart -o activation.py
-    """
-    from rlsearch.formula.exports import export as export_formula
-    from rlsearch.formula.typed import GATED, typed_formula
-
-    if _is_run(what):
-        from rlsearch.runs.read import best_formula
-
-        formula = best_formula(what)
-    else:
-        formula = typed_formula(what, GATED)
-    text = export_formula(formula, form)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    if output.exists():
-        raise InputError(f"{output} exists already; it is not overwritten")
-    try:
-        output.write_text(text)
-    except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror}") from error
-    print_out(f"wrote {formula} to {output}")
+app.command()(report)
+app.command()(export)
 
 
 @config_app.command("check")
@@ -394,12 +374,3 @@ def main() -> None:
 def _fail(message: str, exit_code: int) -> None:
     sys.stderr.write(f"rlsearch: {message}\n")
     sys.exit(exit_code)
-
-
-def _is_run(text: str) -> bool:
-    """Whether ``text`` means a run folder: it exists, or has a path's form and no formula's."""
-    # pathlib's exists raises for a text as long as some formulas are.
-    if os.path.exists(text):
-        return True
-    parent = Path(text).parent
-    return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text

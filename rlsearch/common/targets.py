@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 
 from rlsearch.common.users_code import FAILURES, as_message, seed_of, users_code, what_was_raised
 from rlsearch.errors import ConfigError, RlsearchError, nearest
+
+MAIN = "__main__"
+"""The module of a script or a notebook, which worker processes do not have."""
 
 
 def find_target(path: str) -> Callable[..., Any]:
@@ -55,6 +59,22 @@ def searched() -> str:
     of_python = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
     folders = dict.fromkeys(path or os.getcwd() for path in sys.path if not path.startswith(of_python))
     return f"; searched besides Python's packages: {', '.join(folders) or 'no folder'}"
+
+
+def path_of(target: Callable[..., Any]) -> str:
+    """The path by which :func:`find_target` finds a class or function: what a config keeps of it.
+
+    Raises:
+        ConfigError: If it has no name of its own in its module, as a lambda or a function within a function.
+    """
+    module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", "")
+    path = f"{module}:{name}"
+    if module is None or getattr(sys.modules.get(module), name, None) is not target:
+        raise ConfigError(
+            f"{path} cannot be found by its name, and a run could not be resumed; expected a class or function that "
+            "is defined at the top of a module or notebook"
+        )
+    return path
 
 
 def search_too(folder: Path | str) -> None:
@@ -126,6 +146,9 @@ def _sources(path: str) -> list[str]:
     if inspect.isroutine(target) or inspect.isclass(target):
         names.add(target.__module__)
     try:
+        # A notebook is a module without a file: there the source of the target alone is known.
+        if names == {MAIN} and not hasattr(sys.modules[MAIN], "__file__"):
+            return [textwrap.dedent(inspect.getsource(target))]
         return [inspect.getsource(importlib.import_module(name)) for name in sorted(names)]
     except (OSError, TypeError, ImportError) as error:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -190,6 +191,10 @@ class PPOSearch(SearchMethod):
         if "lesson" in state:
             ids, values, new = (np.array(numbers) for numbers in state["lesson"])
             self._unlearned = Lesson(ids, values, new)
+
+    def save_policy(self, path: Path) -> None:
+        """Writes the policy, and how PPO was set, as stable-baselines3's ``PPO.load`` reads it."""
+        self.learner.ppo.save(path)
 
     def restore_policy(self, state: dict[str, Any]) -> None:
         """Puts the policy's weights back, and nothing else.

@@ -61,14 +61,23 @@ def _clamp_float(a: float, low: float | None, high: float | None) -> float:
     return a
 
 
-def _make_backend(
+def make_backend(
     unary: dict[str, Callable[[Any], Any]],
     maximum: Callable[[Any, Any], Any],
     minimum: Callable[[Any, Any], Any],
     clamp: Callable[[Any, float | None, float | None], Any],
     where: Callable[[Any, Any, Any], Any],
 ) -> Backend:
-    """Wraps array functions so that floats are computed as floats."""
+    """A backend of array functions, which computes floats as floats.
+
+    Args:
+        unary: By the names of ``UNARY``. Without ``"positive"``, which appears in derivatives only, the backend serves
+            the values alone.
+        maximum: Of two, of which one may be a float.
+        minimum: As ``maximum``.
+        clamp: Takes the lower and the upper limit, of which one may be None.
+        where: Takes a condition, and two of which either may be a float.
+    """
 
     def lift(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         on_float = UNARY[name]
@@ -92,7 +101,7 @@ def _make_backend(
     )
 
 
-NUMPY: Backend = _make_backend(UNARY, np.maximum, np.minimum, np.clip, np.where)
+NUMPY: Backend = make_backend(UNARY, np.maximum, np.minimum, np.clip, np.where)
 
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -104,7 +113,7 @@ Float32 rounds both to 1 there. Above it torch's own second derivative has eight
 """
 
 
-def _smooth_sinc(f: Any, a: Any, sinc: Callable[[Any], Any], named: Callable[[Any], Any] = lambda a: a) -> Any:
+def smooth_sinc(f: Any, a: Any, sinc: Callable[[Any], Any], named: Callable[[Any], Any] = lambda a: a) -> Any:
     """``sinc(a)`` with derivatives of every order at 0, where torch's second is 0 / 0.
 
     Args:
@@ -123,7 +132,7 @@ def _smooth_sinc(f: Any, a: Any, sinc: Callable[[Any], Any], named: Callable[[An
     return f.where(near, series, sinc(f.where(near, 1.0, a)))
 
 
-def _clamped_hard_sigmoid(a: Any, relu6: Callable[[Any], Any]) -> Any:
+def clamped_hard_sigmoid(a: Any, relu6: Callable[[Any], Any]) -> Any:
     """As torch's hardsigmoid, which has no second derivative, to the last bit of a float32."""
     return relu6(a + 3.0) / 6.0
 
@@ -149,12 +158,12 @@ def torch_backend() -> Backend:
         "relu": torch.relu,
         "elu": functional.elu,
         "softplus": functional.softplus,
-        "hard_sigmoid": lambda a: _clamped_hard_sigmoid(a, functional.relu6),
+        "hard_sigmoid": lambda a: clamped_hard_sigmoid(a, functional.relu6),
         "positive": lambda a: (a > 0).to(a.dtype),
-        "sinc": lambda a: _smooth_sinc(torch, a, torch.sinc),
+        "sinc": lambda a: smooth_sinc(torch, a, torch.sinc),
     }
     unary = {name: names.get(name) or getattr(torch, name) for name in UNARY}
-    return _make_backend(unary, binary(torch.maximum), binary(torch.minimum), torch.clamp, torch.where)
+    return make_backend(unary, binary(torch.maximum), binary(torch.minimum), torch.clamp, torch.where)
 
 
 class SourceText:
@@ -227,7 +236,9 @@ def without_parentheses(text: str) -> str:
     return text[1:-1]
 
 
-def _source_call(function: str) -> Callable[..., SourceText]:
+def source_call(function: str) -> Callable[..., SourceText]:
+    """Writes calls of ``function``."""
+
     def call(*arguments: Any) -> SourceText:
         texts = [without_parentheses(SourceText.of(a)) for a in arguments]
         return SourceText(f"{function}({', '.join(texts)})")
@@ -239,7 +250,7 @@ def _source_binary(function: str) -> Callable[[Any, Any], SourceText]:
     # torch.maximum takes tensors only.
     def call(a: Any, b: Any) -> SourceText:
         like = a if isinstance(a, SourceText) else b
-        return _source_call(function)(_source_tensor(a, like), _source_tensor(b, like))
+        return source_call(function)(_source_tensor(a, like), _source_tensor(b, like))
 
     return call
 
@@ -270,18 +281,18 @@ def source_backend(named: Callable[[SourceText], SourceText]) -> Backend:
         named: Gives a name to a piece of source, which is used more than once.
     """
     unary = {
-        name: _source_call(f"torch.nn.functional.{_FUNCTIONAL[name]}" if name in _FUNCTIONAL else f"torch.{name}")
+        name: source_call(f"torch.nn.functional.{_FUNCTIONAL[name]}" if name in _FUNCTIONAL else f"torch.{name}")
         for name in UNARY
         if name != "positive"  # appears in derivatives only, and source is differentiated by autograd
     }
-    torch_sinc, relu6 = unary["sinc"], _source_call("torch.nn.functional.relu6")
-    unary["sinc"] = lambda a: _smooth_sinc(backend, a, torch_sinc, named)
-    unary["hard_sigmoid"] = lambda a: _clamped_hard_sigmoid(a, relu6)
-    backend = _make_backend(
+    torch_sinc, relu6 = unary["sinc"], source_call("torch.nn.functional.relu6")
+    unary["sinc"] = lambda a: smooth_sinc(backend, a, torch_sinc, named)
+    unary["hard_sigmoid"] = lambda a: clamped_hard_sigmoid(a, relu6)
+    backend = make_backend(
         unary,
         _source_binary("torch.maximum"),
         _source_binary("torch.minimum"),
         _source_clamp,
-        _source_call("torch.where"),
+        source_call("torch.where"),
     )
     return backend

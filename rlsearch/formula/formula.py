@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rlsearch.errors import FormulaError
 from rlsearch.formula import printing
 from rlsearch.formula.backends import NUMPY, torch_backend
+from rlsearch.formula.display import formula_html
 from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.program import Program, compile_program, run
 from rlsearch.formula.source import module_source
@@ -151,6 +152,17 @@ class Formula:
         ``Formula.parse`` reads it back to the same function, and to the same tokens if it is the spelling.
         """
         return printing.to_readable(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"Formula.parse({self.spelling!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the text beside a small curve."""
+        return formula_html(self)
+
+    def _repr_latex_(self) -> str:
+        """What a notebook shows that takes LaTeX alone."""
+        return f"${self.latex()}$"
 
     def latex(self) -> str:
         r"""Writes the formula as LaTeX, for instance ``x \cdot \sigma\left(x\right)``."""

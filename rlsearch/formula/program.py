@@ -5,7 +5,7 @@ by dual numbers: each instruction carries its value and its derivative by each i
 gives both and no graph is kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,19 +69,38 @@ def compile_program(tokens: Sequence[str | float], inputs: Sequence[str]) -> Pro
     return Program(len(inputs), tuple(instructions), result)
 
 
-def run(program: Program, backend: Backend, inputs: Sequence[Any]) -> Any:
-    """Computes the value of ``program`` on ``inputs``, arrays of one shape."""
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def run(program: Program, backend: Backend, inputs: Sequence[Any], named: Callable[[Any], Any] = _as_it_is) -> Any:
+    """Computes the value of ``program`` on ``inputs``, arrays of one shape.
+
+    Args:
+        program: The formula.
+        backend: Whose arrays, or source text, the inputs are.
+        inputs: In the order of the program's.
+        named: Called on every value. A backend that writes source gives names to them, since they may be used twice.
+    """
     values = list(inputs)
     for instruction in program.instructions:
         operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
-        values.append(instruction.operator.value(backend, *operands))
+        values.append(named(instruction.operator.value(backend, *operands)))
     return values[program.result]
 
 
-def run_with_slopes(program: Program, backend: Backend, inputs: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+def run_with_slopes(
+    program: Program, backend: Backend, inputs: Sequence[Any], named: Callable[[Any], Any] = _as_it_is
+) -> tuple[Any, tuple[Any, ...]]:
     """Computes the value of ``program`` and its partial derivative by each input.
 
     A derivative that is the same everywhere is returned as a float, 0.0 for an input that does not occur.
+
+    Args:
+        program: The formula.
+        backend: As for :func:`run`.
+        inputs: As for :func:`run`.
+        named: As for :func:`run`, and called on every derivative too, which may be a float.
     """
     values = list(inputs)
     # An input's slope is 1 by itself. None means identically 0, so that nothing is multiplied by it.
@@ -92,18 +111,18 @@ def run_with_slopes(program: Program, backend: Backend, inputs: Sequence[Any]) -
     for instruction in program.instructions:
         operator = instruction.operator
         operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
-        value = operator.value(backend, *operands)
+        value = named(operator.value(backend, *operands))
         slope: list[Any] = [None] * program.n_inputs
         for index, partial in zip(instruction.operands, operator.partials, strict=True):
             if not isinstance(index, int):
                 continue
-            outer = partial(backend, value, *operands)
+            outer = named(partial(backend, value, *operands))
             for i, inner in enumerate(slopes[index]):
                 if inner is not None:
                     term = _product(outer, inner)
                     slope[i] = term if slope[i] is None else slope[i] + term
         values.append(value)
-        slopes.append(slope)
+        slopes.append([named(s) for s in slope])
     return values[program.result], tuple(0.0 if s is None else s for s in slopes[program.result])
 
 

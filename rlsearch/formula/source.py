@@ -2,17 +2,16 @@
 
 import keyword
 import re
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula.backends import SourceText, source_backend, without_parentheses
-from rlsearch.formula.program import Program
+from rlsearch.formula.program import Program, run
 
 _TEMPLATE = '''"""The activation function {formula}.
 
-Found by rlsearch. Standalone: needs only torch.
+Written by rlsearch. Standalone: needs only torch.
 """
 
 import torch
@@ -37,8 +36,7 @@ def module_source(program: Program, inputs: Sequence[str], text: str, class_name
     Raises:
         FormulaError: If ``class_name`` is not a Python class name, or ``text`` could end a string.
     """
-    if not class_name.isidentifier() or keyword.iskeyword(class_name) or class_name == "torch":
-        raise FormulaError(f"{class_name!r} is not a Python class name; expected one such as 'Activation'")
+    check_class_name(class_name, ("torch",))
     # The text stands in strings of the source, which is executed.
     if not re.fullmatch(r"[\w ().,*/+-]+", text):
         raise FormulaError(f"{text!r} is not the text of a formula; expected letters, digits and ()+-*/., alone")
@@ -47,24 +45,41 @@ def module_source(program: Program, inputs: Sequence[str], text: str, class_name
     return _TEMPLATE.format(name=class_name, formula=text, signature=signature, body=body)
 
 
+def check_class_name(name: str, taken: Collection[str]) -> None:
+    """Checks that a class of source may be called ``name``.
+
+    Raises:
+        FormulaError: If it is not a Python class name, or is one of those that are ``taken`` by the rest of the source.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name) or name in taken:
+        raise FormulaError(f"{name!r} is not a Python class name; expected one such as 'Activation'")
+
+
+class Statements:
+    """Statements of a straight line of source, which give names ``t0``, ``t1`` ... to what may be used twice.
+
+    Attributes:
+        lines: The statements.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def named(self, value: Any) -> Any:
+        """A name for a piece of source; names and constants as they are."""
+        if not isinstance(value, SourceText) or value.text.isidentifier():
+            return value
+        name = f"t{len(self.lines)}"
+        self.lines.append(f"{name} = {without_parentheses(value.text)}")
+        return type(value)(name)
+
+
 def _lines(program: Program, inputs: Sequence[str]) -> list[str]:
     """The statements that compute the program."""
-    lines: list[str] = []
-    numbers = count()
-
-    def named(value: SourceText) -> SourceText:
-        if value.text.isidentifier():
-            return value
-        name = f"t{next(numbers)}"
-        lines.append(f"{name} = {without_parentheses(value.text)}")
-        return SourceText(name)
-
-    backend = source_backend(named)
-    values: list[Any] = [SourceText(name) for name in inputs]
-    for instruction in program.instructions:
-        operands = [values[a] if isinstance(a, int) else a for a in instruction.operands]
-        values.append(named(instruction.operator.value(backend, *operands)))
-    return [*_widening(inputs), *lines, f"return {values[program.result].text}.to(dtype)"]
+    statements = Statements()
+    backend = source_backend(statements.named)
+    result = run(program, backend, [SourceText(name) for name in inputs], statements.named)
+    return [*_widening(inputs), *statements.lines, f"return {result.text}.to(dtype)"]
 
 
 def _widening(inputs: Sequence[str]) -> list[str]:

@@ -34,6 +34,15 @@ class Judged:
     is_reference: bool = False
     last_round: int = -1
 
+    def __repr__(self) -> str:
+        reward = f"{self.result.value:+.4f}" if self.result.status is Status.OK else self.result.status.value
+        return f"Judged('{self.formula}', reward={reward}, seeds={self.seeds})"
+
+    @property
+    def reward(self) -> float:
+        """The reward of its spelling."""
+        return self.result.value
+
     @property
     def rank(self) -> tuple[int, float, int]:
         """Sorts by rung and reward; at a tie the shorter spelling is the better one, and then the earlier."""

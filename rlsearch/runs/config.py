@@ -160,7 +160,7 @@ def load_config(path: Path | str, overrides: Iterable[str] = (), *, of_run: bool
                 tree[group].pop(key, None)
     set_by_hand = [_override(tree, override) for override in overrides]
     try:
-        config = Config.model_validate(_plain(tree))
+        config = Config.model_validate(_Plain(str(path)).of(tree))
     except ValidationError as error:
         lines = []
         for location, message in problems(Config, error):
@@ -209,6 +209,9 @@ def _parse(text: str, name: str) -> CommentedMap:
         raise ConfigError(f"{name}: not YAML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{name}: nested too deeply for a config") from None
+    except (ValueError, KeyError, OverflowError, TypeError, AttributeError) as error:
+        # The reader makes dates and tagged values as it goes, and lets their errors through.
+        raise ConfigError(f"{name}: a value is not what it seems to be: {error}; put it in quotes") from None
     if tree is None:
         return CommentedMap()
     if not isinstance(tree, CommentedMap):
@@ -227,7 +230,7 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
         raise ConfigError(f"--set {override!r} gives no value; write {key.strip()}=null for none")
     try:
         parsed = YAML(typ="rt").load(value)
-    except YAMLError:
+    except (YAMLError, ValueError, KeyError, OverflowError, TypeError, AttributeError, RecursionError):
         raise ConfigError(f"--set {override!r}: {value!r} is not a YAML value") from None
     # Down the tree, making groups that are not there, and at the last key the value is put.
     node: Any = tree
@@ -252,16 +255,36 @@ def _override(tree: CommentedMap, override: str) -> list[str]:
     return path
 
 
-def _plain(node: Any) -> Any:
-    """The tree as plain dicts, lists, numbers and texts; a tag or a date becomes text."""
-    if isinstance(node, CommentedMap):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return None if node is None else str(node)
+MAX_VALUES, MAX_DEPTH = 20_000, 100
+"""Of a config with its aliases written out. Aliases of aliases can make millions of values out of a few lines."""
+
+
+class _Plain:
+    """Makes a tree into plain dicts, lists, numbers and texts; a tag or a date becomes text."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+
+    def of(self, node: Any, depth: int = 0) -> Any:
+        """The plain form of a part of the tree.
+
+        Raises:
+            ConfigError: If there are too many values, or an alias holds itself.
+        """
+        self.count += 1
+        if self.count > MAX_VALUES or depth > MAX_DEPTH:
+            raise ConfigError(
+                f"{self.name}: more than {MAX_VALUES:,} values when aliases are written out; expected a few hundred"
+            )
+        if isinstance(node, CommentedMap):
+            return {str(key): self.of(value, depth + 1) for key, value in node.items()}
+        if isinstance(node, CommentedSeq):
+            return [self.of(value, depth + 1) for value in node]
+        for kind in (bool, int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        return None if node is None else str(node)
 
 
 def _line(tree: CommentedMap, path: tuple[str | int, ...]) -> int:

@@ -18,6 +18,8 @@ from rlsearch.common.files import write_text
 from rlsearch.errors import ConfigError, RunError, StorageError
 
 if TYPE_CHECKING:
+    import pandas
+
     from rlsearch.runs.config import Config
 
 _PACKAGES = ("rlsearch", "torch", "stable-baselines3", "gymnasium", "numpy")
@@ -127,6 +129,12 @@ class Run:
             hint = f"; it has the run(s) {', '.join(within)}" if within else ""
             raise RunError(f"{folder} is not a run of rlsearch: it has no {missing[0]}{hint}")
         return run
+
+    def table(self) -> "pandas.DataFrame":
+        """All functions of the run as a pandas DataFrame; see :func:`rlsearch.runs.read.table`."""
+        from rlsearch.runs.read import table
+
+        return table(self)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

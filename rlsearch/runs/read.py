@@ -5,6 +5,7 @@ read anywhere: on a machine without its device or kernel, and if it comes from s
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import Formula
@@ -13,6 +14,9 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
 from rlsearch.judging.mirrors import MirrorGroup, best_groups
 from rlsearch.runs.folder import Run, opened
+
+if TYPE_CHECKING:
+    import pandas
 
 MOST_REFERENCES = 100
 """More than any reward has."""
@@ -60,6 +64,40 @@ def read_history(run: Run | Path | str, best: int | None = None) -> History:
     """
     with Archive(opened(run).archive, read_only=True) as archive:
         return History(archive.functions(best))
+
+
+def table(run: Run | Path | str) -> "pandas.DataFrame":
+    """All functions of a run as a pandas DataFrame, the best first.
+
+    Columns: formula, status, reward, score, standard_error, latency, seeds, rung, is_reference, and for every proxy of
+    a panel ``score on NAME`` and ``gain on NAME``.
+
+    Raises:
+        RunError: If the folder is not a run.
+        InputError: If pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise InputError("a table needs pandas, which is not installed: pip install pandas") from None
+    rows = []
+    for judged in sorted(read_history(run).known.values(), key=lambda judged: judged.rank, reverse=True):
+        result = judged.result
+        row = {
+            "formula": str(judged.formula),
+            "status": result.status.value,
+            "reward": result.value,
+            "score": result.score,
+            "standard_error": result.standard_error,
+            "latency": result.latency,
+            "seeds": judged.seeds,
+            "rung": judged.rung,
+            "is_reference": judged.is_reference,
+        }
+        row |= {f"score on {name}": score for name, score in result.scores.items()}
+        row |= {f"gain on {name}": gain for name, gain in result.gains.items()}
+        rows.append(row)
+    return pandas.DataFrame(rows)
 
 
 def best_formula(run: Run | Path | str) -> Formula:

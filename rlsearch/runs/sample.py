@@ -13,6 +13,7 @@ from rlsearch.runs.build import make_method, method_class
 from rlsearch.runs.checkpoint import load_checkpoint
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import read_history
+from rlsearch.search import SearchMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,8 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
     if count < 1:
         raise InputError(f"expected at least one formula to sample, got {count}")
     run = opened(run)
-    config = run.config
-    state = load_checkpoint(run.checkpoint)
-    if not method_class(config).has_policy:
-        raise RunError(f"{run.folder} was searched by {config.search.method}, which has no policy to sample")
     with one_thread(), random_numbers_kept():
-        method = make_method(config)
-        method.restore_policy(state["method"])
+        method = _with_policy(run)
         written = method.sample(1 if greedy else count, greedy=greedy, seed=seed)
 
     # Spellings of one function are merged, and the first one stands for it.
@@ -67,3 +63,47 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
         judged = known.get(fingerprint)
         samples.append(Sample(first[fingerprint], times, judged.result if judged else None))
     return samples
+
+
+def save_policy(run: Run | Path | str, path: Path | str) -> None:
+    """Writes a run's trained policy as a zip file of stable-baselines3, which its ``PPO.load`` reads.
+
+    The loaded model predicts on the observations of an environment of the run's language. Like every such file it
+    holds pickled objects: load it only where you trust who made it.
+
+    Args:
+        run: The run folder.
+        path: A new file.
+
+    Raises:
+        RunError: If the folder is not a run, or has no policy, or its checkpoint is damaged or foreign.
+        InputError: If the file exists already, or cannot be written.
+
+    Example:
+        >>> save_policy("runs/quickstart", "policy.zip")
+        >>> model = stable_baselines3.PPO.load("policy.zip")
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path} exists already; it is not overwritten")
+    with one_thread(), random_numbers_kept():
+        method = _with_policy(opened(run))
+        try:
+            method.save_policy(path)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _with_policy(run: Run) -> SearchMethod:
+    """The search method of a run with its trained policy.
+
+    Raises:
+        RunError: If it has none, or the checkpoint is damaged or foreign.
+    """
+    config = run.config
+    state = load_checkpoint(run.checkpoint)
+    if not method_class(config).has_policy:
+        raise RunError(f"{run.folder} was searched by {config.search.method}, which has no policy to sample")
+    method = make_method(config)
+    method.restore_policy(state["method"])
+    return method

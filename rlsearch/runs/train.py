@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rlsearch.common.progress import Events
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
 from rlsearch.errors import ConfigError, RunError, StorageError
+from rlsearch.formula.display import formula_html, table_html
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge
@@ -56,6 +58,19 @@ class SearchOutcome:
     has_policy: bool
     counts: Mapping[str, int]
     rounds: int = 0
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "stopped"
+        best = f"; best {self.leaderboard[0].reward:+.4f} {self.leaderboard[0].formula}" if self.leaderboard else ""
+        return f"<search {self.run.folder}: {state}, {self.functions} functions{best}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the leaderboard with small curves."""
+        rows = [
+            [str(rank), f"{judged.reward:+.4f}", str(judged.seeds), formula_html(judged.formula)]
+            for rank, judged in enumerate(self.leaderboard, start=1)
+        ]
+        return f"<p>{escape(repr(self))}</p>" + table_html(["rank", "reward", "seeds", "formula"], rows)
 
 
 def train(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -203,6 +204,14 @@ class SearchMethod:
             count: How many.
             greedy: Whether to take the likeliest token each time; all formulas are then the same.
             seed: Of the sampling.
+        """
+        raise NotImplementedError
+
+    def save_policy(self, path: Path) -> None:
+        """Writes the policy as a file of stable-baselines3; methods with ``has_policy`` can.
+
+        Raises:
+            OSError: If it cannot be written.
         """
         raise NotImplementedError
 

@@ -87,6 +87,10 @@ class Comparison:
     latency: Latency
     proxies: Mapping[str, Score] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        score = f"{self.fresh.mean:.4f} from {self.fresh.seeds} fresh seeds"
+        return f"<{self.name or self.formula}: {score}, {self.latency.ratio:.2f} of ReLU's time>"
+
 
 def evaluate(
     formulas: Sequence[Formula],

@@ -5,11 +5,13 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from rlsearch.formula.named import source_of
+from rlsearch.proxies.tasks import Words
 from rlsearch.studies.findings import Finding, Findings
 from rlsearch.studies.rates import ChosenRate
 
@@ -41,6 +43,7 @@ def _findings(findings: Findings) -> dict[str, Any]:
     return {
         "task": findings.words.name,
         "score": findings.words.score,
+        "words": {each.name: getattr(findings.words, each.name) for each in fields(Words)},
         "spread": _finite(findings.spread),
         "verdicts": findings.verdicts,
         "functions": [

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 
 from rlsearch.common.files import write_text
@@ -56,6 +57,15 @@ class Confirmation:
     trained: int
     proxies: Mapping[str, Findings] = field(default_factory=dict)
     spread: float = math.nan
+
+    def __repr__(self) -> str:
+        said = "interrupted" if self.findings is None else self.findings.verdict_on_strongest
+        return f"<confirmation: {said}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdicts."""
+        verdicts = ["interrupted; what was trained is stored"] if self.findings is None else self.findings.verdicts
+        return f"<ul>{''.join(f'<li>{escape(verdict)}</li>' for verdict in verdicts)}</ul>"
 
 
 def with_proxies(config: Config) -> Config:

@@ -92,7 +92,7 @@ def test_golden():
         == '''\
 """The activation function x * sigmoid(x) - min(x * sigmoid(x), 2).
 
-Found by rlsearch. Standalone: needs only torch.
+Written by rlsearch. Standalone: needs only torch.
 """
 
 import torch

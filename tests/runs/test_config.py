@@ -272,3 +272,19 @@ def test_what_is_not_finite_and_what_is_too_much_is_refused():
         Config.check({"language": {"constants": [math.inf]}})
     with pytest.raises(ConfigError, match="a: unknown key"):
         Config.check({"a": 1})
+
+
+@pytest.mark.parametrize("value", ["2024-02-30", "!!int abc", "!!float abc", "!!bool maybe", "9" * 5000])
+def test_a_value_that_yaml_cannot_make_is_told(write, value):
+    with pytest.raises(ConfigError, match=r"c.yaml: a value is not what it seems to be: |input should be"):
+        load_config(write(f"seed: {value}"))
+    with pytest.raises(ConfigError, match=r"is not a YAML value|input should be"):
+        load_config(write("seed: 1"), [f"seed={value}"])
+
+
+def test_aliases_of_aliases_are_bounded(write):
+    """Seven lines that come to a million values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
+    with pytest.raises(ConfigError, match=r"more than 20,000 values when aliases are written out"):
+        load_config(write("\n".join(lines)))

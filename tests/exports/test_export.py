@@ -1,0 +1,42 @@
+import pytest
+from helpers_exports import FORMULAS
+
+from rlsearch import Formula, export
+from rlsearch.errors import FormulaError, InputError
+from rlsearch.exports.export import FORMATS
+
+
+@pytest.mark.parametrize("form", [name for name, each in FORMATS.items() if not each.is_binary])
+@pytest.mark.parametrize("formula", FORMULAS, ids=str)
+def test_every_text_is_a_whole_file(form, formula):
+    """Its last line ends; and it says which formula it is of."""
+    text = export(formula, form)
+    assert f"formula: {formula}\n" in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    assert export(formula, form) == text
+
+
+def test_a_formula_may_be_given_as_text():
+    formula = Formula.parse("x * sigmoid(x)")
+    assert export("silu(x)") == export(formula)
+    assert export(formula).endswith("\n\n" + formula.source())
+    assert export(formula, "latex").endswith("\n\n" + formula.latex() + "\n")
+
+
+def test_a_class_is_named_where_there_is_one():
+    formula = Formula.parse("x * sigmoid(x)")
+    for form in ("torch", "triton"):
+        assert "\nclass Found(torch.nn.Module):" in export(formula, form, class_name="Found")
+    with pytest.raises(InputError, match="'Found' goes with the formats torch and triton; numpy has no class"):
+        export(formula, "numpy", class_name="Found")
+    with pytest.raises(FormulaError, match="'a b' is not a Python class name"):
+        export(formula, class_name="a b")
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(InputError, match=r"unknown export format 'ltex'; expected one of .*; did you mean 'latex'"):
+        export("x", "ltex")
+    with pytest.raises(InputError, match="rank 2 goes with a run; x / 2 is a formula"):
+        export("x / 2", rank=2)
