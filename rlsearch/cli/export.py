@@ -13,15 +13,25 @@ from rlsearch.errors import InputError
 
 def export(
     what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
-    form: Annotated[str, typer.Option("--format", help="torch, triton, jax, numpy, onnx, sympy or latex.")] = "torch",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A new file; default: the screen.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Of a run: 2 for its second best; default: 1.")] = None,
-    class_name: Annotated[str | None, typer.Option(help="In torch and triton; default: Activation.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Format: torch, triton, jax, numpy, onnx, sympy or latex.")
+    ] = "torch",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write, which must be new; default: print it.")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(help="Place among the best of a run: 2 for its second; default: 1.")
+    ] = None,
+    class_name: Annotated[
+        str | None, typer.Option(help="Name of the class in torch and triton files; default: Activation.")
+    ] = None,
 ) -> None:
     """Write a formula as a torch, Triton, jax or ONNX file.
 
     Of a run it is the first of "rlsearch confirm", or of the search where nothing was confirmed. The file says where it
     comes from.
+
+    Example: rlsearch export runs/quickstart --format onnx -o activation.onnx
     """
     from rlsearch.exports.export import DEFAULT_CLASS, check_class, format_named, found
     from rlsearch.formula.typed import GATED, typed_formula
