@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rlsearch.api import mine as mine
     from rlsearch.api import report as report
     from rlsearch.api import resume as resume
+    from rlsearch.api import top as top
     from rlsearch.api import train as train
     from rlsearch.api import transfer as transfer
     from rlsearch.errors import RlsearchError as RlsearchError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from rlsearch.runs.config import load_config as load_config
     from rlsearch.runs.events import RunEvents as RunEvents
     from rlsearch.runs.overview import runs_in as runs_in
-    from rlsearch.runs.read import top as top
     from rlsearch.runs.sample import sample as sample
     from rlsearch.runs.sample import save_policy as save_policy
     from rlsearch.studies.discovered import discovered as discovered
@@ -50,7 +50,7 @@ _HOMES = {
     "export": "rlsearch.exports.export",
     "sample": "rlsearch.runs.sample",
     "save_policy": "rlsearch.runs.sample",
-    "top": "rlsearch.runs.read",
+    "top": "rlsearch.api",
     "RewardResult": "rlsearch.rewards.base",
     "Status": "rlsearch.rewards.base",
     "resume": "rlsearch.api",

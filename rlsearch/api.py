@@ -16,6 +16,8 @@ from rlsearch.common.targets import MAIN, path_of
 from rlsearch.errors import InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
+from rlsearch.judging.history import Judged
+from rlsearch.runs import read as reading
 from rlsearch.runs import train as training
 from rlsearch.runs.config import Config, load_config
 from rlsearch.runs.events import AllRunEvents, RunEvents
@@ -118,6 +120,7 @@ def evaluate(
     *,
     run: Run | Path | str | None = None,
     best: int = 5,
+    mirrors: bool = False,
     baselines: Sequence[str] = BASELINES,
     seeds: int = 5,
     progress: bool | None = None,
@@ -127,8 +130,32 @@ def evaluate(
     loaded = None if config is None else _loaded(config)
     with _counting(progress, events) as told:
         return evaluation.evaluate(
-            _parsed(formulas), loaded, run=run, best=best, baselines=baselines, seeds=seeds, events=told
+            _parsed(formulas),
+            loaded,
+            run=run,
+            best=best,
+            mirrors=mirrors,
+            baselines=baselines,
+            seeds=seeds,
+            events=told,
         )
+
+
+def top(run: Run | Path | str, count: int = 10, *, mirrors: bool = False) -> list[Judged]:
+    """The best functions of a run, best first; it may still be going on.
+
+    Args:
+        run: The run or its folder.
+        count: How many.
+        mirrors: Whether mirror images, f(x), -f(x) and f(-x), count each by itself; else the best one stands for them.
+
+    Raises:
+        RunError: If the folder is not a run.
+        InputError: If ``count`` is not positive.
+    """
+    if mirrors:
+        return reading.top(run, count)
+    return [group.best for group in reading.top_groups(run, count)]
 
 
 def confirm(

@@ -10,8 +10,10 @@ from stable_baselines3 import PPO
 import rlsearch
 from rlsearch import Options, RunEvents, compare, confirm, evaluate, load_config, mine, resume, runs_in, train, transfer
 from rlsearch.errors import ConfigError, InputError
+from rlsearch.formula.mirrors import mirror_key
 from rlsearch.runs import train as training
 from rlsearch.runs.config import Config, dump_config
+from rlsearch.runs.read import top_groups
 from rlsearch_envs import ActivationEnv, CurveReward
 
 SMALL = {"search": {"rounds": 2, "formulas_per_round": 8}, "reward": CURVE, "language": {"max_length": 6}}
@@ -215,3 +217,12 @@ def test_plain_stable_baselines3_loads_the_policy(tmp_path, run):
     )  # fmt: skip
     code, out, _ = run("sample", outcome.run.folder, "--save-policy", "again.zip")
     assert (code, out) == (0, "wrote again.zip; stable_baselines3.PPO.load reads it\n")
+
+
+def test_the_best_of_mirror_images_stands_for_them(tmp_path):
+    """As for the command; the order of both is that of the search."""
+    outcome = train(SMALL, rounds=12)
+    every, grouped = rlsearch.top(outcome.run, 40, mirrors=True), rlsearch.top(outcome.run, 40)
+    assert [judged.formula for judged in grouped] == [group.best.formula for group in top_groups(outcome.run, 40)]
+    assert grouped[0].formula == every[0].formula
+    assert len({mirror_key(judged.formula) for judged in grouped if not judged.is_reference}) == len(grouped)

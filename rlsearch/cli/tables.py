@@ -66,23 +66,46 @@ def leaderboard(board: "list[Judged]", mirrored: Sequence[int] = ()) -> "Table":
     proxies = panel_of(board)
     # One number says all that is known on a single proxy.
     measures = [*map(heading, proxies)] or ["score"]
-    columns = ["rank", "reward", *measures, "seeds", "latency"]
+    titles = ["rank", "reward", *measures, "seeds", "latency"]
     if any(mirrored):
-        columns.append("mirror\nimages")
-    table = make_table(*columns, "formula", narrow=bool(proxies))
+        titles.append("mirror\nimages")
+    columns: dict[str, list[str]] = {title: [] for title in (*titles, "formula")}
     for rank, judged in enumerate(board, start=1):
         result = judged.result
         scores = [number(result.gains.get(name), "+.2f") for name in proxies] or [number(result.score, ".4f")]
-        cells = [
-            str(rank),
-            number(result.value, "+.4f"),
-            *scores,
-            str(judged.seeds),
-            number(result.latency, ".2f"),
-        ]
+        cells = [str(rank), number(result.value, "+.4f"), *scores, str(judged.seeds), number(result.latency, ".2f")]
         if any(mirrored):
             cells.append(f"+{mirrored[rank - 1]}" if mirrored[rank - 1] else "")
-        table.add_row(*cells, _title(judged.formula) if judged.is_reference else shown(judged.formula))
+        cells.append(_title(judged.formula) if judged.is_reference else shown(judged.formula))
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    return fitting_table(columns, less_needed=("mirror\nimages", "seeds"), narrow=bool(proxies))
+
+
+MIN_TEXT_WIDTH = 20
+"""Of a column with formulas, below which they cannot be read."""
+
+
+def fitting_table(columns: "Mapping[str, list[str]]", less_needed: Sequence[str], *, narrow: bool = False) -> "Table":
+    """A table of columns by title, the last one of text, without those that the screen has no room for.
+
+    Args:
+        columns: The cells of each column.
+        less_needed: What is left out first, in this order.
+        narrow: Whether columns stand close together.
+    """
+    from rich.console import Console
+
+    width, unbounded = Console().width, Console(width=10_000)
+    for count in range(len(less_needed) + 1):
+        kept = {title: cells for title, cells in columns.items() if title not in less_needed[:count]}
+        table, without_text = make_table(*kept, narrow=narrow), make_table(*kept, narrow=narrow)
+        for cells in zip(*kept.values(), strict=True):
+            table.add_row(*cells)
+            without_text.add_row(*cells[:-1], "-" * MIN_TEXT_WIDTH)
+        # Text is folded where room is short, so what is asked is whether that much of it has room.
+        if unbounded.measure(without_text).maximum <= width:
+            break
     return table
 
 

@@ -261,6 +261,7 @@ def evaluate(
     overrides: SetOption = None,
     seeds: Annotated[int, typer.Option(help="Number of fresh seeds that each function is trained from.")] = 5,
     best: Annotated[int, typer.Option(help="Number of the run's best functions to take.")] = 5,
+    each: EachOption = False,
     baselines: BaselinesOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -289,7 +290,9 @@ def evaluate(
     loaded = load_config(config, overrides or []) if config else None
     run = runs[0] if runs else None
     with counting() as events:
-        rows = evaluation.evaluate(formulas, loaded, run=run, best=best, baselines=against, seeds=seeds, events=events)
+        rows = evaluation.evaluate(
+            formulas, loaded, run=run, best=best, mirrors=each, baselines=against, seeds=seeds, events=events
+        )
     if as_json:
         print_json(comparison_fields(row) for row in rows)
         return

@@ -137,15 +137,19 @@ class Run:
         return table(self)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, wait_seconds: float = 0.5) -> Iterator[None]:
         """Holds the run for this process, for as long as it writes.
+
+        Args:
+            wait_seconds: How long another process may hold it, as one does for a moment that only asks whether it is
+                in use.
 
         Raises:
             RunError: If another process holds it.
         """
         lock = FileLock(self.folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise RunError(f"{self.folder} is in use by another process; wait for it or stop it") from None
         except OSError as error:
@@ -160,7 +164,7 @@ class Run:
         if not (self.folder / ".lock").exists():
             return False
         try:
-            with self.lock():
+            with self.lock(wait_seconds=0):
                 return False
         except RunError:
             return True

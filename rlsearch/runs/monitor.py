@@ -23,6 +23,9 @@ from rlsearch.runs.events import RunEvents
 from rlsearch.runs.pictures import curves_figure, front_figure, operators_figure, proxies_figure
 from rlsearch.runs.tags import LAYOUT, describe
 
+MAX_FUNCTIONS_DRAWN = 5000
+"""How many functions a picture has points for; with a million it would hold up the search."""
+
 MAX_CURVES = 6
 """How many functions of the leaderboard have their curves drawn."""
 
@@ -139,11 +142,22 @@ class Monitor(RunEvents):
         self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
         self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
-        functions = list(judge.known.values())
+        functions = _drawn(judge)
         more = {"search/proxies": proxies_figure(functions), "search/front": front_figure(functions)}
         for tag, figure in more.items():
             if figure is not None:
                 self._writer.add_figure(tag, figure, step, close=False)
+
+
+def _drawn(judge: Judge) -> list[Judged]:
+    """The functions that pictures show: of a long run the latest, with the best and the references."""
+    functions = list(judge.known.values())
+    if len(functions) <= MAX_FUNCTIONS_DRAWN:
+        return functions
+    # References come first in what is known.
+    first = [judged for judged in functions[:MAX_FUNCTIONS_DRAWN] if judged.is_reference]
+    chosen = (*first, *functions[-MAX_FUNCTIONS_DRAWN:], *judge.leaderboard(MAX_FUNCTIONS_DRAWN // 10))
+    return list({id(judged): judged for judged in chosen}.values())
 
 
 def told_apart_by(config: Config) -> dict[str, str | float]:

@@ -34,12 +34,13 @@ class RunSummary:
     reward: float | None = None
 
 
-def runs_in(folder: Path) -> list[Run]:
+def runs_in(folder: Path | str = "runs") -> list[Run]:
     """The runs of a folder, the oldest first.
 
     Raises:
         InputError: If there is no such folder.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; expected one with runs, such as runs")
     found = [Run(path) for path in folder.iterdir() if (path / "meta.json").is_file()]
@@ -53,12 +54,13 @@ def summary_of(run: Run) -> RunSummary:
         with Archive(run.archive, read_only=True) as archive:
             rounds, candidates = archive.rounds(), archive.candidates()
         found = read_history(run, best=1 + MOST_REFERENCES).found(1)
+        state = state_of(run)
     except RunError:
         return RunSummary(run, "damaged", created)
     best = found[0] if found else None
     return RunSummary(
         run,
-        state_of(run),
+        state,
         created,
         rounds,
         candidates,

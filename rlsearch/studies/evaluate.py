@@ -25,6 +25,7 @@ from rlsearch.formula.named import BASELINES
 from rlsearch.formula.simplify import simplified
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
+from rlsearch.judging.mirrors import best_groups
 from rlsearch.kernels.latency import Latency, label, measure
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.tasks import Words
@@ -98,6 +99,7 @@ def evaluate(
     *,
     run: Run | Path | str | None = None,
     best: int = 5,
+    mirrors: bool = False,
     baselines: Sequence[str] = BASELINES,
     seeds: int = 5,
     events: Events = Events(),
@@ -112,6 +114,7 @@ def evaluate(
         run: A run whose ``best`` functions are scored too, with what its search saw of every function. Trainings are
             stored in its folder ``evaluate`` and never repeated.
         best: How many of them.
+        mirrors: Whether mirror images count each by itself; else the best one stands for them.
         baselines: Names or formulas of ``x``.
         seeds: Fresh seeds per function.
         events: Told of progress.
@@ -130,7 +133,7 @@ def evaluate(
     run = None if run is None else opened(run)
     history = read_history(run) if run else History()
     named = baselines_of(baselines)
-    wanted = _wanted(formulas, history, best, named)
+    wanted = _wanted(formulas, history, best, mirrors, named)
     if config is None:
         config = run.config if run else Config()
     # What the search saw by another reward says nothing beside these scores.
@@ -265,11 +268,12 @@ def what_is_measured(config: Config | None = None, run: Run | Path | str | None 
 
 
 def _wanted(
-    formulas: Sequence[Formula], history: History, best: int, baselines: Sequence[Function]
+    formulas: Sequence[Formula], history: History, best: int, mirrors: bool, baselines: Sequence[Function]
 ) -> dict[str, Formula]:
     """What is scored, by fingerprint: the formulas given, the best of the history, and the baselines."""
     wanted = {formula.fingerprint: formula for formula in formulas}
-    for judged in history.found(best):
+    of_run = history.found(best) if mirrors else [group.best for group in best_groups(history.found, best)]
+    for judged in of_run:
         wanted.setdefault(judged.formula.fingerprint, simplified(judged.formula))
     if not wanted:
         raise InputError("nothing to score: expected a formula, or a run with results")

@@ -7,7 +7,7 @@ import pytest
 from helpers import DIGITS, make_config, proxies
 
 from rlsearch import Formula, train
-from rlsearch.cli.tables import leaderboard, panel_of, print_out
+from rlsearch.cli.tables import MIN_TEXT_WIDTH, leaderboard, panel_of, print_out
 from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult, Status
@@ -36,13 +36,18 @@ def panel_run(tmp_path_factory):
 NAMES = ["digits-mlp", "digits-mlp (2)", "physics-mlp", "teacher-mlp"]
 
 
-def test_the_best_on_a_panel_have_their_gains_in_the_table(run, panel_run):
+def test_the_best_on_a_panel_have_their_gains_in_the_table(run, panel_run, monkeypatch):
     code, out, err = run("top", panel_run, "-n", 20)
     assert (code, err) == (0, "")
     lines = [line.rstrip() for line in out.splitlines()]
     assert max(map(len, lines)) <= 80
     assert lines[1].split() == ["digits", "digits", "physics", "teacher"]
-    assert lines[2].split() == ["rank", "reward", "mlp", "mlp", "(2)", "mlp", "mlp", "seeds", "latency", "formula"]
+    # Where there is no room for formulas, the least needed columns are left out.
+    assert lines[2].split() == ["rank", "reward", "mlp", "mlp", "(2)", "mlp", "mlp", "latency", "formula"]
+    assert lines[2].index("formula") <= 80 - MIN_TEXT_WIDTH
+    monkeypatch.setenv("COLUMNS", "120")
+    wide = run("top", panel_run, "-n", 20)[1].splitlines()
+    assert "seeds" in wide[2]
     board = results.top(panel_run, 20)
     first = board[0].result
     assert [float(cell) for cell in lines[4].split()[1:6]] == pytest.approx(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 from helpers import CONFIGS, make_config
@@ -102,6 +103,38 @@ def test_damaged_runs_and_those_of_earlier_versions_are_listed_too(tmp_path):
     ran.archive.write_text("nothing")
     assert summary_of(ran).state == "damaged"
     assert summary_of(ran).best is None
+
+
+def test_one_damaged_run_hides_no_other(run, tmp_path):
+    train(make_config(rounds=1), "good")
+    train(make_config(rounds=1), "bad").run.meta.write_text("{")
+    code, out, _ = run("runs")
+    assert code == 0
+    assert sorted(line.split()[:2] for line in out.splitlines() if "runs/" in line) == [
+        ["runs/bad", "damaged"], ["runs/good", "finished"],
+    ]  # fmt: skip
+
+
+def test_whoever_asks_whether_a_run_is_in_use_keeps_nobody_out(tmp_path):
+    """Asking takes the lock for a moment; who wants it waits longer than that."""
+    ran = train(make_config(rounds=1), "r").run
+    stop = threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            ran.is_in_use()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(50):
+            with Run(ran.folder).lock():
+                pass
+    finally:
+        stop.set()
+        asking.join()
+    with ran.lock():
+        assert ran.is_in_use()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards.base import RewardResult, Status
+from rlsearch.runs import monitor
 from rlsearch.runs.config import LoggingSettings
 from rlsearch.runs.monitor import Monitor, leader_scalars, leaderboard_markdown, round_scalars
 from rlsearch.runs.pictures import (
@@ -44,13 +45,13 @@ def train(folder, rounds, first_round=0, every=2, method=None):
     with Archive(folder / "archive.sqlite", create=not (folder / "archive.sqlite").exists()) as archive:
         judge = make_judge(CurveReward("exp(x)"), archive, first_round)
         settings = LoggingSettings(every=every, best=3)
-        monitor = Monitor(folder, settings, resumed_at=judge.proposals if first_round else None)
+        log = Monitor(folder, settings, resumed_at=judge.proposals if first_round else None)
         for _ in range(rounds):
             method.run_round(judge)
-            monitor.on_round(judge, method.scalars())
+            log.on_round(judge, method.scalars())
             reports.append((judge.report, judge.leaderboard(1)[0]))
-        monitor.on_end(judge)
-        monitor.close()
+        log.on_end(judge)
+        log.close()
     return reports
 
 
@@ -154,6 +155,16 @@ def test_the_front_is_what_nothing_beats_in_both():
     axes = front_figure(functions).axes[0]
     assert len(axes.collections[0].get_offsets()) == 4
     assert front_figure([]) is None
+
+
+def test_pictures_of_a_long_run_have_bounded_many_points(monkeypatch):
+    monkeypatch.setattr(monitor, "MAX_FUNCTIONS_DRAWN", 20)
+    known = {str(i): judged("x", float(i % 37), 1.0, is_reference=i < 2) for i in range(100)}
+    board = sorted(known.values(), key=lambda j: j.rank, reverse=True)
+    drawn = monitor._drawn(SimpleNamespace(known=known, leaderboard=lambda count: board[:count]))
+    assert len(drawn) <= 24
+    assert {id(j) for j in list(known.values())[:2]} <= {id(j) for j in drawn}
+    assert {id(j) for j in (*list(known.values())[-20:], *board[:2])} <= {id(j) for j in drawn}
 
 
 def test_larger_records_every_some_rounds_and_at_the_end(logged):
