@@ -211,8 +211,8 @@ def _floating(values: Any) -> NDArray[np.floating[Any]]:
     if np.issubdtype(array.dtype, np.complexfloating):
         raise FormulaError(f"a formula takes real numbers, got {array.dtype}")
     try:
-        # A text that looks like a number is none.
-        if array.dtype.kind in "SU":
+        # numpy would take a text that looks like a number, and None for NaN.
+        if array.dtype.kind in "SU" or values is None:
             raise TypeError
         return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
     except (TypeError, ValueError):

@@ -181,9 +181,13 @@ def reward_digest(config: Config) -> str | None:
     """A digest of the code of a user's own reward; None if the reward trains proxies, or no source can be read.
 
     It is of the modules in which the reward is named and defined, without comments, docstrings and spacing.
+
+    Raises:
+        ConfigError: If the reward cannot be found.
     """
     if config.own_reward is None:
         return None
+    find_target(config.own_reward.target)
     try:
         return digest([code_of(config.own_reward.target)])
     except ConfigError:
