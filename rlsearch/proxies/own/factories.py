@@ -168,7 +168,7 @@ def load_own_dataset(settings: OwnProxySettings) -> Parts:
     """
     seed = settings.data_seed if takes_argument(settings.data.target, "seed") else None
     # The method tells one factory from another of the same path, even if it has no hash itself.
-    dataset = _load(settings.data.model_dump_json(), seed, find_target(settings.data.target).__call__)
+    dataset = _load(settings.data.model_dump_json(), seed, find_target(settings.data.target).__call__)  # type: ignore[operator]
     for name, part in zip(_PARTS, (dataset.train, dataset.validation, dataset.test), strict=True):
         _check_labels(settings, part.labels, f"the {name} part of {settings.data.target}")
     examples = len(dataset.train.labels)
