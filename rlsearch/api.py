@@ -5,15 +5,18 @@ Each does what the command of its name does. What they return is described where
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlsearch.cli.progress import can_draw, counting, watching
 from rlsearch.common.progress import Events
 from rlsearch.common.targets import MAIN, path_of
-from rlsearch.errors import InputError
+from rlsearch.errors import FormulaError, InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
 from rlsearch.judging.history import Judged
@@ -123,11 +126,15 @@ def evaluate(
     mirrors: bool = False,
     baselines: Sequence[str] = BASELINES,
     seeds: int = 5,
+    settings: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     events: Events | None = None,
 ) -> list[Comparison]:
-    """Scores formulas beside the baselines on fresh seeds; see :func:`rlsearch.studies.evaluate.evaluate`."""
-    loaded = None if config is None else _loaded(config)
+    """Scores formulas beside the baselines on fresh seeds; see :func:`rlsearch.studies.evaluate.evaluate`.
+
+    With a config, ``settings`` are its overrides, as for :func:`train`.
+    """
+    loaded = _loaded_if_given(config, settings)
     with _counting(progress, events) as told:
         return evaluation.evaluate(
             _parsed(formulas),
@@ -163,8 +170,10 @@ def confirm(
     config: ConfigLike | None = None,
     *,
     best: int = 10,
+    mirrors: bool = False,
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     output: Path | str | None = None,
+    settings: Mapping[str, Any] | None = None,
     options: Options = Options(),
     progress: bool | None = None,
     events: Events | None = None,
@@ -175,21 +184,32 @@ def confirm(
         what: A run or its folder, whose files go to its folder ``confirm``; or a list of formulas.
         config: With formulas: the config whose proxies are trained; by default the default panel.
         best: Of a run, how many functions.
+        mirrors: Of a run, whether mirror images, such as ``f(x)`` and ``-f(x)``, are all taken; else only the best.
         baselines: Names or formulas of ``x``.
         output: With formulas: a folder for files and trainings; without it, nothing is kept.
+        settings: With a config: its overrides by their path.
         options: How many seeds and learning rates.
         progress: As for :func:`train`.
         events: A listener.
 
     Raises:
-        InputError: If ``config`` or ``output`` is given with a run, or there is nothing to confirm.
+        InputError: If ``config``, ``settings`` or ``output`` is given with a run, ``mirrors`` with formulas, or there
+            is nothing to confirm.
     """
+    if isinstance(what, str) and _is_formula(what):
+        raise _not_a_list("formulas", what)
     with _counting(progress, events) as told:
         if isinstance(what, Run | Path | str):
-            if config is not None or output is not None:
-                raise InputError("config and output go with formulas; for a run on other tasks there is transfer()")
-            return confirming.confirm(what, best=best, baselines=baselines, options=options, events=told)
-        loaded = None if config is None else _loaded(config)
+            if config is not None or settings or output is not None:
+                raise InputError(
+                    "config, settings and output go with formulas; for a run on other tasks there is transfer()"
+                )
+            return confirming.confirm(
+                what, best=best, mirrors=mirrors, baselines=baselines, options=options, events=told
+            )
+        if mirrors:
+            raise InputError("mirrors goes with a run; all formulas of a list are taken")
+        loaded = _loaded_if_given(config, settings)
         folder = None if output is None else Path(output)
         return confirming.confirm_formulas(
             _parsed(what), loaded, baselines=baselines, output=folder, options=options, events=told
@@ -201,6 +221,7 @@ def transfer(
     to: Sequence[str] | Mapping[str, ConfigLike] = (),
     *,
     best: int = 10,
+    mirrors: bool = False,
     baselines: Sequence[str] = CONFIRMED_AGAINST,
     options: Options = Options(),
     progress: bool | None = None,
@@ -212,6 +233,7 @@ def transfer(
         run: The run or its folder.
         to: Names of the tasks that come with rlsearch, or configs by a name of yours; by default all that come with it.
         best: How many functions.
+        mirrors: As for :func:`confirm`.
         baselines: Names or formulas of ``x``.
         options: How many seeds and learning rates.
         progress: As for :func:`train`.
@@ -220,6 +242,8 @@ def transfer(
     Raises:
         InputError: If a task is unknown.
     """
+    if isinstance(to, str):
+        raise _not_a_list("tasks", to)
     if isinstance(to, Mapping):
         configs = {name: _loaded(config) for name, config in to.items()}
     else:
@@ -228,7 +252,9 @@ def transfer(
             raise InputError(f"there is no task {unknown[0]!r}; expected some of {', '.join(TARGETS)}")
         configs = {name: TARGETS[name] for name in to or TARGETS}
     with _counting(progress, events) as told:
-        return transferring.transfer(run, configs, best=best, baselines=baselines, options=options, events=told)
+        return transferring.transfer(
+            run, configs, best=best, mirrors=mirrors, baselines=baselines, options=options, events=told
+        )
 
 
 def compare(
@@ -258,7 +284,12 @@ def compare(
 
     Returns:
         The comparison; None if it was interrupted.
+
+    Raises:
+        InputError: If the methods are no list, or a method is unknown.
     """
+    if isinstance(methods, str):
+        raise _not_a_list("methods", methods)
     loaded = _loaded(config, settings)
     with _watching(progress) as bar:
         records = comparing.run_methods(
@@ -301,23 +332,35 @@ def _loaded(
             known = ", ".join(SHORTCUTS)
             raise InputError(f"there is no argument {name!r} (known: {known}); other settings go to settings={{...}}")
         changes[SHORTCUTS[name]] = value
+    changes = {path: _by_name(value) for path, value in changes.items()}
     if isinstance(config, str | Path):
         return load_config(config, [f"{path}={json.dumps(value)}" for path, value in changes.items()])
     tree = config.model_dump() if isinstance(config, Config) else _by_name(config)
     for path, value in changes.items():
-        _put(tree, path, _by_name(value))
+        _put(tree, path, value)
     # What is defined in a notebook or script is there in this process alone.
-    if f"{MAIN}:" in repr(tree):
-        tree.setdefault("workers", 1)
+    if f"{MAIN}:" in repr(tree) and tree.get("workers") is None:
+        tree["workers"] = 1
     return Config.check(tree)
 
 
+def _loaded_if_given(config: ConfigLike | None, settings: Mapping[str, Any] | None) -> Config | None:
+    if config is None and settings:
+        raise InputError("settings go with a config")
+    return None if config is None else _loaded(config, settings)
+
+
 def _by_name(settings: Any) -> Any:
-    """The settings with the import path in the place of every class and function, which a config keeps by name."""
+    """The settings as a file may have them.
+
+    In the place of every class and function stands its import path, and in that of numpy's numbers stand Python's.
+    """
     if isinstance(settings, Mapping):
         return {key: _by_name(value) for key, value in settings.items()}
     if isinstance(settings, list | tuple):
         return [_by_name(value) for value in settings]
+    if isinstance(settings, np.generic):
+        return settings.item()
     return path_of(settings) if callable(settings) else settings
 
 
@@ -336,8 +379,24 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 def _parsed(formulas: Sequence[Formula | str]) -> list[Formula]:
     if isinstance(formulas, str):
-        raise InputError(f"expected a list of formulas, got the text {formulas!r}")
+        raise _not_a_list("formulas", formulas)
     return [formula if isinstance(formula, Formula) else Formula.parse(formula) for formula in formulas]
+
+
+def _not_a_list(what: str, text: str) -> InputError:
+    return InputError(f"expected a list of {what}, got the text {text!r}")
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a text that may be a run's folder is a formula."""
+    # A text as long as some formulas are is no path, and pathlib raises for it.
+    if os.path.exists(text):
+        return False
+    try:
+        Formula.parse(text)
+    except FormulaError:
+        return False
+    return True
 
 
 def _watching(progress: bool | None) -> AbstractContextManager[RunEvents]:

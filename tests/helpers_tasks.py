@@ -72,6 +72,22 @@ def two_outputs(activation, width=16):
     return nn.Sequential(nn.Linear(8, width), activation, nn.Linear(width, 2))
 
 
+class Scaled(nn.Module):
+    """Its output has a scalar factor, which is learnt."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.scale * self.network(x)
+
+
+def with_a_scalar(activation):
+    return Scaled(mlp(activation))
+
+
 def train(activation, seed, device, learning_rate, part="validation", data_seed=0, steps=8, log=None):
     """A whole training; random numbers, folder and gradient mode are left as it likes."""
     data = dict(zip(("train", "validation", "test"), vectors(data_seed), strict=True))

@@ -3,17 +3,34 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from helpers import CURVE, environment, make_config, proxies
 from stable_baselines3 import PPO
 
 import rlsearch
-from rlsearch import Options, RunEvents, compare, confirm, evaluate, load_config, mine, resume, runs_in, train, transfer
+from rlsearch import (
+    Options,
+    RunEvents,
+    api,
+    compare,
+    confirm,
+    evaluate,
+    load_config,
+    mine,
+    resume,
+    runs_in,
+    train,
+    transfer,
+)
 from rlsearch.errors import ConfigError, InputError
 from rlsearch.formula.mirrors import mirror_key
 from rlsearch.runs import train as training
 from rlsearch.runs.config import Config, dump_config
 from rlsearch.runs.read import top_groups
+from rlsearch.studies import confirm as confirming
+from rlsearch.studies import evaluate as evaluation
+from rlsearch.studies import transfer as transferring
 from rlsearch_envs import ActivationEnv, CurveReward
 
 SMALL = {"search": {"rounds": 2, "formulas_per_round": 8}, "reward": CURVE, "language": {"max_length": 6}}
@@ -120,12 +137,63 @@ def test_studies_of_a_run_and_of_formulas(tmp_path):
     }
     elsewhere = {"small": make_config(proxies(tmp_path))}
     assert list(transfer(outcome.run, elsewhere, best=1, baselines=["relu"], options=options)) == ["small"]
-    with pytest.raises(InputError, match="config and output go with formulas"):
+    with pytest.raises(InputError, match="config, settings and output go with formulas"):
         confirm(outcome.run, make_config())
     with pytest.raises(InputError, match=r"there is no task 'digit'; expected some of "):
         transfer(outcome.run, ["digit"])
     with pytest.raises(InputError, match="expected a list of formulas, got the text 'x'"):
         evaluate("x")
+
+
+def test_a_text_is_no_list(tmp_path):
+    run = train(SMALL).run
+    for call, message in (
+        (lambda: transfer(run, "deep-text"), "expected a list of tasks, got the text 'deep-text'"),
+        (lambda: compare(SMALL, "ppo", folder="c"), "expected a list of methods, got the text 'ppo'"),
+        (lambda: confirm("x * atan(x)"), r"expected a list of formulas, got the text 'x \* atan\(x\)'"),
+        (lambda: confirm("runs/other"), "runs/other"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_studies_take_what_their_commands_take(monkeypatch, tmp_path):
+    """What they are called with; that it acts is shown where they are tested."""
+    calls = []
+    for module, name in ((confirming, "confirm"), (confirming, "confirm_formulas"), (transferring, "transfer")):
+        monkeypatch.setattr(module, name, lambda *given, name=name, **more: calls.append((name, given, more)))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *given, **more: calls.append(("evaluate", given, more)))
+    confirm("runs/r", mirrors=True)
+    transfer("runs/r", {"small": SMALL}, mirrors=True)
+    confirm(["x"], SMALL, settings={"seed": 7})
+    evaluate(["x"], SMALL, settings={"seed": 7})
+    assert [name for name, _, _ in calls] == ["confirm", "transfer", "confirm_formulas", "evaluate"]
+    assert [more["mirrors"] for _, _, more in calls[:2]] == [True, True]
+    assert [given[1].seed for _, given, _ in calls[2:]] == [7, 7]
+    for wrong, message in (
+        (lambda: confirm(["x"], mirrors=True), "mirrors goes with a run"),
+        (lambda: confirm("runs/r", settings={"seed": 7}), "config, settings and output go with formulas"),
+        (lambda: confirm(["x"], settings={"seed": 7}), "settings go with a config"),
+    ):
+        with pytest.raises(InputError, match=message):
+            wrong()
+
+
+@pytest.mark.parametrize("form", ["dict", "config", "file"])
+def test_numbers_of_numpy_are_numbers(tmp_path, form):
+    config = Config.check(SMALL)
+    (tmp_path / "c.yaml").write_text(dump_config(config))
+    given = {"dict": SMALL, "config": config, "file": "c.yaml"}[form]
+    settings = {"controller.ppo.ent_coef": np.float32(0.25), "language.max_length": np.int32(5)}
+    used = train(given, seed=np.int64(3), rounds=np.int16(1), settings=settings).run.config
+    assert (used.seed, used.search.rounds, used.controller.ppo.ent_coef, used.language.max_length) == (3, 1, 0.25, 5)
+
+
+@pytest.mark.parametrize("workers", [None, 3])
+def test_what_a_notebook_defines_is_trained_in_its_process_by_a_config_too(workers):
+    config = Config.check(SMALL | {"reward": {"target": "__main__:reward"}, "workers": workers})
+    assert api._loaded(config).workers == (workers or 1)
+    assert api._loaded(config.model_copy(update={"reward": Config.check(SMALL).reward})).workers == workers
 
 
 def test_methods_are_compared(tmp_path):

@@ -42,16 +42,11 @@ def functions_in(text: str) -> list[str]:
     return functions
 
 
-MAX_NAME_BYTES = 200
-"""Of a run folder: file systems take 255, and files beside it have longer names."""
-
-
 def check_folder_name(name: str) -> None:
     """Raises an InputError if ``name`` is not that of a folder."""
-    if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
-        raise InputError(f"--name {name[:20]!r}... is longer than {MAX_NAME_BYTES} bytes")
-    if not name.isprintable() or not name.strip() or Path(name).name != name or name.startswith("."):
-        raise InputError(f"--name {name!r} is not the name of a folder")
+    from rlsearch.runs.train import check_name
+
+    check_name(name, "--name")
 
 
 def find_own_code_here() -> None:

@@ -66,6 +66,12 @@ app.add_typer(bench_app, name="bench")
 app.command()(init)
 
 
+SeedOption = Annotated[int | None, typer.Option(help="Seed of everything random; the same as --set seed=...")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Where to train: auto, cpu or cuda; the same as --set device=...")
+]
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print_out(f"rlsearch {version('rlsearch')}")
@@ -88,10 +94,8 @@ def train(
     ] = None,
     overrides: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the config's name.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random; the same as --set seed=...")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to train: auto, cpu or cuda; the same as --set device=...")
-    ] = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
     runs: Annotated[Path | None, typer.Option(help="Folder in which the run's folder is made; default: runs.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
     resume: Annotated[
@@ -131,10 +135,7 @@ def train(
         from rlsearch.runs.config import load_config
         from rlsearch.runs.train import train as train_run
 
-        # An option is an override like any other, and stands after those of --set.
-        more = [f"seed={seed}"] if seed is not None else []
-        more += [f"device={device}"] if device is not None else []
-        loaded = load_config(config, [*(overrides or []), *more])
+        loaded = load_config(config, _overrides(overrides, seed, device))
         with watching() as events:
             outcome = train_run(
                 loaded, name, stem=config.stem, runs=runs or Path("runs"), overwrite=overwrite, events=events
@@ -147,6 +148,8 @@ def mine(
     config: Annotated[Path, typer.Argument(help="A file such as configs/mine.yaml.", metavar="CONFIG")],
     overrides: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the config's name.")] = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
     runs: Annotated[Path, typer.Option(help="Folder in which the run's folder is made.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of that name.")] = False,
 ) -> None:
@@ -166,10 +169,16 @@ def mine(
     find_own_code_here()
     if name is not None:
         check_folder_name(name)
-    loaded = load_config(config, [*(overrides or []), f"search.method={MiningSearch.name}"])
+    loaded = load_config(config, [*_overrides(overrides, seed, device), f"search.method={MiningSearch.name}"])
     with watching() as events:
         outcome = train_run(loaded, name, stem=config.stem, runs=runs, overwrite=overwrite, events=events)
     print_outcome(outcome)
+
+
+def _overrides(by_path: list[str] | None, seed: int | None, device: str | None) -> list[str]:
+    """An option is an override like any other, and stands after those of --set."""
+    named = {"seed": seed, "device": device}
+    return [*(by_path or []), *(f"{name}={value}" for name, value in named.items() if value is not None)]
 
 
 app.command("runs")(list_runs)

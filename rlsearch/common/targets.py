@@ -1,12 +1,15 @@
 """Objects that a config names by their import path: ``{target: "my_package.my_module:MyReward", ...arguments}``."""
 
 import ast
+import hashlib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +20,11 @@ from rlsearch.errors import ConfigError, RlsearchError, nearest
 
 MAIN = "__main__"
 """The module of a script or a notebook, which worker processes do not have."""
+
+_OWN_PACKAGES = ("rlsearch", "rlsearch_envs")
+
+_AS_IMPORTED: dict[str, str] = {}
+"""The source of every target that was used, by its path, as it was imported."""
 
 
 def find_target(path: str) -> Callable[..., Any]:
@@ -50,15 +58,20 @@ def _imported(name: str) -> ModuleType:
     if found is not None:
         return found
     with users_code(seed_of(name)):
+        # A file that was written a moment ago may be in no folder's listing yet.
+        importlib.invalidate_caches()
         return importlib.import_module(name)
 
 
 def searched() -> str:
     """The folders in which a user's modules were looked for, as the end of a message."""
     # What belongs to the interpreter and its packages says nothing about where the user's file should lie.
-    of_python = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
-    folders = dict.fromkeys(path or os.getcwd() for path in sys.path if not path.startswith(of_python))
+    folders = dict.fromkeys(path or os.getcwd() for path in sys.path if not _is_of_python(path))
     return f"; searched besides Python's packages: {', '.join(folders) or 'no folder'}"
+
+
+def _is_of_python(path: str) -> bool:
+    return path.startswith((sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix))
 
 
 def path_of(target: Callable[..., Any]) -> str:
@@ -81,6 +94,37 @@ def search_too(folder: Path | str) -> None:
     """Lets targets name modules in a folder; what Python's own path has comes first."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def search_first(folder: Path | str) -> None:
+    """Lets targets name modules in a folder, before all others that are not Python's own, such as the current one.
+
+    Modules of the same names that were imported from elsewhere are forgotten: of two configs in one process, each is
+    to get its own.
+    """
+    path = os.path.realpath(folder)
+    others = [other for other in sys.path if other != path]
+    place = next((i for i, other in enumerate(others) if not _is_of_python(other)), len(others))
+    sys.path[:] = [*others[:place], path, *others[place:]]
+
+    found_elsewhere = {name.partition(".")[0] for name, module in list(sys.modules.items()) if _hides(module, path)}
+    for name in list(sys.modules):
+        if name.partition(".")[0] in found_elsewhere:
+            del sys.modules[name]
+    for target in list(_AS_IMPORTED):
+        if target.partition(":")[0].partition(".")[0] in found_elsewhere:
+            del _AS_IMPORTED[target]
+
+
+def _hides(module: ModuleType | None, folder: str) -> bool:
+    """Whether a module that is not Python's own keeps the one of the same name in a folder from being imported."""
+    file, name = getattr(module, "__file__", None), getattr(module, "__name__", MAIN)
+    # What is running now cannot be forgotten.
+    if file is None or name == MAIN or name.partition(".")[0] in _OWN_PACKAGES or _is_of_python(file):
+        return False
+    place = os.path.join(folder, *name.split("."))
+    there = [each for each in (f"{place}.py", os.path.join(place, "__init__.py")) if os.path.isfile(each)]
+    return bool(there) and os.path.realpath(file) not in map(os.path.realpath, there)
 
 
 def lies_in(folder: Path, path: str) -> bool:
@@ -124,6 +168,47 @@ def code_of(path: str) -> str:
         raise ConfigError(f"the source of {path!r} is not Python any more: {error}") from error
 
 
+def digest(texts: Iterable[str]) -> str:
+    """A digest of texts, 16 characters long."""
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
+
+
+def refresh(paths: Iterable[str]) -> None:
+    """Imports targets anew whose files were edited since they were last used, as a notebook's cells do.
+
+    Called where a training begins, and not by :func:`find_target`: in the middle of a run the code stays as it is.
+
+    Raises:
+        ConfigError: If a target cannot be found, or its file cannot be imported any more.
+    """
+    for path in paths:
+        names = _modules_of(path)
+        try:
+            source = source_of(path)
+        except ConfigError:
+            # Without a source nothing was edited.
+            continue
+        if _AS_IMPORTED.setdefault(path, source) != source and MAIN not in names:
+            _import_anew(path, names)
+            _AS_IMPORTED[path] = source
+
+
+def _import_anew(path: str, names: set[str]) -> None:
+    named = path.partition(":")[0]
+    importlib.invalidate_caches()
+    # The module that a target is named in takes it from the one that it is defined in.
+    for name in sorted(names, key=lambda name: (name == named, name)):
+        module = sys.modules[name]
+        # The compiled file is told from another by whole seconds and its size, which an edit may leave as they are.
+        with suppress(OSError, ValueError, TypeError):
+            os.remove(importlib.util.cache_from_source(str(module.__file__)))
+        try:
+            with users_code(seed_of(name)):
+                importlib.reload(module)
+        except FAILURES as error:
+            raise ConfigError(f"the target {path!r} cannot be imported anew: {what_was_raised(error)}") from error
+
+
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -140,11 +225,17 @@ def _without_words(node: Any) -> str:
     return f"{type(node).__name__}({','.join(parts)})"
 
 
-def _sources(path: str) -> list[str]:
+def _modules_of(path: str) -> set[str]:
+    """The names of the modules in which a target is named and defined."""
     target = find_target(path)
     names = {path.partition(":")[0]}
     if inspect.isroutine(target) or inspect.isclass(target):
         names.add(target.__module__)
+    return names
+
+
+def _sources(path: str) -> list[str]:
+    target, names = find_target(path), _modules_of(path)
     try:
         # A notebook is a module without a file: there the source of the target alone is known.
         if names == {MAIN} and not hasattr(sys.modules[MAIN], "__file__"):

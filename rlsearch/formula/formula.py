@@ -72,8 +72,10 @@ class Formula:
         Text is plain ASCII, and a number has no leading zeros.
 
         Raises:
-            FormulaError: With the position and what was expected there.
+            FormulaError: With the position and what was expected there; or if it is no text.
         """
+        if not isinstance(text, str):
+            raise FormulaError(f"expected a formula as text, such as 'x * sigmoid(x)', got {text!r}")
         return cls(parse_tokens(text))
 
     @property
@@ -208,7 +210,13 @@ def _floating(values: Any) -> NDArray[np.floating[Any]]:
     array = np.asarray(values)
     if np.issubdtype(array.dtype, np.complexfloating):
         raise FormulaError(f"a formula takes real numbers, got {array.dtype}")
-    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
+    try:
+        # numpy would take a text that looks like a number, and None for NaN.
+        if array.dtype.kind in "SU" or values is None:
+            raise TypeError
+        return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise FormulaError(f"a formula takes arrays, tensors and numbers, got {values!r}") from None
 
 
 def _on_tensors(program: Program, values: Sequence[Any]) -> Any:

@@ -9,7 +9,7 @@ from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.settings import Settings
-from rlsearch.common.targets import build_callable, find_target, search_too
+from rlsearch.common.targets import build_callable, code_of, digest, find_target, refresh, search_first
 from rlsearch.common.users_code import seed_of, users_code
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
@@ -40,7 +40,7 @@ def resolve(config: Config) -> Config:
         ConfigError: If the device, the kernel or a user's network is not there or is wrong.
     """
     if config.code is not None:
-        search_too(config.code)
+        search_first(config.code)
     device = _device_of(config)
     # On a GPU one process keeps the device busy; on a CPU each core gets one, with its products in one thread.
     workers = config.workers or (cpu_count() if is_cpu(device) else 1)
@@ -82,7 +82,7 @@ def check_config(config: Config) -> None:
         ConfigError: If the device, the kernel, a target, the warm start or the budget is wrong.
     """
     if config.code is not None:
-        search_too(config.code)
+        search_first(config.code)
     kernel_named(config.kernel, _device_of(config))
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
@@ -177,7 +177,25 @@ def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, L
     return reward, costs
 
 
+def reward_digest(config: Config) -> str | None:
+    """A digest of the code of a user's own reward; None if the reward trains proxies, or no source can be read.
+
+    It is of the modules in which the reward is named and defined, without comments, docstrings and spacing.
+
+    Raises:
+        ConfigError: If the reward cannot be found.
+    """
+    if config.own_reward is None:
+        return None
+    find_target(config.own_reward.target)
+    try:
+        return digest([code_of(config.own_reward.target)])
+    except ConfigError:
+        return None
+
+
 def _own_reward(settings: TargetSettings, works_ahead: bool, run_seed: int) -> StagedReward:
+    refresh([settings.target])
     with users_code(seed_of(str(run_seed), settings.target)):
         reward = build_callable(settings.model_dump(), "formulas")
     if isinstance(reward, StagedReward):

@@ -12,7 +12,7 @@ from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import Events
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import ConfigError, RunError, StorageError
+from rlsearch.errors import ConfigError, InputError, RunError, StorageError
 from rlsearch.formula.display import formula_html, table_html
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
@@ -20,7 +20,15 @@ from rlsearch.judging.judge import Judge
 from rlsearch.judging.mirrors import best_groups
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.build import make_judge, make_method, make_reward, method_class, resolve, ways_of_training
+from rlsearch.runs.build import (
+    make_judge,
+    make_method,
+    make_reward,
+    method_class,
+    resolve,
+    reward_digest,
+    ways_of_training,
+)
 from rlsearch.runs.checkpoint import load_checkpoint, save_checkpoint
 from rlsearch.runs.config import Config, load_config
 from rlsearch.runs.events import CALIBRATING, REFERENCES, AllRunEvents, RunEvents, StopRequests
@@ -31,6 +39,12 @@ from rlsearch.search import SearchMethod
 _LOGGER = logging.getLogger(__name__)
 
 _MAX_NUMBERED_NAMES = 100_000
+
+MAX_NAME_BYTES = 200
+"""Of a run folder: file systems take 255, and files beside it have longer names."""
+
+_REWARD_CODE = "reward_code"
+"""The key, in a run's metadata, of the digest of its own reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +108,18 @@ def train(
 
     Raises:
         ConfigError: If the config is wrong.
+        InputError: If the name is not that of a folder.
         RunError: If the run exists.
         StorageError: If the run folder can no longer be written; what was committed is safe.
     """
+    if name is not None:
+        check_name(name)
     if not isinstance(config, Config):
         stem = stem or Path(config).stem
         config = load_config(config)
     with random_numbers_kept(), one_thread():
         config = resolve(config)
-        if name and not overwrite:
+        if name is not None and not overwrite:
             Run.refuse_taken(Path(runs) / name)
         if config.proxies:
             events.on_progress(CALIBRATING, 0, 1)
@@ -112,13 +129,17 @@ def train(
         # Made once before anything is written: this refuses a wrong warm start or template.
         make_method(config, costs)
         stem = stem or "run"
-        folder = Path(runs) / name if name else _claimed(Path(runs), stem, overwrite)
+        folder = Path(runs) / name if name is not None else _claimed(Path(runs), stem, overwrite)
         run = Run.create(folder, overwrite=overwrite)
         with run.lock():
             try:
-                latency = costs.label if costs else None
                 run.write_meta(
-                    seed=config.seed, device=config.device, workers=config.workers, latency=latency, finished=False
+                    seed=config.seed,
+                    device=config.device,
+                    workers=config.workers,
+                    latency=costs.label if costs else None,
+                    finished=False,
+                    **{_REWARD_CODE: reward_digest(config)},
                 )
                 run.write_config(config)
                 if costs is not None:
@@ -146,7 +167,8 @@ def resume(
 
     Raises:
         RunError: If the folder is not a run, is damaged, or in use.
-        ConfigError: If the new budget asks for nothing new, or the run's device or reward is not there.
+        ConfigError: If the new budget asks for nothing new, the run's device or reward is not there, or the code of
+            the reward was edited.
         StorageError: If the run folder can no longer be written; what was committed is safe.
     """
     run = Run.open(Path(folder))
@@ -154,6 +176,7 @@ def resume(
         _LOGGER.warning("%s was %s when %s was made and is %s now: results may differ", package, then, run.folder, now)
     with run.lock(), random_numbers_kept(), one_thread():
         config = resolve(run.config)
+        _check_reward_code(run, config)
         state = load_checkpoint(run.checkpoint) if run.checkpoint.exists() else None
         with Archive(run.archive) as archive:
             if archive.is_old and config.proxy_reward is not None and config.proxy_reward.in_spreads:
@@ -167,6 +190,36 @@ def resume(
             if changed:
                 run.write_config(config)
             return _search(run, config, reward, costs, archive, state, events)
+
+
+def check_name(name: str, what: str = "the name") -> None:
+    """Checks the name of a run folder.
+
+    Args:
+        name: It.
+        what: What it is called in messages.
+
+    Raises:
+        InputError: If it is not the name of a folder, or too long.
+    """
+    if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
+        raise InputError(f"{what} {name[:20]!r}... is longer than {MAX_NAME_BYTES} bytes")
+    if not name.isprintable() or not name.strip() or Path(name).name != name or name.startswith("."):
+        raise InputError(f"{what} {name!r} is not the name of a folder")
+
+
+def _check_reward_code(run: Run, config: Config) -> None:
+    """Raises a ConfigError if a user's own reward is another than when the run began."""
+    then = run.read_meta().get(_REWARD_CODE)
+    # Runs of earlier versions do not know theirs.
+    if then is None or config.own_reward is None:
+        return
+    now = reward_digest(config)
+    if then != now:
+        raise ConfigError(
+            f"the source of {config.own_reward.target} was edited since {run.folder} began: its digest was {then} and "
+            f"is {now} now, and rewards would not be comparable; put the old code back, or begin a new run"
+        )
 
 
 def _changed_budget(

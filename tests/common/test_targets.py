@@ -12,6 +12,9 @@ from rlsearch.common.targets import (
     code_of,
     find_target,
     lies_in,
+    refresh,
+    search_first,
+    search_too,
     source_of,
     takes_argument,
 )
@@ -266,3 +269,66 @@ def test_what_lies_in_a_folder(tmp_path):
         *[True] * 3,
         *[False] * 3,
     ]
+
+
+# --- the right file of a name ---
+
+
+@pytest.fixture
+def two_folders(tmp_path, monkeypatch):
+    """Folders ``a`` and ``b``, each with a module of the same name and one that this imports."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "twice_written.py").write_text("from twice_helping import NAME\ndef give(): return NAME\n")
+        (tmp_path / name / "twice_helping.py").write_text(f"NAME = {name!r}\n")
+    yield tmp_path
+    for name in ("twice_written", "twice_helping"):
+        sys.modules.pop(name, None)
+
+
+def test_each_folder_gives_its_own_module_and_comes_before_the_current_one(two_folders):
+    search_too(two_folders / "b")  # as the command does for the folder that one stands in
+    for name in ("a", "b", "a"):
+        search_first(two_folders / name)
+        assert find_target("twice_written:give")() == name
+        assert sys.path.count(str((two_folders / name).resolve())) == 1
+
+
+def test_what_is_python_s_own_stays(two_folders):
+    (two_folders / "a" / "json.py").write_text("raise RuntimeError\n")
+    (two_folders / "a" / "rlsearch_envs.py").write_text("raise RuntimeError\n")
+    kept = [sys.modules["json"], sys.modules["rlsearch_envs"]]
+    search_first(two_folders / "a")
+    assert [sys.modules["json"], sys.modules["rlsearch_envs"]] == kept
+
+
+def test_an_edited_file_is_imported_anew(two_folders):
+    """Also when the edit leaves its size, and its time in whole seconds, as they were."""
+    search_first(two_folders / "a")
+    file, path = two_folders / "a" / "twice_written.py", "twice_written:give"
+    found = []
+    for number in (1, 2, 3):
+        file.write_text(f"def give(): return {number}\n")
+        refresh([path])
+        found.append(find_target(path)())
+    assert found == [1, 2, 3]
+    file.write_text("def give(:\n")
+    with pytest.raises(ConfigError, match="'twice_written:give' cannot be imported anew: SyntaxError"):
+        refresh([path])
+
+
+def test_an_edited_file_that_another_names_is_imported_anew(two_folders):
+    search_first(two_folders / "a")
+    (two_folders / "a" / "twice_written.py").write_text("from twice_helping import give\n")
+    found = []
+    for number in (1, 2):
+        (two_folders / "a" / "twice_helping.py").write_text(f"def give(): return {number}\n")
+        refresh(["twice_written:give"])
+        found.append(find_target("twice_written:give")())
+    assert found == [1, 2]
+
+
+def test_what_has_no_source_is_left_alone():
+    refresh(["math:sqrt"])
+    assert find_target("math:sqrt")(9.0) == 3.0

@@ -275,3 +275,15 @@ def test_every_formula_has_a_fingerprint(formula):
     assert Formula(formula.tokens).fingerprint == formula.fingerprint
     double_negation = Formula(("neg", "neg", *formula.tokens))
     assert double_negation.fingerprint == formula.fingerprint
+
+
+@pytest.mark.parametrize("given", [None, 3, b"x", ["x"]])
+def test_what_is_no_text_is_no_formula(given):
+    with pytest.raises(FormulaError, match=r"^expected a formula as text, such as 'x \* sigmoid\(x\)', got "):
+        Formula.parse(given)
+
+
+@pytest.mark.parametrize("given", ["a", "1.5", None, ["a"], {}], ids=str)
+def test_what_is_no_number_has_no_value(given):
+    with pytest.raises(FormulaError, match="a formula takes arrays, tensors and numbers, got "):
+        Formula.parse("silu(x)")(given)

@@ -1,7 +1,6 @@
 """A user's own network and data: found by their import paths, called, and checked."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, Self
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlsearch.common.settings import TargetSettings
-from rlsearch.common.targets import build_target, code_of, find_target, source_of, takes_argument
+from rlsearch.common.targets import build_target, code_of, digest, find_target, refresh, source_of, takes_argument
 from rlsearch.common.users_code import FAILURES, users_code, what_was_raised
 from rlsearch.errors import ConfigError, RlsearchError
 from rlsearch.proxies.data.parts import Part, Parts
@@ -49,19 +48,17 @@ def source_digest(settings: OwnProxySettings | OwnTrainingSettings) -> str:
     Raises:
         ConfigError: If a factory or its source is not found, or is another than when the run began.
     """
-    digest = _digest(code_of(target) for target in settings.targets)
-    if settings.source in (None, digest):
-        return digest
-    if settings.source == _digest(source_of(target) for target in settings.targets):
+    # Worker processes stay for the next run, whose code may be another.
+    refresh(settings.targets)
+    now = digest(code_of(target) for target in settings.targets)
+    if settings.source in (None, now):
+        return now
+    if settings.source == digest(source_of(target) for target in settings.targets):
         return settings.source
     raise ConfigError(
         f"the source of {' or '.join(settings.targets)} was edited since its digest {settings.source} was taken, and "
-        f"is {digest} now: scores would not be comparable; begin a new run"
+        f"is {now} now: scores would not be comparable; begin a new run"
     )
-
-
-def _digest(texts: Iterable[str]) -> str:
-    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
 
 def build_network(settings: OwnProxySettings, seed: int, activation: SharedActivation) -> nn.Module:
@@ -164,13 +161,14 @@ def precision_of(settings: OwnProxySettings, device: torch.device) -> Callable[[
 
 
 def load_own_dataset(settings: OwnProxySettings) -> Parts:
-    """The data that the user's factory makes, on the CPU; made once per process.
+    """The data that the user's factory makes, on the CPU; made once per process and factory.
 
     Raises:
         ConfigError: If the factory cannot be found, raises, or makes something else.
     """
     seed = settings.data_seed if takes_argument(settings.data.target, "seed") else None
-    dataset = _load(settings.data.model_dump_json(), seed)
+    # The method tells one factory from another of the same path, even if it has no hash itself.
+    dataset = _load(settings.data.model_dump_json(), seed, find_target(settings.data.target).__call__)  # type: ignore[operator]
     for name, part in zip(_PARTS, (dataset.train, dataset.validation, dataset.test), strict=True):
         _check_labels(settings, part.labels, f"the {name} part of {settings.data.target}")
     examples = len(dataset.train.labels)
@@ -180,7 +178,7 @@ def load_own_dataset(settings: OwnProxySettings) -> Parts:
 
 
 @lru_cache(maxsize=8)
-def _load(data: str, seed: int | None) -> Parts:
+def _load(data: str, seed: int | None, factory: Callable[..., Any]) -> Parts:
     settings = TargetSettings.model_validate_json(data)
     arguments = settings.model_dump()
     if seed is not None:

@@ -128,7 +128,8 @@ class Together:
     def clip(self, norm: float) -> None:
         """See :meth:`Networks.clip`."""
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients])
+        # Of a scalar parameter the members' gradients have one dimension, [K].
+        squares = torch.stack([g.reshape(len(g), -1).square().sum(dim=1) for g in gradients])
         # As torch.nn.utils.clip_grad_norm_ does for one network.
         factors = (norm / (squares.sum(dim=0).sqrt() + 1e-6)).clamp(max=1.0)
         for gradient in gradients:

@@ -253,6 +253,22 @@ def test_a_gradient_is_cut_as_torch_cuts_that_of_one_network(batched):
     assert found != pytest.approx(trained(batched=batched, **values | {"clip_norm": None}), rel=1e-3)
 
 
+def test_a_scalar_parameter_s_gradient_counts_for_the_cut():
+    """Stacked, it has no dimension beside the members'; together and alone must agree."""
+    values = {"target": "helpers_tasks:with_a_scalar", "clip_norm": 0.05, "score": "loss"}
+    together, alone = (trained(batched=batched, **values) for batched in (True, False))
+    assert together == pytest.approx(alone, rel=1e-3)
+    assert together != pytest.approx(trained(batched=True, **values | {"clip_norm": None}), rel=1e-3)
+    trainer = OwnTrainer(settings(target="helpers_tasks:with_a_scalar"), KERNEL, "cpu", 4)
+    networks = trainer.together(MEMBERS)
+    trainer.backward(networks, trainer.orders(MEMBERS)[0])
+    networks.clip(1e-3)
+    lengths = sum(p.grad.reshape(4, -1).square().sum(dim=1) for p in networks.parameters.values()).sqrt()
+    assert networks.parameters["scale"].grad.shape == (4,)
+    # The length of each member's gradient is what it was cut to.
+    assert lengths.tolist() == pytest.approx([1e-3] * 4, rel=1e-2)
+
+
 def test_adamw_schedule_and_warm_up_equal_a_plain_loop():
     values = {
         "optimiser": "adamw", "weight_decay": 0.5, "schedule": "cosine", "warmup": 0.25, "learning_rate": 3e-2,
