@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rlsearch.formula import Formula
     from rlsearch.judging.history import Judged
     from rlsearch.kernels.latency import Latency
     from rlsearch.proxies.tasks import Words
@@ -61,7 +60,7 @@ def leaderboard(board: "list[Judged]", mirrored: Sequence[int] = ()) -> "Table":
         board: The functions, best first.
         mirrored: How many mirror images each stands for besides itself; without it nothing is said of them.
     """
-    from rlsearch.formula.simplify import shown
+    from rlsearch.formula.simplify import shown, titled
 
     proxies = panel_of(board)
     # One number says all that is known on a single proxy.
@@ -82,17 +81,8 @@ def leaderboard(board: "list[Judged]", mirrored: Sequence[int] = ()) -> "Table":
         ]
         if any(mirrored):
             cells.append(f"+{mirrored[rank - 1]}" if mirrored[rank - 1] else "")
-        table.add_row(*cells, _title(judged.formula) if judged.is_reference else shown(judged.formula))
+        table.add_row(*cells, titled(judged.formula) if judged.is_reference else shown(judged.formula))
     return table
-
-
-def _title(formula: "Formula") -> str:
-    """How a text calls a known function."""
-    from rlsearch.formula import Formula
-    from rlsearch.formula.named import TITLES
-
-    titles = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
-    return titles.get(formula, str(formula))
 
 
 def panel_of(board: "list[Judged]") -> list[str]:

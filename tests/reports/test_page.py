@@ -244,6 +244,15 @@ def test_a_page_is_replaced(tmp_path):
     assert report(folder, wanted).read_text() == report(folder).read_text() == page_of(material_of(folder))
 
 
+def test_the_winner_is_shown_and_copied_in_its_simplified_spelling(tmp_path):
+    findings = findings_of([finding("x * x / 1", noisy(0.6, 1, 5))], [baseline("relu", noisy(0.5, 2, 5))])
+    material = material_of(confirm_into(tmp_path / "confirm", findings))
+    winner = material.winner
+    assert str(winner) == "x**2"
+    copied = Page(page_of(material)).values("data-copy")
+    assert copied == ["x**2", winner.latex(), winner.source()]
+
+
 def test_a_sentence_with_code():
     assert prose("`a < b` beats `c` & d") == "<code>a &lt; b</code> beats <code>c</code> &amp; d"
     assert prose("no formula beats it") == "No formula beats it"
