@@ -19,7 +19,7 @@ FORMULAS = [
     *(Formula.parse(named.body) for named in NAMED.values()),
     *map(Formula.parse, ("x", "g", "log(sqrt(x) / (x - g)) * sinc(x) - hard_sigmoid(elu(x))", "x * relu(y)")),
 ]
-"""Every operator, with two inputs and with a constant on either side, and every named function; ``y`` too is an input."""
+"""Every operator, with two inputs and with a constant on either side, every named function, and an input ``y``."""
 
 POINTS = np.concatenate(
     [np.linspace(-9, 9, 73), [-60.0, -25.5, 25.5, 60.0], np.outer([1, -1], np.geomspace(2e-9, 2e-2, 15)).ravel()]

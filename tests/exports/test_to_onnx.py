@@ -7,7 +7,6 @@ from rlsearch.exports.export import found
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
-from rlsearch.exports.to_onnx import OUTPUT
 
 PLAIN = {
     "Abs", "Add", "Atan", "Clip", "Cos", "Div", "Exp", "Greater", "Identity", "Less", "Log", "Max", "Min", "Mul", "Neg",
@@ -20,7 +19,7 @@ def values(formula, *inputs):
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(export(formula, "onnx"), options, providers=["CPUExecutionProvider"])
-    return session.run([OUTPUT], dict(zip(formula.inputs, inputs, strict=True)))[0]
+    return session.run(["result"], dict(zip(formula.inputs, inputs, strict=True)))[0]
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=str)
