@@ -17,9 +17,9 @@ FORMULAS = [
         for operands in ([("x",)] if operator.arity == 1 else [("x", "g"), ("x", 2.5), (-1.5, "x"), ("x", 0.0)])
     ),
     *(Formula.parse(named.body) for named in NAMED.values()),
-    *map(Formula.parse, ("x", "g", "log(sqrt(x) / (x - g)) * sinc(x) - hard_sigmoid(elu(x))")),
+    *map(Formula.parse, ("x", "g", "log(sqrt(x) / (x - g)) * sinc(x) - hard_sigmoid(elu(x))", "x * relu(y)")),
 ]
-"""Every operator, with two inputs and with a constant on either side, and every named function."""
+"""Every operator, with two inputs and with a constant on either side, every named function, and an input ``y``."""
 
 POINTS = np.concatenate(
     [np.linspace(-9, 9, 73), [-60.0, -25.5, 25.5, 60.0], np.outer([1, -1], np.geomspace(2e-9, 2e-2, 15)).ravel()]
@@ -29,7 +29,7 @@ POINTS = np.concatenate(
 
 def inputs_of(formula, dtype=np.float64):
     """Numbers for every input: one runs through them in another order."""
-    numbers = {"x": POINTS, "g": np.roll(POINTS[::-1], 31)}
+    numbers = {"x": POINTS, "g": np.roll(POINTS[::-1], 31), "y": np.roll(POINTS, 17)}
     return [numbers[name].astype(dtype) for name in formula.inputs]
 
 

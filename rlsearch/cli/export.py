@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from rlsearch.cli.options import is_run
 from rlsearch.cli.tables import print_out
 from rlsearch.errors import InputError
 
@@ -35,6 +34,7 @@ def export(
     """
     from rlsearch.exports.export import DEFAULT_CLASS, check_class, format_named, found
     from rlsearch.formula.typed import GATED, typed_formula
+    from rlsearch.runs.folder import is_run
 
     kind = format_named(form)
     check_class(form, class_name)

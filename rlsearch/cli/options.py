@@ -60,12 +60,3 @@ def find_own_code_here() -> None:
     from rlsearch.common.targets import search_too
 
     search_too(os.getcwd())
-
-
-def is_run(text: str) -> bool:
-    """Whether ``text`` means a run folder: it exists, or has a path's form and no formula's."""
-    # pathlib's exists raises for a text as long as some formulas are.
-    if os.path.exists(text):
-        return True
-    parent = Path(text).parent
-    return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text

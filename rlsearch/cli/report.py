@@ -19,7 +19,7 @@ def report(
     """Write one page of HTML that shows what was found.
 
     It has what was confirmed, pictures, a leaderboard to sort and copy from, and how all of it was made. It needs no
-    network, and a run may still be going on. A page that is there is replaced.
+    network, and a run may still be going on. A page that is there is replaced; no other file is.
 
     Example: rlsearch report runs/quickstart -o quickstart.html
     """

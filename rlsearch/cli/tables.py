@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rlsearch.formula import Formula
     from rlsearch.judging.history import Judged
     from rlsearch.kernels.latency import Latency
     from rlsearch.proxies.tasks import Words
@@ -61,7 +60,7 @@ def leaderboard(board: "list[Judged]", mirrored: Sequence[int] = ()) -> "Table":
         board: The functions, best first.
         mirrored: How many mirror images each stands for besides itself; without it nothing is said of them.
     """
-    from rlsearch.formula.simplify import shown
+    from rlsearch.formula.simplify import shown, titled
 
     proxies = panel_of(board)
     # One number says all that is known on a single proxy.
@@ -76,7 +75,7 @@ def leaderboard(board: "list[Judged]", mirrored: Sequence[int] = ()) -> "Table":
         cells = [str(rank), number(result.value, "+.4f"), *scores, str(judged.seeds), number(result.latency, ".2f")]
         if any(mirrored):
             cells.append(f"+{mirrored[rank - 1]}" if mirrored[rank - 1] else "")
-        cells.append(_title(judged.formula) if judged.is_reference else shown(judged.formula))
+        cells.append(titled(judged.formula) if judged.is_reference else shown(judged.formula))
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
     return fitting_table(columns, less_needed=("mirror\nimages", "seeds"), narrow=bool(proxies))
@@ -107,15 +106,6 @@ def fitting_table(columns: "Mapping[str, list[str]]", less_needed: Sequence[str]
         if unbounded.measure(without_text).maximum <= width:
             break
     return table
-
-
-def _title(formula: "Formula") -> str:
-    """How a text calls a known function."""
-    from rlsearch.formula import Formula
-    from rlsearch.formula.named import TITLES
-
-    titles = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
-    return titles.get(formula, str(formula))
 
 
 def panel_of(board: "list[Judged]") -> list[str]:

@@ -34,7 +34,6 @@ from rlsearch.cli.options import (
     check_folder_name,
     find_own_code_here,
     functions_in,
-    is_run,
 )
 from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
@@ -282,6 +281,7 @@ def evaluate(
     """
     from rlsearch.cli.progress import counting
     from rlsearch.formula.typed import typed_formula
+    from rlsearch.runs.folder import is_run
 
     find_own_code_here()
     # Formulas and a run may stand in any order.

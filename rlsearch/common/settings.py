@@ -98,20 +98,23 @@ def _keys_beside(cls: type[BaseModel], path: tuple[str | int, ...]) -> list[str]
     here: Any = cls
     for key in path[:-1]:
         if key in _KINDS:
-            here = _settings_in(here, key) or here
+            here = next(settings_in(here, key), here)
         elif isinstance(key, str):
-            found = _settings_in(here)
+            found = next(settings_in(here), None)
             if found is None or key not in found.model_fields:
                 return []
             here = found.model_fields[key].annotation
-    found = _settings_in(here)
+    found = next(settings_in(here), None)
     return list(found.model_fields) if found else []
 
 
-def _settings_in(annotation: Any, kind: str | int | None = None) -> type[BaseModel] | None:
-    """The first settings class in an annotation, of a kind if one is given."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation if kind is None else None
+def settings_in(annotation: Any, kind: str | int | None = None) -> Iterator[type[Settings]]:
+    """Yields the settings classes in an annotation, those of a kind alone if one is given."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        if kind is None:
+            yield annotation
+        return
     if any(isinstance(tag, Tag) and tag.tag == kind for tag in getattr(annotation, "__metadata__", ())):
         kind = None
-    return next((found for a in get_args(annotation) if (found := _settings_in(a, kind))), None)
+    for argument in get_args(annotation):
+        yield from settings_in(argument, kind)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlsearch.errors import InputError, nearest
 from rlsearch.exports.provenance import Exported, best_of, given
 from rlsearch.formula import Formula
-from rlsearch.runs.folder import Run
+from rlsearch.runs.folder import Run, is_run
 
 DEFAULT_CLASS = "Activation"
 
@@ -59,7 +59,8 @@ def export(
 
     Args:
         what: A formula or its text; or a run or its folder, whose best is taken: the first of its confirmation if there
-            is one, else the first of its search. A text that names an existing folder is a run.
+            is one, else the first of its search. A text is a run if there is such a folder, or if it is a path into
+            one that there is.
         format: A name of ``FORMATS``: torch, triton, jax, numpy, onnx, sympy or latex.
         rank: Of a run, which function: 1, the default, is the best.
         class_name: Of the class that the file defines; ``"Activation"`` by default.
@@ -101,7 +102,7 @@ def check_class(format: str, class_name: str | None) -> None:
 def found(what: Formula | Run | Path | str, rank: int | None = None) -> Exported:
     """The formula to export, with what is known of it; arguments as for :func:`export`."""
     if isinstance(what, str):
-        what = Path(what) if len(what) < 256 and Path(what).is_dir() else Formula.parse(what)
+        what = Path(what) if is_run(what) else Formula.parse(what)
     if not isinstance(what, Formula):
         return best_of(what, 1 if rank is None else rank)
     if rank is not None:

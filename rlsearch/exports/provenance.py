@@ -1,12 +1,12 @@
 """Where an exported formula comes from, and what was measured of it: as the files say it."""
 
-import json
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rlsearch.errors import FormulaError, InputError, RunError
 from rlsearch.exports.definitions import definitions
@@ -16,7 +16,13 @@ from rlsearch.judging.mirrors import best_groups
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import MOST_REFERENCES, read_history
 
+if TYPE_CHECKING:
+    from rlsearch.studies.findings import Finding, Findings
+
 _WIDTH = 100
+
+_CONFIRMATION = "confirm.json"
+"""The file that :func:`rlsearch.studies.reading.read_confirmation` reads, which is imported only if it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,55 +73,63 @@ def best_of(run: Run | Path | str, rank: int = 1) -> Exported:
     if rank < 1:
         raise InputError(f"expected a rank of at least 1, got {rank}")
     run = opened(run)
-    confirmation = run.folder / "confirm" / "confirm.json"
-    return _confirmed(run, confirmation, rank) if confirmation.exists() else _searched(run, rank)
+    folder = run.folder / "confirm"
+    return _confirmed(run, folder, rank) if (folder / _CONFIRMATION).exists() else _searched(run, rank)
 
 
 def _facts(formula: Formula, more: Mapping[str, str]) -> dict[str, str]:
     return {"formula": str(formula), **more, "rlsearch": version("rlsearch"), **definitions(formula)}
 
 
-def _confirmed(run: Run, path: Path, rank: int) -> Exported:
+def _confirmed(run: Run, folder: Path, rank: int) -> Exported:
     """A formula by the ranking of a confirmation, the best-supported first."""
+    # Imported here: it brings torch, without which the formula of a search is exported.
+    from rlsearch.studies.reading import read_confirmation
+
+    anew = f"rlsearch confirm {run.folder} writes it anew"
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        ranking = [entry for entry in tree["functions"] if not entry["name"]]
-        _check_rank(run, rank, len(ranking), "confirmed")
-        entry = ranking[rank - 1]
-        measured = {
-            "score": _score(entry, tree),
-            **_comparison(entry["formula"], tree),
-            "latency": f"{entry['latency']:.2f} times that of ReLU, quartiles {entry['latency_low']:.2f} to "
-            f"{entry['latency_high']:.2f}; {tree['latency_label']}",
-        }
-        formula = simplified(Formula.parse(entry["formula"]))
-    except (OSError, ValueError, KeyError, TypeError, FormulaError) as error:
-        raise RunError(f"{path} cannot be read: {error!r}; rlsearch confirm {run.folder} writes it anew") from error
-    origin = f"{_of_run(run)}; number {rank} of {len(ranking)} that were confirmed"
-    return Exported(formula, _facts(formula, {"origin": origin, **measured}), is_confirmed=True)
+        findings = read_confirmation(folder).findings
+    except RunError as error:
+        raise RunError(f"{error}; {anew}") from error
+    assert findings is not None, "what was written was not interrupted"
+    _check_rank(run, rank, len(findings.formulas), "confirmed")
+    finding = findings.formulas[rank - 1]
+    try:
+        formula = simplified(Formula.parse(finding.formula))
+    except FormulaError as error:
+        raise RunError(f"{folder / _CONFIRMATION} is damaged: {finding.formula!r} is no formula; {anew}") from error
+    measured = {
+        "origin": f"{_of_run(run)}; number {rank} of {len(findings.formulas)} that were confirmed",
+        "score": _score(finding, findings),
+        **_comparison(finding, findings),
+        "latency": f"{finding.latency:.2f} times that of ReLU, quartiles {finding.latency_low:.2f} to "
+        f"{finding.latency_high:.2f}; {findings.latency_label}",
+    }
+    return Exported(formula, _facts(formula, measured), is_confirmed=True)
 
 
-def _score(entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
+def _score(finding: "Finding", findings: "Findings") -> str:
     """The score on fresh seeds, with its standard error."""
-    if entry["mean"] is None:
-        return f"none: it diverged from {entry['diverged']} of {tree['seeds']} fresh seeds"
-    unit = " in spreads of the baselines" if tree["task"] == "panel" else ""
+    if finding.diverged:
+        return f"none: it diverged from {finding.diverged} of {findings.seeds} fresh seeds"
+    # A panel's scores are gains, which have a unit; those of a single proxy are what their name says.
+    unit = f" in {findings.words.unit}" if findings.words.name == "panel" else ""
     return (
-        f"{tree['score']} {entry['mean']:.4g} ± {entry['standard_error']:.2g}{unit}, mean ± standard error over "
-        f"{tree['seeds']} fresh seeds; confirm/confirm.json of the run"
+        f"{findings.words.score} {finding.mean:.4g} ± {finding.standard_error:.2g}{unit}, mean ± standard error over "
+        f"{findings.seeds} fresh seeds; confirm/confirm.json of the run"
     )
 
 
-def _comparison(formula: str, tree: Mapping[str, Any]) -> dict[str, str]:
+def _comparison(finding: "Finding", findings: "Findings") -> dict[str, str]:
     """The difference to the strongest baseline, which is the first that a formula is compared with."""
-    for pair in tree["comparisons"]:
-        if pair["formula"] == formula:
-            interval = "no interval"
-            if pair["low"] is not None and pair["high"] is not None:
-                interval = f"{tree['confidence'] * 100:.3g} % interval {pair['low']:+.3g} to {pair['high']:+.3g}"
-            difference = f"{pair['difference']:+.3g}, {interval}, p = {pair['p']:.2g}; corrected for all pairs"
-            return {f"difference to {pair['baseline']}, the strongest baseline": difference}
-    return {}
+    if finding not in findings.compared or not findings.compared_with:
+        return {}
+    place, d = (findings.compared.index(finding), 0), findings.differences
+    interval = "no interval"
+    if math.isfinite(d.low[place]) and math.isfinite(d.high[place]):
+        interval = f"{d.confidence * 100:.3g} % interval {d.low[place]:+.3g} to {d.high[place]:+.3g}"
+    difference = f"{d.mean[place]:+.3g}, {interval}, p = {d.p[place]:.2g}; corrected for all pairs"
+    return {f"difference to {findings.compared_with[0].name}, the strongest baseline": difference}
 
 
 def _searched(run: Run, rank: int) -> Exported:

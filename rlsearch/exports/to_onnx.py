@@ -23,6 +23,9 @@ except ImportError as error:
 
 OPSET = 18
 SHAPE = ("batch", "features")
+OUTPUT = "result"
+"""No formula has an input of this name, since inputs are single letters."""
+
 IR_VERSION = 8
 """Of the files, as old as the opset: later ones are refused by runtimes of its time."""
 
@@ -30,17 +33,17 @@ IR_VERSION = 8
 def write(exported: Exported, class_name: str) -> bytes:
     """Makes the file; there is no class in it. What is known of the formula stands in the model's metadata.
 
-    The inputs are the formula's, all of one shape of any size; the output is ``y``.
+    The inputs are the formula's, all of one shape of any size; the output is :data:`OUTPUT`.
     """
     formula, graph = exported.formula, _Graph()
     backend = _backend(graph)
     result = run(formula.program, backend, [_Tensor(graph, name) for name in formula.inputs])
-    graph.nodes.append(helper.make_node("Identity", [result.name], ["y"]))
+    graph.nodes.append(helper.make_node("Identity", [result.name], [OUTPUT]))
     made = helper.make_graph(
         graph.nodes,
         "activation",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in formula.inputs],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, SHAPE)],
         initializer=[numpy_helper.from_array(value, name) for name, value in graph.constants.values()],
         doc_string=str(formula),
     )

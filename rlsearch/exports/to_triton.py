@@ -69,7 +69,7 @@ def _launch(kernel, *tensors):
 
 
 @triton.jit
-def _forward({pointers}, y_values, size, BLOCK: tl.constexpr):
+def _forward({pointers}, result_values, size, BLOCK: tl.constexpr):
 {forward}
 
 
@@ -116,7 +116,7 @@ def _forward(formula: Formula) -> list[str]:
     statements = Statements()
     inputs = [SourceText(name) for name in formula.inputs]
     result = run(formula.program, text_backend(SourceText), inputs, statements.named)
-    return [*_loads(formula.inputs), *statements.lines, _store("y", result.text)]
+    return [*_loads(formula.inputs), *statements.lines, _store("result", result.text)]
 
 
 def _backward(formula: Formula) -> list[str]:

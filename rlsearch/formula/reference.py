@@ -1,7 +1,8 @@
 """The reference of the formula language: every operator and every named function, as a page of Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from rlsearch.common.markdown import table_lines
 from rlsearch.formula.named import NAMED, source_of
 from rlsearch.formula.operators import OPERATORS, Operator
 
@@ -48,11 +49,11 @@ def as_markdown() -> str:
             "Made by `rlsearch operators --markdown`. `a` and `b` are operands. A guard acts near a singular point;",
             "every other value is exact. Sums, products and powers are written `a + b`, `a * b`, `a**2`.",
             "",
-            *_table(("operator", "value", "slope", "guard", "source"), operators),
+            *table_lines(("operator", "value", "slope", "guard", "source"), operators),
             "",
             "A named function stands for its body.",
             "",
-            *_table(("function", "body", "source"), named),
+            *table_lines(("function", "body", "source"), named),
             "",
         ]
     )
@@ -60,7 +61,3 @@ def as_markdown() -> str:
 
 def _code(text: str) -> str:
     return f"`{text}`"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.formula import Formula
+from rlsearch.formula.named import TITLES
 from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.printing import number_text, to_infix
@@ -143,6 +144,12 @@ def simplified(formula: Formula) -> Formula:
 def shown(formula: Formula) -> str:
     """How people are shown a function that a search has found: its simplified spelling."""
     return str(simplified(formula))
+
+
+def titled(formula: Formula) -> str:
+    """How people are shown a function that others are compared with: its title, else as :func:`shown`."""
+    titles = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
+    return titles.get(formula) or shown(formula)
 
 
 @lru_cache(maxsize=4096)

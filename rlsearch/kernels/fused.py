@@ -167,4 +167,5 @@ def _order(x: Tensor) -> list[int]:
 
 def _restored(row: Tensor, dtype: torch.dtype, order: list[int]) -> Tensor:
     """What :func:`_row` undid of dtype, shape and layout."""
-    return row[0].to(dtype).permute(sorted(range(len(order)), key=order.__getitem__))
+    # Detached, because autograd lets nobody change in place what is a view that a Function made.
+    return row[0].to(dtype).permute(sorted(range(len(order)), key=order.__getitem__)).detach()

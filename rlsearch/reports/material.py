@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import Formula
+from rlsearch.formula.simplify import simplified
 from rlsearch.judging.history import History
 from rlsearch.runs.folder import Run
 from rlsearch.runs.overview import state_of
@@ -60,12 +61,12 @@ class Material:
 
     @property
     def winner(self) -> Formula | None:
-        """The best-supported function; of what was not confirmed, the one that the search likes best."""
+        """The best-supported function, simplified; of what was not confirmed, the one that the search likes best."""
         findings = self.confirmation.findings if self.confirmation else None
         if findings is not None and findings.compared:
-            return Formula.parse(findings.compared[0].formula)
+            return simplified(Formula.parse(findings.compared[0].formula))
         found = self.history.found(1)
-        return found[0].formula if found else None
+        return simplified(found[0].formula) if found else None
 
 
 def material_of(folder: Path | str) -> Material:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from rlsearch.common.files import write_text
-from rlsearch.errors import StorageError
+from rlsearch.errors import InputError, StorageError
 from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.reports.drawing import Picture
@@ -39,33 +39,49 @@ from rlsearch.studies.holds import where_they_hold
 NAME = "report.html"
 """Of the page in the folder that it is of, unless told otherwise."""
 
+_MARK = b'<meta name="generator" content="rlsearch">'
+"""In the head of every page, so that a page is told from what must not be overwritten."""
+
+_MARKED_BYTES = 200
+"""The mark stands within so many bytes of the page's beginning."""
+
 
 def report(what: Run | MethodComparison | Path | str, output: Path | str | None = None) -> Path:
-    """Writes one page of HTML that shows a run, a comparison of methods, or a confirmation; a page there is replaced.
+    """Writes one page of HTML that shows a run, a comparison of methods, or a confirmation.
 
     The page stands by itself: it asks nothing of any network. Nothing is built or imported that the folder names. A run
     may still be going on.
 
     Args:
         what: Its folder.
-        output: The file; by default ``report.html`` in that folder.
+        output: The file; by default ``report.html`` in that folder. That file is replaced, and so is another page.
 
     Returns:
         The file.
 
     Raises:
-        InputError: If the folder is none of these.
+        InputError: If the folder is none of these, or ``output`` exists and is no page.
         RunError: If a file there is damaged.
         StorageError: If the page cannot be written.
     """
     folder = what.folder if isinstance(what, Run | MethodComparison) else Path(what)
-    path = Path(output) if output is not None else folder / NAME
     html = page_of(material_of(folder))
+    path = Path(output) if output is not None else folder / NAME
     try:
+        if output is not None and path.exists() and not _is_page(path):
+            raise InputError(f"{path} exists already; it is not overwritten")
         write_text(path, html)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
     return path
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file begins as pages do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _MARK in file.read(_MARKED_BYTES)
 
 
 def page_of(material: Material) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlsearch.formula import OPERATORS, Formula
-from rlsearch.formula.named import TITLES
 from rlsearch.formula.printing import to_infix
-from rlsearch.formula.simplify import shown, simplified
+from rlsearch.formula.simplify import shown, simplified, titled
 from rlsearch.formula.tokens import Token, arity, is_input
 from rlsearch.judging.history import History, Judged
 from rlsearch.judging.mirrors import best_groups
@@ -92,16 +91,20 @@ def _proxy_cell(formula: str, found: Findings) -> Cell:
 
 
 def searched_gains(history: History, count: int = 10) -> GainTable | None:
-    """Gains as the search saw them, of its best and of the references; None where it saw a single proxy."""
+    """Gains as the search saw them, of its best and of the references; None where it saw a single proxy.
+
+    Of mirror images the best one has a row, as on the leaderboard.
+    """
     references = [judged for judged in history.known.values() if judged.is_reference]
-    known = [judged for judged in (*history.found(count), *references) if judged.result.gains]
+    best = [group.best for group in best_groups(history.found, count)]
+    known = [judged for judged in (*best, *references) if judged.result.gains]
     places = tuple(known[0].result.gains) if known else ()
     if len(places) < 2:
         return None
     rows = []
     for judged in known:
         cells = [cell(judged.result.gains.get(place, math.nan), unknown="-") for place in places]
-        rows.append((title_of(judged), judged.is_reference, tuple(cells)))
+        rows.append((_title(judged), judged.is_reference, tuple(cells)))
     return GainTable(places, tuple("" for _ in places), tuple(rows))
 
 
@@ -124,6 +127,7 @@ class Leader:
     Attributes:
         rank: From 1.
         judged: The function.
+        formula: Its simplified spelling, which everything below is of.
         title: Its name, or its formula.
         latex: As LaTeX.
         source: As a standalone torch module.
@@ -131,6 +135,7 @@ class Leader:
 
     rank: int
     judged: Judged
+    formula: Formula
     title: str
     latex: str
     source: str
@@ -141,16 +146,13 @@ def leaders(history: History) -> list[Leader]:
     rows = []
     for rank, group in enumerate(best_groups(history.leaderboard, LEADERS), start=1):
         formula = simplified(group.best.formula)
-        rows.append(Leader(rank, group.best, title_of(group.best), formula.latex(), formula.source()))
+        rows.append(Leader(rank, group.best, formula, _title(group.best), formula.latex(), formula.source()))
     return rows
 
 
-def title_of(judged: Judged) -> str:
+def _title(judged: Judged) -> str:
     """The name of a reference, or the formula."""
-    if judged.is_reference:
-        names = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
-        return names.get(judged.formula, str(judged.formula))
-    return shown(judged.formula)
+    return titled(judged.formula) if judged.is_reference else shown(judged.formula)
 
 
 @dataclass(frozen=True, slots=True)

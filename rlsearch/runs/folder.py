@@ -1,6 +1,7 @@
 """The run folder: where each of its files lies, who may write it, and what it was made with."""
 
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -262,6 +263,16 @@ def opened(run: Run | Path | str) -> Run:
         RunError: If the folder is missing or is not a run.
     """
     return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def is_run(text: str) -> bool:
+    """Whether ``text`` means a run folder: there is such a folder, or it has a path's form and no formula's."""
+    # A file is none: one that is called "x" would hide the formula. pathlib's is_dir raises for a text as long as some
+    # formulas are.
+    if os.path.isdir(text):
+        return True
+    parent = Path(text).parent
+    return os.path.isdir(parent) and str(parent) != "." and " " not in text and "(" not in text
 
 
 def _is_taken(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What one reads of a run: its leaderboard, its history, its best formula.
+"""What one reads of a run: its leaderboard, its history, a table of its functions.
 
 Everything comes from the archive. Nothing is built and nothing is imported that the run names, so that a run can be
 read anywhere: on a machine without its device or kernel, and if it comes from somebody else.
@@ -7,9 +7,7 @@ read anywhere: on a machine without its device or kernel, and if it comes from s
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlsearch.errors import InputError, RunError
-from rlsearch.formula import Formula
-from rlsearch.formula.simplify import simplified
+from rlsearch.errors import InputError
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import History, Judged
 from rlsearch.judging.mirrors import MirrorGroup, best_groups
@@ -98,17 +96,3 @@ def table(run: Run | Path | str) -> "pandas.DataFrame":
         row |= {f"gain on {name}": gain for name, gain in result.gains.items()}
         rows.append(row)
     return pandas.DataFrame(rows)
-
-
-def best_formula(run: Run | Path | str) -> Formula:
-    """The best formula that the search of a run has found, simplified.
-
-    The functions that others are relative to are none.
-
-    Raises:
-        RunError: If the run has none yet.
-    """
-    found = read_history(run, best=1 + MOST_REFERENCES).found(1)
-    if not found:
-        raise RunError(f"the run {opened(run).folder} has no formula with a score yet")
-    return simplified(found[0].formula)

@@ -3,13 +3,14 @@
 import json
 import re
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from rlsearch.common.settings import Settings
+from rlsearch.common.markdown import table_lines
+from rlsearch.common.settings import Settings, settings_in
 from rlsearch.proxies.settings import TrainingSettings
 from rlsearch.rewards.panels import PANELS
 from rlsearch.rewards.settings import RewardSettings
@@ -21,7 +22,7 @@ def settings_classes(cls: type[Settings] = Config) -> list[type[Settings]]:
     """The settings class and all that stand in it at any depth, each once, in the order of a config."""
     found = [cls]
     for field in cls.model_fields.values():
-        for inner in _settings_in(field.annotation):
+        for inner in settings_in(field.annotation):
             found += [more for more in settings_classes(inner) if more not in found]
     return found
 
@@ -55,7 +56,7 @@ def tags_as_markdown() -> str:
             "The page Custom Scalars groups the curves; Text has the leaderboard, Images the best functions beside",
             "ReLU and GELU and the front of score against latency, HParams the settings of all runs.",
             "",
-            *_table(("tag", "meaning"), [*tags, *families]),
+            *table_lines(("tag", "meaning"), [*tags, *families]),
             "",
         ]
     )
@@ -76,27 +77,19 @@ def _section(cls: type[Settings]) -> list[str]:
         for name, field in cls.model_fields.items()
         if name not in shared
     ]
-    table = _table(("setting", "type", "default", "what it is"), rows)
+    table = table_lines(("setting", "type", "default", "what it is"), rows)
     return [f"## {_words(cls)}", "", f"{about} {where}", "", *table, ""]
 
 
 def _paths(within: type[Settings], cls: type[Settings], before: str = "") -> Iterator[str]:
     """Where a settings class stands in a config: ``controller.ppo``, or ``reward.proxies[]`` in a list."""
     for name, field in within.model_fields.items():
-        for inner in _settings_in(field.annotation):
+        for inner in settings_in(field.annotation):
             many = "[]" if _is_a_list(field.annotation) else ""
             path = f"{before}{name}{many}"
             if inner is cls:
                 yield path
             yield from _paths(inner, cls, f"{path}.")
-
-
-def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
-    """The settings classes in an annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _settings_in(argument)
 
 
 def _is_a_list(annotation: Any) -> bool:
@@ -144,7 +137,3 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
     return f"`{json.dumps(value).strip(chr(34))}`"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]

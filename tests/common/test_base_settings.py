@@ -1,9 +1,11 @@
 """The base of all settings; each group's own rules are tested beside its package."""
 
-import pytest
-from pydantic import Field, ValidationError
+from typing import Annotated
 
-from rlsearch.common.settings import Settings
+import pytest
+from pydantic import Field, Tag, ValidationError
+
+from rlsearch.common.settings import Settings, settings_in
 from rlsearch.errors import ConfigError
 
 
@@ -49,3 +51,10 @@ def test_all_problems_are_told():
     with pytest.raises(ConfigError) as caught:
         Outer.check({"rate": "fast", "inner": {"width": 0, "nmaes": []}})
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["rate", "inner.width", "inner.nmaes"]
+
+
+def test_settings_of_an_annotation_are_found_in_order_and_by_kind():
+    both = tuple[Annotated[Inner, Tag("a")] | Annotated[Outer, Tag("b")], ...] | None
+    assert list(settings_in(both)) == [Inner, Outer]
+    assert list(settings_in(both, "b")) == [Outer]
+    assert list(settings_in(both, "c")) == list(settings_in(int)) == []

@@ -2,7 +2,7 @@ import pytest
 from helpers_exports import FORMULAS
 
 from rlsearch import Formula, export
-from rlsearch.errors import FormulaError, InputError
+from rlsearch.errors import FormulaError, InputError, RunError
 from rlsearch.exports.export import FORMATS
 
 
@@ -40,3 +40,19 @@ def test_wrong_arguments_are_named():
         export("x", "ltex")
     with pytest.raises(InputError, match="rank 2 goes with a run; x / 2 is a formula"):
         export("x / 2", rank=2)
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "runs" / "other"
+    other.mkdir(parents=True)
+    (other / "meta.json").touch()
+    with pytest.raises(RunError, match=r"there is no run runs.quickstart; there is runs.other"):
+        export("runs/quickstart")
+
+
+def test_a_file_does_not_hide_a_formula(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
+    assert export("x") == export(Formula.parse("x"))
+    assert run("export", "x") == (0, export("x"), "")

@@ -10,7 +10,7 @@ from rlsearch import Formula
 from rlsearch.formula import OPERATORS
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.program import run_with_slopes
-from rlsearch.formula.simplify import MAX_SIMPLIFIED_SIZE, simplified
+from rlsearch.formula.simplify import MAX_SIMPLIFIED_SIZE, simplified, titled
 
 parse = Formula.parse
 
@@ -178,3 +178,7 @@ def _larger(operators, by_size, size):
         for first in range(1, size - 1):
             for one, other in itertools.product(by_size[first], by_size[size - 1 - first]):
                 yield (name, *one, *other)
+
+
+def test_a_title_or_the_simplified_spelling():
+    assert [titled(Formula.parse(text)) for text in ("gelu(x)", "x * x / 1")] == ["GELU", "x**2"]

@@ -184,6 +184,30 @@ def test_forward_mode_is_refused_by_torch():
 # --- as a part of a model ---
 
 
+CHANGES = {
+    "y += 1": lambda y: y.add_(1.0),
+    "y *= y.detach()": lambda y: y.mul_(y.detach().clone()),
+    "ReLU": nn.ReLU(inplace=True),
+    "Dropout": nn.Dropout(0.5, inplace=True),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_its_output_may_be_changed_in_place(name, layout, dtype):
+    x = numbers(2, 3, 4, 5, dtype=dtype).to(memory_format=layout)
+    results = []
+    for module in modules_of(SILU):
+        torch.manual_seed(0)
+        leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        y = CHANGES[name](module(leaf))
+        results.append((y, *torch.autograd.grad(y.square().sum(), leaf)))
+    for ours, plain in zip(*results, strict=True):
+        assert ours.is_contiguous(memory_format=layout)
+        torch.testing.assert_close(ours, plain)
+
+
 def test_in_a_model():
     model = nn.Sequential(nn.Linear(2, 3), fused_module(SILU))
     assert list(model.state_dict()) == ["0.weight", "0.bias"]

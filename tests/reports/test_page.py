@@ -225,6 +225,34 @@ def test_a_page_that_cannot_be_written_is_named(tmp_path):
         report(free_run(tmp_path), tmp_path / "no" / "page.html")
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "archive.sqlite", "notes.html", "confirm"])
+def test_only_pages_are_replaced(name, run, tmp_path):
+    folder = free_run(tmp_path)
+    (folder / "notes.html").write_text("<!doctype html>\n<html>\n<p>My notes.</p>\n</html>\n")
+    (folder / "confirm").mkdir()
+    before = (folder / name).read_bytes() if name != "confirm" else None
+    with pytest.raises(InputError, match=rf"{name} exists already; it is not overwritten"):
+        report(folder, folder / name)
+    assert run("report", folder, "-o", folder / name)[0] == 2
+    assert before is None or (folder / name).read_bytes() == before
+
+
+def test_a_page_is_replaced(tmp_path):
+    folder, wanted = free_run(tmp_path), tmp_path / "page.html"
+    report(folder, wanted).write_text(wanted.read_text().replace("</html>", "old"))
+    (folder / "report.html").write_text("old")
+    assert report(folder, wanted).read_text() == report(folder).read_text() == page_of(material_of(folder))
+
+
+def test_the_winner_is_shown_and_copied_in_its_simplified_spelling(tmp_path):
+    findings = findings_of([finding("x * x / 1", noisy(0.6, 1, 5))], [baseline("relu", noisy(0.5, 2, 5))])
+    material = material_of(confirm_into(tmp_path / "confirm", findings))
+    winner = material.winner
+    assert str(winner) == "x**2"
+    copied = Page(page_of(material)).values("data-copy")
+    assert copied == ["x**2", winner.latex(), winner.source()]
+
+
 def test_a_sentence_with_code():
     assert prose("`a < b` beats `c` & d") == "<code>a &lt; b</code> beats <code>c</code> &amp; d"
     assert prose("no formula beats it") == "No formula beats it"

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from helpers_findings import panel, typical
@@ -76,6 +77,27 @@ def test_leaders_carry_what_one_copies():
     assert (first.rank, first.title, first.latex) == (1, "sin(x)", parse("sin(x)").latex())
     assert first.source == parse("sin(x)").source()
     assert (second.rank, second.title) == (2, "ReLU")
+
+
+def test_everything_that_one_copies_is_of_one_spelling():
+    # A reference without a title among them.
+    for leader, short in zip(
+        leaders(history_of(("sin(x) / 1", 0.0, 1.0), ("atan(x) / 1", 0.3, 1.0))), ("atan(x)", "sin(x)"), strict=True
+    ):
+        assert str(leader.judged.formula) == f"{short} / 1"
+        assert (leader.title, leader.formula) == (short, parse(short))
+        assert (leader.latex, leader.source) == (parse(short).latex(), parse(short).source())
+
+
+def test_of_mirror_images_the_best_has_a_row_of_gains():
+    """relu(-x) is min0(x) mirrored; the reference, which is another image of it, stands by itself."""
+    history = history_of(("relu(x)", 0.0, 1.0), ("relu(-x)", 0.1, 1.0), ("sin(x)", 0.2, 1.0), ("min0(x)", 0.3, 1.0))
+    with_gains = History()
+    for fingerprint, judged in history.known.items():
+        result = replace(judged.result, gains={"apples": judged.result.value, "pears": 0.0})
+        with_gains.put(fingerprint, replace(judged, result=result))
+    assert [title for title, _, _ in searched_gains(with_gains).rows] == ["min(x, 0)", "sin(x)", "ReLU"]
+    assert [title for title, _, _ in searched_gains(with_gains, 1).rows] == ["min(x, 0)", "ReLU"]
 
 
 def test_operators_are_counted_once_per_formula():

@@ -110,7 +110,6 @@ def test_the_top_is_the_archives_best_functions_in_order(curve_run):
     assert [judged.result.value for judged in board] == sorted(best.values(), reverse=True)[:5]
     assert all(best[judged.formula.fingerprint] == judged.result.value for judged in board)
     assert results.top(curve_run, 3) == board[:3]
-    assert results.best_formula(curve_run.folder) == simplified(board[0].formula)
 
 
 def test_reading_a_run_changes_nothing_in_it(curve_run):
@@ -134,7 +133,7 @@ def test_a_run_without_a_formula_has_no_best(tmp_path):
     run = train(make_config({"target": "helpers_rewards:unfit"}), "none", runs=tmp_path).run
     assert results.top(run) == []
     with pytest.raises(RunError, match="none has no formula with a score yet"):
-        results.best_formula(run)
+        export(run)
 
 
 def test_what_the_search_saw_is_read_back_as_it_was(real_run):
@@ -157,7 +156,7 @@ def test_the_seeds_of_a_search_and_those_of_its_check_are_disjoint():
 
 
 def test_an_export_can_be_imported_and_is_the_same_function(curve_run, tmp_path):
-    formula = results.best_formula(curve_run)
+    formula = simplified(results.top(curve_run, 1)[0].formula)
     namespace = {}
     exec(compile(export(formula), "exported", "exec"), namespace)
     x = torch.linspace(-4, 4, 33, dtype=torch.float64)
@@ -194,7 +193,6 @@ def test_a_run_whose_reward_is_gone_can_still_be_read(tmp_path):
     run.config_path.write_text(run.config_path.read_text().replace("helpers_rewards:Size", "gone_package:Size"))
     assert [judged.formula for judged in results.top(run)] == [judged.formula for judged in board]
     assert all(s.formula for s in sample(run, 5))
-    assert results.best_formula(run) == board[0].formula
 
 
 def test_a_run_that_stands_in_its_baseline_can_be_read(tmp_path, monkeypatch):
@@ -253,16 +251,16 @@ for name in ("torch", "numba", "triton", "stable_baselines3", "gymnasium", "skle
     sys.modules[name] = None  # as if it were not installed
 from rlsearch import top
 from rlsearch import export
-from rlsearch.runs.read import best_formula
-print(len(top(sys.argv[1], 3)), best_formula(sys.argv[1]))
-assert "def forward" in export(best_formula(sys.argv[1]))
+board = top(sys.argv[1], 3)
+print(len(board), board[0].formula)
+assert "def forward" in export(board[0].formula)
 """
 
 
 def test_a_run_can_be_read_where_nothing_is_installed_that_made_it(real_run):
     read = subprocess.run([sys.executable, "-c", READER, str(real_run.folder)], capture_output=True, text=True)
     assert read.stderr == ""
-    assert read.stdout == f"3 {results.best_formula(real_run)}\n"
+    assert read.stdout == f"3 {results.top(real_run, 1)[0].formula}\n"
 
 
 FOREIGN = """
