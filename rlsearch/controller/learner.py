@@ -110,8 +110,9 @@ class Learner:
         logged = {k: float(v) for k, v in logger.name_to_value.items() if "tensorboard" not in excluded[k]}
         logger.name_to_value.clear()
         own = {"search/entropy": self.buffer.entropy, "search/elite_threshold": self.buffer.elite_threshold}
-        counts = {"time/total_timesteps": self.ppo.num_timesteps, "train/n_updates": self.ppo._n_updates}
-        return {**own, **logged, **counts}
+        if logged:
+            logged["train/n_updates"] = self.ppo._n_updates
+        return {**own, **logged, "time/total_timesteps": self.ppo.num_timesteps}
 
     def state(self) -> dict[str, Any]:
         """Policy, optimiser, counts and all random numbers."""

@@ -23,16 +23,18 @@ class Activation(torch.nn.Module):
 
     Attributes:
         text: The formula as it is shown.
+        spelling: Its exact text, from which a pickled module is made again.
         input_names: The formula's inputs, in the order in which the module takes them.
     """
 
     text: str
+    spelling: str
     input_names: tuple[str, ...]
 
     def __reduce__(self) -> tuple[Callable[..., "Activation"], tuple[str, dict[str, Any]]]:
         # The class itself cannot be pickled: it has no place in a module. The state is an argument rather than a third
         # entry, since torch.load with weights_only=True sets the state of named classes alone.
-        return restored, (self.text, self.__dict__)
+        return restored, (self.spelling, self.__dict__)
 
 
 def restored(text: str, state: dict[str, Any]) -> Activation:
@@ -58,5 +60,10 @@ def _class_of(formula: Formula) -> type[Activation]:
     namespace: dict[str, Any] = {"__name__": __name__}
     exec(compile(source, file, "exec"), namespace)
     written = namespace[Activation.__name__]
-    attributes = {"__module__": __name__, "text": str(formula), "input_names": formula.inputs}
+    attributes = {
+        "__module__": __name__,
+        "text": str(formula),
+        "spelling": formula.spelling,
+        "input_names": formula.inputs,
+    }
     return type(Activation.__name__, (written, Activation), attributes)

@@ -54,8 +54,7 @@ class Monitor(RunEvents):
         self.folder = folder
         self.settings = settings
         self._described: set[str] = set()
-        self._started = time.monotonic()
-        self._last: tuple[float, float] | None = None
+        self._started = self._round_began = time.monotonic()
         purge_step = None if resumed_at is None else resumed_at + 1
         with self._writing():
             self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge_step)
@@ -99,10 +98,9 @@ class Monitor(RunEvents):
         now, steps = time.monotonic(), scalars.get("time/total_timesteps")
         times = {"time/iterations": float(judge.round), "time/time_elapsed": now - self._started}
         if steps is not None:
-            if self._last is not None:
-                then, steps_then = self._last
-                times["time/fps"] = (steps - steps_then) / max(now - then, 1e-9)
-            self._last = (now, steps)
+            # Every round has as many steps.
+            times["time/fps"] = steps / judge.round / max(now - self._round_began, 1e-9)
+        self._round_began = now
         return times
 
     def _write_once(self, config: Config | None) -> None:

@@ -223,7 +223,7 @@ def test_a_bar_for_each_thing_on_a_terminal_and_a_line_elsewhere(monkeypatch, ca
         events.on_progress("training", 2, 2)
     assert capsys.readouterr().err == "training: 2 done\n"
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(progress, "Console", lambda **options: Console(file=screen, force_terminal=True, width=80))
     with counting() as events:
         events.on_progress("data sets", 2, 2)
         events.on_progress("training", 3, 7)

@@ -83,7 +83,9 @@ def test_what_it_says_of_itself_holds_everywhere(run, tmp_path):
 
 @pytest.mark.usefixtures("_added")
 def test_an_unknown_method_is_told_the_names_of_the_table():
-    with pytest.raises(ConfigError, match=r"^search\.method: .*'ppo', .*'mining' or 'nests', got 'nest'$"):
+    with pytest.raises(
+        ConfigError, match=r"^search\.method: .*'ppo', .*'mining' or 'nests', got 'nest'; did you mean 'nests'\?$"
+    ):
         Config.check({"search": {"method": "nest"}, "reward": CURVE})
 
 

@@ -139,7 +139,7 @@ def test_several_at_once(old, kept):
         ("geluu", new(), r"unknown activation 'geluu'; expected one of relu, .*; did you mean 'gelu'\?, or a class"),
         (nn.ReLU(), new(), r"the old activation is ReLU\(\); expected a class such as torch.nn.ReLU or its name"),
         ([nn.ReLU, int], new(), "the old activation is <class 'int'>; expected a class"),
-        (nn.ReLU, SILU, r"the new activation is Formula\(.*; expected a torch module, such as formula.to_module"),
+        (nn.ReLU, SILU, r"the new activation is Formula.parse\(.*; expected a torch module, such as formula.to_module"),
         (nn.ReLU, nn.SiLU, "the new activation is <class .*SiLU'>; expected a torch module"),
         (("tanh", nn.GELU), new(), "the model contains no tanh or GELU module; its leaf modules are Linear, ReLU"),
     ],

@@ -354,7 +354,7 @@ def test_a_damaged_run_is_refused_and_left_as_it_is(name, damage, message):
 
 def test_what_is_not_a_run_is_refused(tmp_path):
     train(make_config(rounds=1), "mine")
-    with pytest.raises(RunError, match="there is no run runs/mein; runs has mine"):
+    with pytest.raises(RunError, match="there is no run runs/mein; there is runs/mine"):
         resume("runs/mein")
     with pytest.raises(RunError, match=r"there is no run runs/mine/meta\.json"):
         resume("runs/mine/meta.json")
@@ -413,7 +413,9 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path, number, worke
     assert process.returncode == 0, err
     assert "Traceback" not in err
     # What trains so little cannot tell functions apart, which is said too.
+    beginnings = ("calibrating ", "training the references ")
     said = [line for line in err.splitlines() if "cannot tell activations apart" not in line]
+    said = [line for line in said if not line.startswith(beginnings)]
     assert all(line.startswith("round ") for line in said), err
     assert " rank " in out
     assert out.endswith("Stopped; everything is saved. Go on with: rlsearch train --resume runs/c\n")
