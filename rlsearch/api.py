@@ -4,27 +4,23 @@ Each does what the command of its name does. What they return is described where
 ``rlsearch.studies`` and ``rlsearch.reports``.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rlsearch.cli.progress import can_draw, counting, watching
 from rlsearch.common.progress import Events
-from rlsearch.common.targets import MAIN, path_of
 from rlsearch.errors import FormulaError, InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
 from rlsearch.judging.history import Judged
 from rlsearch.runs import read as reading
 from rlsearch.runs import train as training
-from rlsearch.runs.config import Config, load_config
 from rlsearch.runs.events import AllRunEvents, RunEvents
 from rlsearch.runs.folder import Run
+from rlsearch.runs.given import ConfigLike, config_if_given, config_of
 from rlsearch.runs.train import SearchOutcome
 from rlsearch.search.mining.method import MiningSearch
 from rlsearch.studies import compare as comparing
@@ -36,12 +32,6 @@ from rlsearch.studies.evaluate import Comparison
 from rlsearch.studies.retrain import Options
 from rlsearch.studies.study import Confirmation
 from rlsearch.studies.targets import TARGETS
-
-ConfigLike = Config | Mapping[str, Any] | Path | str
-"""A config, its settings as a dict, or the path of its file.
-
-In a dict a reward, a network or data may be given as the class or function itself in the place of its import path.
-"""
 
 
 def train(
@@ -77,7 +67,7 @@ def train(
         >>> outcome = train("configs/quickstart.yaml", rounds=40, settings={"language.max_length": 8})
         >>> outcome.leaderboard[0].formula
     """
-    loaded = _loaded(config, settings, shortcuts)
+    loaded = config_of(config, settings, shortcuts)
     stem = Path(config).stem if isinstance(config, str | Path) else None
     with _watching(progress) as bar:
         return training.train(loaded, name, stem=stem, runs=runs, overwrite=overwrite, events=_joined(bar, events))
@@ -134,7 +124,7 @@ def evaluate(
 
     With a config, ``settings`` are its overrides, as for :func:`train`.
     """
-    loaded = _loaded_if_given(config, settings)
+    loaded = config_if_given(config, settings)
     with _counting(progress, events) as told:
         return evaluation.evaluate(
             _parsed(formulas),
@@ -209,7 +199,7 @@ def confirm(
             )
         if mirrors:
             raise InputError("mirrors goes with a run; all formulas of a list are taken")
-        loaded = _loaded_if_given(config, settings)
+        loaded = config_if_given(config, settings)
         folder = None if output is None else Path(output)
         return confirming.confirm_formulas(
             _parsed(what), loaded, baselines=baselines, output=folder, options=options, events=told
@@ -245,7 +235,7 @@ def transfer(
     if isinstance(to, str):
         raise _not_a_list("tasks", to)
     if isinstance(to, Mapping):
-        configs = {name: _loaded(config) for name, config in to.items()}
+        configs = {name: config_of(config) for name, config in to.items()}
     else:
         unknown = [name for name in to if name not in TARGETS]
         if unknown:
@@ -290,7 +280,7 @@ def compare(
     """
     if isinstance(methods, str):
         raise _not_a_list("methods", methods)
-    loaded = _loaded(config, settings)
+    loaded = config_of(config, settings)
     with _watching(progress) as bar:
         records = comparing.run_methods(
             loaded, methods, folder, seeds=seeds, candidates=candidates, events=_joined(bar, ())
@@ -309,72 +299,6 @@ def report(what: Run | MethodComparison | Path | str, output: Path | str | None 
     from rlsearch.reports.page import report as write_report
 
     return write_report(what, output)
-
-
-SHORTCUTS = {
-    "rounds": "search.rounds",
-    "candidates": "search.candidates",
-    "method": "search.method",
-    "seed": "seed",
-    "device": "device",
-    "workers": "workers",
-}
-"""Settings that are asked for so often that they have a name of their own."""
-
-
-def _loaded(
-    config: ConfigLike, settings: Mapping[str, Any] | None = None, shortcuts: Mapping[str, Any] | None = None
-) -> Config:
-    """The config with its overrides."""
-    changes = dict(settings or {})
-    for name, value in (shortcuts or {}).items():
-        if name not in SHORTCUTS:
-            known = ", ".join(SHORTCUTS)
-            raise InputError(f"there is no argument {name!r} (known: {known}); other settings go to settings={{...}}")
-        changes[SHORTCUTS[name]] = value
-    changes = {path: _by_name(value) for path, value in changes.items()}
-    if isinstance(config, str | Path):
-        return load_config(config, [f"{path}={json.dumps(value)}" for path, value in changes.items()])
-    tree = config.model_dump() if isinstance(config, Config) else _by_name(config)
-    for path, value in changes.items():
-        _put(tree, path, value)
-    # What is defined in a notebook or script is there in this process alone.
-    if f"{MAIN}:" in repr(tree) and tree.get("workers") is None:
-        tree["workers"] = 1
-    return Config.check(tree)
-
-
-def _loaded_if_given(config: ConfigLike | None, settings: Mapping[str, Any] | None) -> Config | None:
-    if config is None and settings:
-        raise InputError("settings go with a config")
-    return None if config is None else _loaded(config, settings)
-
-
-def _by_name(settings: Any) -> Any:
-    """The settings as a file may have them.
-
-    In the place of every class and function stands its import path, and in that of numpy's numbers stand Python's.
-    """
-    if isinstance(settings, Mapping):
-        return {key: _by_name(value) for key, value in settings.items()}
-    if isinstance(settings, list | tuple):
-        return [_by_name(value) for value in settings]
-    if isinstance(settings, np.generic):
-        return settings.item()
-    return path_of(settings) if callable(settings) else settings
-
-
-def _put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Puts a value at a path such as ``"search.rounds"``; groups on the way are copied or made."""
-    first, dot, rest = path.partition(".")
-    if not dot:
-        tree[first] = value
-        return
-    group = tree.get(first) or {}
-    if not isinstance(group, Mapping):
-        raise InputError(f"{first} is no group of settings, so there is no {path}; give the whole of {first}")
-    tree[first] = dict(group)
-    _put(tree[first], rest, value)
 
 
 def _parsed(formulas: Sequence[Formula | str]) -> list[Formula]:

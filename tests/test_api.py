@@ -12,7 +12,6 @@ import rlsearch
 from rlsearch import (
     Options,
     RunEvents,
-    api,
     compare,
     confirm,
     evaluate,
@@ -25,6 +24,7 @@ from rlsearch import (
 )
 from rlsearch.errors import ConfigError, InputError
 from rlsearch.formula.mirrors import mirror_key
+from rlsearch.runs import given
 from rlsearch.runs import train as training
 from rlsearch.runs.config import Config, dump_config
 from rlsearch.runs.read import top_groups
@@ -192,8 +192,8 @@ def test_numbers_of_numpy_are_numbers(tmp_path, form):
 @pytest.mark.parametrize("workers", [None, 3])
 def test_what_a_notebook_defines_is_trained_in_its_process_by_a_config_too(workers):
     config = Config.check(SMALL | {"reward": {"target": "__main__:reward"}, "workers": workers})
-    assert api._loaded(config).workers == (workers or 1)
-    assert api._loaded(config.model_copy(update={"reward": Config.check(SMALL).reward})).workers == workers
+    assert given.config_of(config).workers == (workers or 1)
+    assert given.config_of(config.model_copy(update={"reward": Config.check(SMALL).reward})).workers == workers
 
 
 def test_methods_are_compared(tmp_path):
