@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,7 +72,8 @@ def compare(
         )
     comparison = None
     if records is not None:
-        with counting() as confirmation_events:
+        # All trainings are stored by then, so a Ctrl-C while they are compared loses nothing either.
+        with suppress(KeyboardInterrupt), counting() as confirmation_events:
             comparison = comparing.conclude(
                 loaded,
                 records,
