@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rlsearch.api import mine as mine
     from rlsearch.api import report as report
     from rlsearch.api import resume as resume
-    from rlsearch.api import top as top
     from rlsearch.api import train as train
     from rlsearch.api import transfer as transfer
     from rlsearch.errors import RlsearchError as RlsearchError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from rlsearch.formula import Vocabulary as Vocabulary
     from rlsearch.formula.replacing import replace_activations as replace_activations
     from rlsearch.kernels.fused import fused_module as fused_module
+    from rlsearch.runs.board import top as top
     from rlsearch.runs.config import Config as Config
     from rlsearch.runs.config import load_config as load_config
     from rlsearch.runs.events import RunEvents as RunEvents
@@ -50,7 +50,7 @@ _HOMES = {
     "export": "rlsearch.exports.export",
     "sample": "rlsearch.runs.sample",
     "save_policy": "rlsearch.runs.sample",
-    "top": "rlsearch.api",
+    "top": "rlsearch.runs.board",
     "RewardResult": "rlsearch.rewards.base",
     "Status": "rlsearch.rewards.base",
     "resume": "rlsearch.api",

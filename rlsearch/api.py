@@ -15,8 +15,6 @@ from rlsearch.common.progress import Events
 from rlsearch.errors import FormulaError, InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
-from rlsearch.judging.history import Judged
-from rlsearch.runs import read as reading
 from rlsearch.runs import train as training
 from rlsearch.runs.events import AllRunEvents, RunEvents
 from rlsearch.runs.folder import Run
@@ -136,23 +134,6 @@ def evaluate(
             seeds=seeds,
             events=told,
         )
-
-
-def top(run: Run | Path | str, count: int = 10, *, mirrors: bool = False) -> list[Judged]:
-    """The best functions of a run, best first; it may still be going on.
-
-    Args:
-        run: The run or its folder.
-        count: How many.
-        mirrors: Whether mirror images, f(x), -f(x) and f(-x), count each by itself; else the best one stands for them.
-
-    Raises:
-        RunError: If the folder is not a run.
-        InputError: If ``count`` is not positive.
-    """
-    if mirrors:
-        return reading.top(run, count)
-    return [group.best for group in reading.top_groups(run, count)]
 
 
 def confirm(

@@ -45,17 +45,21 @@ def _fresh_compiler():
     torch.compiler.reset()
 
 
-def assert_same(traced, formula, dtypes=(torch.float32, torch.float16)):
-    """Same values and gradients as the formula."""
+def assert_same(traced, formula, dtypes=(torch.float32, torch.float16), at_zero=True):
+    """Same values and gradients as the formula; the latter perhaps not at zero, where two sides may tie."""
     for dtype in dtypes:
         results = []
         for function in (traced, formula):
             leaves = [v.clone().requires_grad_() for v in inputs_of(formula, dtype)]
             y = function(*leaves)
             results.append((y, *torch.autograd.grad(y.sum(), leaves, materialize_grads=True)))
+        compared = torch.ones_like(leaves[0], dtype=torch.bool)
         for ours, theirs in zip(*results, strict=True):
             assert ours.dtype == theirs.dtype == dtype
-            torch.testing.assert_close(ours, theirs)
+            torch.testing.assert_close(ours[compared], theirs[compared])
+            # The first of each are the values.
+            if not at_zero:
+                compared = leaves[0] != 0
 
 
 @every_formula
@@ -129,9 +133,10 @@ def test_traced_symbolically(formula):
 
 @every_formula
 def test_scripted(formula):
+    """TorchScript differentiates by itself once it has seen a few calls, and takes another slope where minima tie."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
-        assert_same(torch.jit.script(formula.to_module()), formula)
+        assert_same(torch.jit.script(formula.to_module()), formula, at_zero=False)
 
 
 @every_formula
