@@ -70,9 +70,13 @@ class _Graph:
     def node(self, operator: str, *operands: "_Tensor | float | None") -> "_Tensor":
         """Adds a node and returns its output; None stands for an operand that is left out."""
         name = f"t{len(self.nodes)}"
-        names = ["" if a is None else a.name if isinstance(a, _Tensor) else self._constant(a) for a in operands]
-        self.nodes.append(helper.make_node(operator, names, [name]))
+        self.nodes.append(helper.make_node(operator, [self._name_of(a) for a in operands], [name]))
         return _Tensor(self, name)
+
+    def _name_of(self, operand: "_Tensor | float | None") -> str:
+        if operand is None:
+            return ""
+        return operand.name if isinstance(operand, _Tensor) else self._constant(operand)
 
     def _constant(self, value: float) -> str:
         # A constant beyond float32 is infinite there, as it is for torch.

@@ -62,7 +62,11 @@ def _forest(findings: Findings, places: Sequence[tuple[int, int]], labels: Seque
     x = Scale(*reach(ends), 14.0, WIDTH - RIGHT)
     parts = [x_axis(x, 0, bottom, words.difference_axis), line(x(0), 0, x(0), bottom, "zero")]
     for row, (place, label) in enumerate(zip(places, labels, strict=True)):
-        kind = "better" if d.better[place] else "worse" if d.worse[place] else "open"
+        kind = "open"
+        if d.better[place]:
+            kind = "better"
+        elif d.worse[place]:
+            kind = "worse"
         y = ROW * row + 24
         said = f"{words.in_words(d.mean[place])}, {p_text(d.p[place])} after correction: {_SIGNS[kind]}"
         parts.append(text(14, y - 10, short(label), kind="label"))
