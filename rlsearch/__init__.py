@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from rlsearch.formula import Vocabulary as Vocabulary
     from rlsearch.formula.replacing import replace_activations as replace_activations
     from rlsearch.kernels.fused import fused_module as fused_module
-    from rlsearch.runs.board import top as top
     from rlsearch.runs.config import Config as Config
     from rlsearch.runs.config import load_config as load_config
     from rlsearch.runs.events import RunEvents as RunEvents
     from rlsearch.runs.overview import runs_in as runs_in
+    from rlsearch.runs.read import top as top
     from rlsearch.runs.sample import sample as sample
     from rlsearch.runs.sample import save_policy as save_policy
     from rlsearch.studies.discovered import discovered as discovered
@@ -50,7 +50,7 @@ _HOMES = {
     "export": "rlsearch.exports.export",
     "sample": "rlsearch.runs.sample",
     "save_policy": "rlsearch.runs.sample",
-    "top": "rlsearch.runs.board",
+    "top": "rlsearch.runs.read",
     "RewardResult": "rlsearch.rewards.base",
     "Status": "rlsearch.rewards.base",
     "resume": "rlsearch.api",

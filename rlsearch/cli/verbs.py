@@ -236,11 +236,9 @@ def top(
     Example: rlsearch top runs/quickstart -n 20
     """
     from rlsearch.formula.simplify import shown
-    from rlsearch.judging.mirrors import MirrorGroup
-    from rlsearch.runs.read import top as top_of
     from rlsearch.runs.read import top_groups
 
-    groups = [MirrorGroup(judged) for judged in top_of(run, count)] if each else top_groups(run, count)
+    groups = top_groups(run, count, mirrors=each)
     board, mirrored = [group.best for group in groups], [len(group.others) for group in groups]
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -20,31 +20,30 @@ MOST_REFERENCES = 100
 """More than any reward has."""
 
 
-def top(run: Run | Path | str, count: int = 10) -> list[Judged]:
+def top(run: Run | Path | str, count: int = 10, *, mirrors: bool = False) -> list[Judged]:
     """The best functions of a run, best first; it may still be going on.
 
-    Raises:
-        RunError: If the folder is not a run.
-        InputError: If ``count`` is not positive.
-    """
-    _check_positive(count)
-    return read_history(run, best=count).leaderboard(count)
-
-
-def top_groups(run: Run | Path | str, count: int = 10) -> list[MirrorGroup]:
-    """The best functions of a run, mirror images together, best first; it may still be going on.
+    Args:
+        run: The run or its folder.
+        count: How many.
+        mirrors: Whether mirror images, f(x), -f(x) and f(-x), count each by itself; else the best one stands for them.
 
     Raises:
         RunError: If the folder is not a run.
         InputError: If ``count`` is not positive.
     """
-    _check_positive(count)
-    return best_groups(lambda functions: top(run, functions), count)
+    return [group.best for group in top_groups(run, count, mirrors=mirrors)]
 
 
-def _check_positive(count: int) -> None:
+def top_groups(run: Run | Path | str, count: int = 10, *, mirrors: bool = False) -> list[MirrorGroup]:
+    """The same with the mirror images that each stands for; see :func:`top`."""
     if count < 1:
         raise InputError(f"expected at least one function to show, got {count}")
+
+    def best(functions: int) -> list[Judged]:
+        return read_history(run, best=functions).leaderboard(functions)
+
+    return [MirrorGroup(judged) for judged in best(count)] if mirrors else best_groups(best, count)
 
 
 def read_history(run: Run | Path | str, best: int | None = None) -> History:

@@ -37,7 +37,7 @@ def test_a_binary_format_goes_to_a_file(run, tmp_path):
 
 def test_a_run_without_a_confirmation_gives_its_leader_and_says_so(run, curve_run, tmp_path):
     code, out, err = run("export", curve_run, "-o", "activation.py")
-    assert (code, out) == (0, f"wrote {shown(results.top(curve_run, 1)[0].formula)} to activation.py\n")
+    assert (code, out) == (0, f"wrote {shown(results.top(curve_run, 1, mirrors=True)[0].formula)} to activation.py\n")
     assert err == f"number 1 of the search, by luck in part: rlsearch confirm {curve_run} says what holds\n"
     assert (tmp_path / "activation.py").read_text(encoding="utf-8") == export(curve_run)
     code, out, err = run("export", curve_run, "--rank", 2)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
 from helpers import DIGITS, make_config, proxies
@@ -48,7 +49,7 @@ def test_the_best_on_a_panel_have_their_gains_in_the_table(run, panel_run, monke
     monkeypatch.setenv("COLUMNS", "120")
     wide = run("top", panel_run, "-n", 20)[1].splitlines()
     assert "seeds" in wide[2]
-    board = results.top(panel_run, 20)
+    board = results.top(panel_run, 20, mirrors=True)
     first = board[0].result
     assert [float(cell) for cell in lines[4].split()[1:6]] == pytest.approx(
         [first.value, *first.gains.values()], abs=0.0051
@@ -68,7 +69,7 @@ def test_the_best_on_a_panel_as_csv(run, panel_run):
         "rank", "reward", "score", "seeds", "latency", "formula", "mirrored",
         *(f"score on {name}" for name in NAMES), *(f"gain on {name}" for name in NAMES),
     ]  # fmt: skip
-    for row, judged in zip(rows, results.top(panel_run, 3), strict=True):
+    for row, judged in zip(rows, results.top(panel_run, 3, mirrors=True), strict=True):
         assert (row["formula"], row["mirrored"]) == (shown(judged.formula), "0")
         assert {name: float(row[f"score on {name}"]) for name in NAMES} == judged.result.scores
         assert {name: float(row[f"gain on {name}"]) for name in NAMES} == judged.result.gains
@@ -115,7 +116,8 @@ def test_networks_of_ones_own_are_known_by_the_factory(capsys):
 def mirrored_board(monkeypatch):
     texts = ["softplus(x) - cos(x)", "cos(x) - softplus(x)", "max(x, x) * sqrt(x)", "x - 1 + 1"]
     board = [one_of({}, text) for text in texts]
-    monkeypatch.setattr(results, "top", lambda run, count: board[:count])
+    history = SimpleNamespace(leaderboard=lambda count: board[:count])
+    monkeypatch.setattr(results, "read_history", lambda run, best: history)
     return board
 
 

@@ -230,7 +230,7 @@ def test_an_interrupt_that_nothing_catches_is_a_failure(run, curve_run, monkeypa
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results, "top", interrupt)
+    monkeypatch.setattr(results, "top_groups", interrupt)
     assert run("top", curve_run) == (1, "", "rlsearch: interrupted\n")
 
 
@@ -254,7 +254,7 @@ def test_the_top_as_a_table_and_as_csv(run, curve_run):
     assert (code, err) == (0, "")
     assert "\r" not in out
     rows = list(csv.DictReader(io.StringIO(out)))
-    board = results.top(curve_run, 4)
+    board = results.top(curve_run, 4, mirrors=True)
     assert [row["formula"] for row in rows] == [shown(judged.formula) for judged in board]
     assert [Formula.parse(row["formula"]).fingerprint for row in rows] == [j.formula.fingerprint for j in board]
     assert [float(row["reward"]) for row in rows] == [judged.result.value for judged in board]

@@ -216,4 +216,4 @@ def test_a_run_of_several_proxies_from_before_does_not_go_on_on_another_scale(tm
     ):
         resume(run.folder, 2)
     assert version_of(run.archive) == 2
-    assert [str(judged.formula) for judged in top(run, 1)]
+    assert [str(judged.formula) for judged in top(run, 1, mirrors=True)]

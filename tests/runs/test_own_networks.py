@@ -50,7 +50,7 @@ def test_every_candidate_is_trained_on_every_proxy(run):
     trained = [row for row in archive_rows(run.folder)["evaluations"] if row[6] == "ok"]
     assert {row[4].rpartition("-")[0] for row in trained} == {"helpers_networks:mlp", "digits-mlp"}
     assert len({row[4] for row in trained}) == 3
-    assert len(top(run, 3)) == 3
+    assert len(top(run, 3, mirrors=True)) == 3
 
 
 def test_a_run_that_goes_on_ends_like_one_that_was_not_stopped(run, folder):
@@ -87,13 +87,13 @@ def test_an_edited_network_is_refused_and_the_run_can_still_be_read(tmp_path, mo
     done = train(config, "edited", runs=tmp_path).run
     file.write_text('"""Mine."""\n\nfrom helpers_networks import mlp  as build # a comment\n')
     assert resume(done.folder, 2).finished
-    best = [judged.formula for judged in top(done, 2)]
+    best = [judged.formula for judged in top(done, 2, mirrors=True)]
     file.write_text("from helpers_networks import mlp as build\n\nWIDTH = 3\n")
     with pytest.raises(ConfigError, match=r"network_of_a_run:build or .* was edited since"):
         resume(done.folder, 3)
     file.unlink()
     monkeypatch.delitem(__import__("sys").modules, "network_of_a_run")
-    assert [judged.formula for judged in top(done, 2)] == best
+    assert [judged.formula for judged in top(done, 2, mirrors=True)] == best
 
 
 def test_a_wrong_network_is_said_before_a_run_is_made(tmp_path):

@@ -97,19 +97,19 @@ def test_nothing_asked_for_is_refused(curve_run, count):
     with pytest.raises(InputError, match=f"expected at least one formula to sample, got {count}"):
         sample(curve_run, count)
     with pytest.raises(InputError, match=f"expected at least one function to show, got {count}"):
-        results.top(curve_run, count)
+        results.top(curve_run, count, mirrors=True)
     with pytest.raises(InputError, match=f"expected 1 to 1000 seeds, got {count}"):
         evaluation.evaluate([parse("x")], make_config(), seeds=count)
 
 
 def test_the_top_is_the_archives_best_functions_in_order(curve_run):
-    board = results.top(curve_run, 5)
+    board = results.top(curve_run, 5, mirrors=True)
     best = {}
     for row in archive_rows(curve_run.folder)["proposals"]:
         best[row[3]] = max(row[6], best.get(row[3], -math.inf))
     assert [judged.result.value for judged in board] == sorted(best.values(), reverse=True)[:5]
     assert all(best[judged.formula.fingerprint] == judged.result.value for judged in board)
-    assert results.top(curve_run, 3) == board[:3]
+    assert results.top(curve_run, 3, mirrors=True) == board[:3]
 
 
 def test_reading_a_run_changes_nothing_in_it(curve_run):
@@ -118,26 +118,26 @@ def test_reading_a_run_changes_nothing_in_it(curve_run):
         return {path: content for path, content in files.items() if content and path.suffix != ".sqlite-shm"}
 
     before = contents()
-    results.top(curve_run)
+    results.top(curve_run, mirrors=True)
     sample(curve_run, 5)
     assert contents() == before
 
 
 def test_a_run_that_is_being_written_can_be_read(curve_run):
     with curve_run.lock():
-        assert results.top(curve_run, 1)
+        assert results.top(curve_run, 1, mirrors=True)
         assert sample(curve_run, 1)
 
 
 def test_a_run_without_a_formula_has_no_best(tmp_path):
     run = train(make_config({"target": "helpers_rewards:unfit"}), "none", runs=tmp_path).run
-    assert results.top(run) == []
+    assert results.top(run, mirrors=True) == []
     with pytest.raises(RunError, match="none has no formula with a score yet"):
         export(run)
 
 
 def test_what_the_search_saw_is_read_back_as_it_was(real_run):
-    board = results.top(real_run, 100)
+    board = results.top(real_run, 100, mirrors=True)
     rows = archive_rows(real_run.folder)["evaluations"]
     relu = next(judged for judged in board if judged.formula == parse("relu(x)"))
     assert relu.result.value == pytest.approx(0.0, abs=1e-12)
@@ -156,7 +156,7 @@ def test_the_seeds_of_a_search_and_those_of_its_check_are_disjoint():
 
 
 def test_an_export_can_be_imported_and_is_the_same_function(curve_run, tmp_path):
-    formula = simplified(results.top(curve_run, 1)[0].formula)
+    formula = simplified(results.top(curve_run, 1, mirrors=True)[0].formula)
     namespace = {}
     exec(compile(export(formula), "exported", "exec"), namespace)
     x = torch.linspace(-4, 4, 33, dtype=torch.float64)
@@ -184,14 +184,14 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, monkeypatch):
     run.checkpoint.unlink()
     with pytest.raises(RunError, match="the run has not begun its first round"):
         sample(run)
-    assert results.top(run)
+    assert results.top(run, mirrors=True)
 
 
 def test_a_run_whose_reward_is_gone_can_still_be_read(tmp_path):
     run = train(make_config({"target": "helpers_rewards:Size"}), "a", runs=tmp_path).run
-    board = results.top(run)
+    board = results.top(run, mirrors=True)
     run.config_path.write_text(run.config_path.read_text().replace("helpers_rewards:Size", "gone_package:Size"))
-    assert [judged.formula for judged in results.top(run)] == [judged.formula for judged in board]
+    assert [judged.formula for judged in results.top(run, mirrors=True)] == [judged.formula for judged in board]
     assert all(s.formula for s in sample(run, 5))
 
 
@@ -203,12 +203,12 @@ def test_a_run_that_stands_in_its_baseline_can_be_read(tmp_path, monkeypatch):
     config = make_config(proxies(tmp_path))
     monkeypatch.setattr("rlsearch.judging.judge.Judge._take_up", lambda self: interrupt(None))
     run = train(config, "a", runs=tmp_path).run
-    assert results.top(run) == []
+    assert results.top(run, mirrors=True) == []
 
 
 def test_folders_may_be_given_in_any_form(curve_run):
-    expected = results.top(curve_run, 1)
-    assert results.top(str(curve_run.folder), 1) == results.top(Path(curve_run.folder), 1) == expected
+    expected = results.top(curve_run, 1, mirrors=True)
+    assert results.top(str(curve_run.folder), 1, mirrors=True) == results.top(Path(curve_run.folder), 1) == expected
     assert CURVE["curve"] == "silu(x)"
     assert expected[0].formula.fingerprint == parse("silu(x)").fingerprint
 
@@ -216,7 +216,7 @@ def test_folders_may_be_given_in_any_form(curve_run):
 def test_a_staged_reward_of_ones_own_is_read_as_it_was(tmp_path):
     """Neither its proxies nor its arithmetic are known to a reader; the archive has what came of them."""
     outcome = train(make_config({"target": "helpers_rewards:Staged"}, rounds=3), "staged", runs=tmp_path)
-    board = results.top(outcome.run, 100)
+    board = results.top(outcome.run, 100, mirrors=True)
     assert [(j.formula, j.result, j.seeds) for j in board[:10]] == [
         (j.formula, j.result, j.seeds) for j in outcome.leaderboard
     ]
@@ -251,7 +251,7 @@ for name in ("torch", "numba", "triton", "stable_baselines3", "gymnasium", "skle
     sys.modules[name] = None  # as if it were not installed
 from rlsearch import top
 from rlsearch import export
-board = top(sys.argv[1], 3)
+board = top(sys.argv[1], 3, mirrors=True)
 print(len(board), board[0].formula)
 assert "def forward" in export(board[0].formula)
 """
@@ -260,7 +260,7 @@ assert "def forward" in export(board[0].formula)
 def test_a_run_can_be_read_where_nothing_is_installed_that_made_it(real_run):
     read = subprocess.run([sys.executable, "-c", READER, str(real_run.folder)], capture_output=True, text=True)
     assert read.stderr == ""
-    assert read.stdout == f"3 {results.top(real_run, 1)[0].formula}\n"
+    assert read.stdout == f"3 {results.top(real_run, 1, mirrors=True)[0].formula}\n"
 
 
 FOREIGN = """
@@ -309,9 +309,9 @@ def test_a_run_of_an_earlier_version_is_told_and_brought_up_to_date(tmp_path):
     expected = results.top(train(make_config(), "new", runs=tmp_path).run)
     run = made_by_an_earlier_version(tmp_path / "old")
     with pytest.raises(RunError, match=r"made by an earlier version of rlsearch; .* rlsearch train --resume"):
-        results.top(run)
+        results.top(run, mirrors=True)
     resume(run.folder)
-    assert results.top(run) == expected
+    assert results.top(run, mirrors=True) == expected
 
 
 def test_a_run_is_brought_up_to_date_at_once_or_not_at_all(tmp_path, monkeypatch):
@@ -321,7 +321,7 @@ def test_a_run_is_brought_up_to_date_at_once_or_not_at_all(tmp_path, monkeypatch
         with pytest.raises(ZeroDivisionError):
             resume(run.folder)
     with pytest.raises(RunError, match="made by an earlier version"):
-        results.top(run)
+        results.top(run, mirrors=True)
 
 
 def test_a_budget_of_a_run_of_an_earlier_version_is_known(tmp_path):

@@ -165,7 +165,7 @@ def test_a_comparison_stopped_within_a_round_ends_as_if_it_had_not_been(tmp_path
         return run_methods(config, ["random"], tmp_path / folder, seeds=2, candidates=12, **more)
 
     assert run("stopped", events=InterruptAfter(1, within=1)) is None
-    board = top(tmp_path / "stopped" / "random-0", 100)
+    board = top(tmp_path / "stopped" / "random-0", 100, mirrors=True)
     assert board
     rows = archive_rows(tmp_path / "stopped" / "random-0")
     assert {row[0] for row in rows["proposals"]} == {0}  # the second round is not whole

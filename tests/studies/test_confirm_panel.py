@@ -103,7 +103,7 @@ def test_the_whole_panel_is_reported_in_gains(run, confirmed):
 
 
 def test_what_the_search_saw_is_its_gain(run, confirmed):
-    board = {shown(judged.formula): judged.result.score for judged in results.top(run, 50)}
+    board = {shown(judged.formula): judged.result.score for judged in results.top(run, 50, mirrors=True)}
     gelu = next(text for text in board if parse(text) == parse("gelu(x)"))
     for finding in confirmed.findings.formulas:
         assert finding.searched == board[finding.formula]
@@ -182,7 +182,7 @@ def test_a_single_regression_is_reported_in_its_own_unit(tmp_path):
     found = outcome.findings
     assert (found.words, outcome.proxies) == (REGRESSION, {})
     (formula,) = found.formulas
-    (judged,) = [judged for judged in results.top(run, 20) if shown(judged.formula) == formula.formula]
+    (judged,) = [judged for judged in results.top(run, 20, mirrors=True) if shown(judged.formula) == formula.formula]
     assert formula.searched == judged.result.scores["harmonics-mlp"] != judged.result.score
     assert math.isfinite(formula.outside)
     assert " digits, 3 seeds are too few for an interval" in found.verdicts[0]

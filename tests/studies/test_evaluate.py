@@ -160,7 +160,7 @@ def test_scores_of_another_unit_are_not_shown_beside_those_of_a_search(panel_run
 
 def test_scores_of_the_same_unit_are_shown_beside_those_of_a_search(panel_run):
     config, reward = panel_run.config, panel_run.config.reward
-    best = next(judged.formula for judged in results.top(panel_run, 100) if not judged.is_reference)
+    best = next(judged.formula for judged in results.top(panel_run, 100, mirrors=True) if not judged.is_reference)
     for changes in ({}, {"latency_weight": 0.5, "seeds": 2}):
         same = config.model_copy(update={"reward": reward.check(reward.model_dump() | changes)})
         rows = evaluate([], same, run=panel_run, best=1, seeds=1)
