@@ -16,10 +16,15 @@ def trained_scores(trainer, members):
     return [None if outcome is None else outcome.score for outcome in trainer.train(members)]
 
 
-def scores(proxy, members, part="validation", pool=None):
-    """The scores of members in order, whatever proxy and part they name; from this process unless a pool is given."""
+def outcomes(proxy, members, part="validation", pool=None, **more):
+    """What came of members in order, whatever proxy and part they name; from this process unless a pool is given."""
     wanted = [replace(member, proxy=proxy.name, part=part) for member in members]
     found = []
-    for population in train_populations({proxy.name: proxy}, wanted, pool or InProcess()):
-        found += population.scores
+    for population in train_populations({proxy.name: proxy}, wanted, pool or InProcess(), **more):
+        found += population.outcomes
     return found
+
+
+def scores(proxy, members, part="validation", pool=None):
+    """The scores of members in order; see :func:`outcomes`."""
+    return [getattr(outcome, "score", None) for outcome in outcomes(proxy, members, part, pool)]

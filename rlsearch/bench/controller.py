@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rlsearch.bench.report import Report, Row, Spread, rate_rows, value_rows
+from rlsearch.common.pool import Call
 from rlsearch.common.progress import Events
 from rlsearch.common.threads import one_thread
 from rlsearch.common.timing import PROCESS, Stopwatch, Times, in_turn
@@ -140,10 +141,10 @@ class _Device:
     leaves_caller_free = True
 
     def run(
-        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, in_order: bool = True
+        self, function: Callable[..., Any], calls: Iterable[Call], *, in_order: bool = True
     ) -> Generator[Any, None, None]:
         """Yields populations when it is time; the longer of two formulas is the better one."""
-        populations: list[Sequence[Training]] = [population for *_, population in calls]
+        populations: list[Sequence[Training]] = [call.arguments[-1] for call in calls]
         end = time.perf_counter() + sum(map(len, populations)) / DEVICE_RATE
 
         def results() -> Generator[Trained, None, None]:

@@ -4,13 +4,16 @@ An exception that is raised wherever the program happens to be can be lost: Pyth
 destructor or a weak reference's callback, of which plotting has many. A request is not lost.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rlsearch.errors import RlsearchError, WorkerError
+
+_STOPPING = b"\nstopping as soon as the trainings that have begun are stored; Ctrl-C again ends them now\n"
 
 
 @contextmanager
@@ -26,6 +29,9 @@ def stop_requests() -> Iterator[Callable[[], None]]:
         if requested:
             raise KeyboardInterrupt
         requested = True
+        # Not by print or logging, which may be in the middle of a line of their own.
+        with suppress(OSError):
+            os.write(2, _STOPPING)
 
     def check() -> None:
         if requested:

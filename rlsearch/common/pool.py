@@ -4,32 +4,43 @@ Whoever has calls to make is handed a pool. There are two: :class:`InProcess`, a
 processes on this machine. A pool for several machines would be a third.
 """
 
-import atexit
-import gc
-import os
-import signal
-import sys
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from loky import get_reusable_executor
+from rlsearch.common.crew import Done, crew_of
 
-from rlsearch.errors import WorkerError
 
-IDLE_SECONDS = 300
-"""After which an idle worker ends, and with it what it has loaded."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to be computed.
 
-_ENVIRONMENT = {
-    # One thread per worker; threads.py says why.
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    # Or the current folder came first on a worker's import path. It gets the path of the process that starts it.
-    "PYTHONSAFEPATH": "1",
-    # Bytes that a worker may grow by before loky replaces it. A new worker would begin with compiling.
-    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e12",
-}
+    Attributes:
+        arguments: Of the function.
+        limit: Seconds after which the process that computes it is ended; None for no limit. In the calling process
+            there is none.
+        kind: Calls of one kind share what the first of them has to prepare, such as data. So the first of its kind in a
+            worker gets :data:`~rlsearch.common.crew.PREPARATION_SECONDS` more.
+    """
+
+    arguments: tuple[Any, ...] = ()
+    limit: float | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Stands for the result of a call that has none: its process ended, or was ended.
+
+    Attributes:
+        call: What was to be computed.
+        reason: In words, to follow what was called: ``"gave no answer in 30 s"``.
+        in_time: False if its time was up.
+    """
+
+    call: Call
+    reason: str
+    in_time: bool = True
 
 
 class Pool(Protocol):
@@ -51,17 +62,16 @@ class Pool(Protocol):
         ...
 
     def run(
-        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, in_order: bool = True
+        self, function: Callable[..., Any], calls: Iterable[Call], *, in_order: bool = True
     ) -> Generator[Any, None, None]:
-        """Yields ``function(*arguments)`` for every item of ``calls``.
+        """Yields ``function(*call.arguments)`` for every call, or a :class:`Lost`.
+
+        An error that the function raises is raised where its result would have come.
 
         Args:
             function: What is called. Worker processes get it and its arguments by pickle.
-            calls: The arguments of each call.
+            calls: The calls.
             in_order: Whether results come in the order of the calls, or else in the order in which they are done.
-
-        Raises:
-            WorkerError: If a worker process dies.
         """
         ...
 
@@ -73,17 +83,16 @@ class InProcess:
     leaves_caller_free = False
 
     def run(
-        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, in_order: bool = True
+        self, function: Callable[..., Any], calls: Iterable[Call], *, in_order: bool = True
     ) -> Generator[Any, None, None]:
         """Yields the results in order; see :class:`Pool`."""
-        return (function(*arguments) for arguments in calls)
+        return (function(*call.arguments) for call in calls)
 
 
 class LokyPool:
-    """Computes calls in worker processes by loky; the caller is free meanwhile.
+    """Computes calls in worker processes, each of them one of loky's; the caller is free meanwhile.
 
-    All calls begin when :meth:`run` is called. Closing its generator early kills all workers, including those that are
-    busy for another caller.
+    All calls begin when :meth:`run` is called. Closing its generator early ends the workers that are busy with it.
 
     Args:
         workers: Processes. They stay for the next call.
@@ -96,34 +105,41 @@ class LokyPool:
         self.leaves_caller_free = leaves_caller_free
 
     def run(
-        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, in_order: bool = True
+        self, function: Callable[..., Any], calls: Iterable[Call], *, in_order: bool = True
     ) -> Generator[Any, None, None]:
         """Begins all calls now, and yields their results; see :class:`Pool`."""
-        results = self._results(function, calls, in_order)
+        results = self._results(function, list(calls), in_order)
         next(results)
         return results
 
-    def _results(
-        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], in_order: bool
-    ) -> Generator[Any, None, None]:
-        # Workers that began with another import path would not find a module that a config names: with another
-        # environment they are replaced.
-        environment = _ENVIRONMENT | {"RLSEARCH_IMPORT_PATH": os.pathsep.join(sys.path)}
-        executor = get_reusable_executor(self.workers, timeout=IDLE_SECONDS, initializer=_begin, env=environment)
+    def _results(self, function: Callable[..., Any], calls: list[Call], in_order: bool) -> Generator[Any, None, None]:
+        stream = crew_of(self.workers).begin(function, [(call.arguments, call.limit, call.kind) for call in calls])
+        # What is done already, though an earlier call is not.
+        early: dict[int, Any] = {}
         try:
-            futures = [executor.submit(_call, function, *arguments) for arguments in calls]
             # Tells ``run`` that all calls have begun.
             yield None
-            for future in futures if in_order else as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise WorkerError(
-                "a worker process has died, perhaps for want of memory. What was trained is stored: go on as after an "
-                "interrupt, and if it happens again, with fewer workers"
-            ) from error
-        except BaseException:
-            executor.shutdown(kill_workers=True)
-            raise
+            for wanted in range(len(calls)):
+                while in_order and wanted not in early:
+                    place, done = stream.next()
+                    early[place] = done
+                place, done = (wanted, early.pop(wanted)) if in_order else stream.next()
+                yield _result_of(calls[place], done)
+        finally:
+            stream.close()
+
+
+def _result_of(call: Call, done: Done) -> Any:
+    """What a call gave.
+
+    Raises:
+        BaseException: What the function raised.
+    """
+    if done.lost is not None:
+        return Lost(call, done.lost, done.in_time)
+    if done.error is not None:
+        raise done.error
+    return done.value
 
 
 def make_pool(workers: int, *, leaves_caller_free: bool = False) -> Pool:
@@ -132,36 +148,8 @@ def make_pool(workers: int, *, leaves_caller_free: bool = False) -> Pool:
     Args:
         workers: Calls that are computed at the same time.
         leaves_caller_free: Whether all calls are computed in worker processes, even if it is only one, so that the
-            caller can do something else meanwhile.
+            caller can do something else meanwhile, and no call can take the caller with it.
     """
     if workers == 1 and not leaves_caller_free:
         return InProcess()
     return LokyPool(workers, leaves_caller_free=leaves_caller_free)
-
-
-def _begin() -> None:
-    # A terminal sends Ctrl-C to the workers too; the process that feeds them decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Registered first, so it is called last.
-    atexit.register(_end)
-
-
-def _end() -> None:
-    # What a worker has loaded need not be taken apart. Triton, which torch imports where it is installed, would write
-    # dozens of lines of "leaked" objects meanwhile, as if something had gone wrong.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    result = function(*arguments)
-    _freeze_garbage()
-    return result
-
-
-@cache
-def _freeze_garbage() -> None:
-    # Without psutil, loky collects garbage every second, which takes a tenth of a second with all that is loaded.
-    # Frozen objects are not looked at.
-    gc.freeze()

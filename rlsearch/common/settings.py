@@ -40,6 +40,22 @@ class TargetSettings(Settings):
     )
 
 
+class RewardTarget(TargetSettings):
+    """A reward of the user's own, and how long it may take."""
+
+    time_limit: float | None = Field(
+        None,
+        gt=0,
+        description="seconds for one formula; with a limit the reward is called in a process of its own, which is "
+        "ended when its time is up, and the formula has failed; None: it is called in the process of the search",
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the target is called with."""
+        return self.model_dump(exclude={"target", "time_limit"})
+
+
 DEFAULT_KIND, TARGET_KIND, TRAIN_KIND = _KINDS = "<default>", "<target>", "<train>"
 """The tags of the kinds of reward or proxy; pydantic reports them as if they were keys."""
 

@@ -21,6 +21,12 @@ from rlsearch.errors import ConfigError, RlsearchError, nearest
 MAIN = "__main__"
 """The module of a script or a notebook, which worker processes do not have."""
 
+
+def is_of_main(path: str) -> bool:
+    """Whether a target is defined in a script or a notebook, where no other process finds it."""
+    return path.startswith(f"{MAIN}:")
+
+
 _OWN_PACKAGES = ("rlsearch", "rlsearch_envs")
 
 _AS_IMPORTED: dict[str, str] = {}

@@ -171,6 +171,13 @@ class Archive:
         with self._transaction() as connection:
             connection.executemany(_insert("evaluations", EVALUATION_COLUMNS), rows)
 
+    def forget_failures(self, round_number: int) -> None:
+        """Removes the evaluations of a round that failed, so that they are done again."""
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM evaluations WHERE round = ? AND status = ?", (round_number, Status.FAILED.value)
+            )
+
     def add_round(
         self, round_number: int, proposals: Sequence[Proposal], functions: Iterable[tuple[int, str, Judged]] = ()
     ) -> None:

@@ -5,12 +5,14 @@ Common to every reward, so that a user's own gets archive, resume and de-duplica
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import NoneType
 
 from rlsearch.common.progress import Events
 from rlsearch.common.users_code import as_message
+from rlsearch.errors import RewardError
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive, Proposal
 from rlsearch.judging.history import History, Judged
@@ -18,7 +20,10 @@ from rlsearch.judging.ledger import Ledger
 from rlsearch.judging.settings import RescoringSettings
 from rlsearch.proxies.base import Training
 from rlsearch.rewards.base import LARGEST, REWARDS, RewardResult, Status, StatusValues
-from rlsearch.rewards.staged import StagedReward
+from rlsearch.rewards.staged import Evaluation, StagedReward
+
+MOST_FAILURES_IN_A_ROW = 8
+"""After so many functions that failed, and none that did not, a run stops at the end of the round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class Judge:
         self.proposals = archive.proposals(first_round)
         self.candidates = 0
         self._references = {training.formula.fingerprint for training in reward.references}
+        self._failures_in_a_row = 0
         # Functions of which more is known than the archive's table of functions says.
         self._changed: dict[str, None] = {}
         self._take_up()
@@ -144,7 +150,11 @@ class Judge:
         """Reads the archive: the rounds before this one are known, this one's evaluations need not be done again."""
         earlier = self.ledger.open_at(self.round, self.reward.references)
         references = self.ledger.evaluate(-1, self.reward.references)
-        self.reward.refer(references)
+        try:
+            self.reward.refer(references)
+        except RewardError:
+            self.archive.forget_failures(-1)
+            raise
         self.ledger.add(earlier)
 
         # Functions in the order in which they came: a reward may yield its evaluations in another.
@@ -185,7 +195,7 @@ class Judge:
         wanted = self._missing([formulas[slot] for slot in first_of.values()], self.rungs[rung])
 
         # Trained and stored. From here on the functions are known.
-        self.ledger.evaluate(self.round, wanted, meanwhile, self.events)
+        self._stop_if_all_fail(self.ledger.evaluate(self.round, wanted, meanwhile, self.events))
         for fingerprint, slot in first_of.items():
             self._learn(formulas[slot], fingerprint)
         rescored = self._rescore() if self._rescores_now() else []
@@ -253,6 +263,28 @@ class Judge:
             judged.seeds = self.ledger.seeds(fingerprint)
             self._note(fingerprint, judged)
         return chosen
+
+    def _stop_if_all_fail(self, evaluations: Sequence[Evaluation]) -> None:
+        """Stops the run where nothing but failures comes: then it is not the formulas that are to blame.
+
+        Raises:
+            RewardError: With the commonest message. The round is begun again when the run is resumed.
+        """
+        tried = [evaluation for evaluation in evaluations if evaluation.status is not Status.UNFIT]
+        failed = [evaluation for evaluation in tried if evaluation.status is Status.FAILED]
+        if len(failed) < len(tried):
+            self._failures_in_a_row = 0
+            return
+        self._failures_in_a_row += len({evaluation.training.formula for evaluation in failed})
+        if self._failures_in_a_row < MOST_FAILURES_IN_A_ROW:
+            return
+        self.archive.forget_failures(self.round)
+        messages = Counter(evaluation.result.message for evaluation in failed)
+        ((message, count),) = messages.most_common(1)
+        raise RewardError(
+            f"the last {self._failures_in_a_row} functions have all failed, so the search has stopped; "
+            f"{count} of {len(failed)} with the message: {message}"
+        )
 
     def _learn(self, formula: Formula, fingerprint: str) -> None:
         """Records a new function, or updates a known one after a higher rung."""

@@ -44,6 +44,17 @@ class Outcome:
     outside: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Stands for what a training gave that came to no end: it raised, or took its process with it.
+
+    Attributes:
+        message: What happened, in words.
+    """
+
+    message: str
+
+
 class Trainer(Protocol):
     """Trains populations of one proxy, one after the other.
 
@@ -51,7 +62,7 @@ class Trainer(Protocol):
     bit of the others.
     """
 
-    def train(self, population: Sequence[Training]) -> list[Outcome | None]:
+    def train(self, population: Sequence[Training]) -> Sequence[Outcome | Failure | None]:
         """Trains one population.
 
         Args:
@@ -59,5 +70,8 @@ class Trainer(Protocol):
 
         Returns:
             What came of each member, or None where its training became non-finite.
+
+        Raises:
+            RewardError: If a user's own code raises. Whose member it was is found by training fewer.
         """
         ...

@@ -7,7 +7,7 @@ import torch
 
 from rlsearch.common.device import device_type, is_cpu
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Outcome, Trainer, Training
+from rlsearch.proxies.base import Failure, Outcome, Trainer, Training
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
@@ -82,25 +82,25 @@ class Proxy:
             start += taken
         return cuts
 
-    def train(self, population: Sequence[Training]) -> list[Outcome | None]:
+    def train(self, population: Sequence[Training]) -> list[Outcome | Failure | None]:
         """Trains a population; where a GPU's memory does not hold it, in parts.
 
         Returns:
             What came of each member, or None where its training became non-finite.
         """
-        outcomes: list[Outcome | None] = []
+        outcomes: list[Outcome | Failure | None] = []
         while len(outcomes) < len(population):
             outcomes += self._train_first(population[len(outcomes) :])
         return outcomes
 
-    def _train_first(self, population: Sequence[Training]) -> list[Outcome | None]:
+    def _train_first(self, population: Sequence[Training]) -> list[Outcome | Failure | None]:
         """Trains as many of the first members as fit; half as many after each time that memory runs out."""
         while True:
             size = self._size(len(population))
             try:
                 if size not in self._trainers:
                     self._trainers[size] = self._make_trainer(size)
-                return self._trainers[size].train(population[:size])
+                return list(self._trainers[size].train(population[:size]))
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise

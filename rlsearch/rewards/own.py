@@ -3,8 +3,12 @@
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from rlsearch.common.pool import Call, LokyPool, Lost
+from rlsearch.common.settings import RewardTarget
+from rlsearch.common.targets import build_callable, refresh
 from rlsearch.common.users_code import FAILURES, as_message, seed_of, users_code, what_was_raised
 from rlsearch.formula import Formula
 from rlsearch.proxies.base import Training
@@ -39,17 +43,17 @@ class PlainReward:
 
     def evaluate(self, trainings: Sequence[Training]) -> Iterator[list[Evaluation]]:
         """Calls the reward once; if that fails, once per formula, to find those that fail."""
-        results, problem = self._call([training.formula for training in trainings])
+        results, problem = self.call([training.formula for training in trainings])
         if results is not None:
             yield [self._evaluation(training, result) for training, result in zip(trainings, results, strict=True)]
             return
         for training in trainings:
             if len(trainings) > 1:
-                results, problem = self._call([training.formula])
+                results, problem = self.call([training.formula])
             (result,) = results or [RewardResult(math.nan, Status.FAILED, message=problem)]
             yield [self._evaluation(training, result)]
 
-    def _call(self, formulas: Sequence[Formula]) -> tuple[list[RewardResult] | None, str]:
+    def call(self, formulas: Sequence[Formula]) -> tuple[list[RewardResult] | None, str]:
         """The results; or None, and what was wrong with them."""
         seed = seed_of(str(self.run_seed), *(formula.fingerprint for formula in formulas))
         try:
@@ -85,6 +89,63 @@ class PlainReward:
         """What the reward returned."""
         (evaluation,) = evaluations
         return evaluation.result
+
+
+class IsolatedReward(PlainReward):
+    """A plain reward that is called in a process of its own, which may hang or end without harm to the search.
+
+    Args:
+        settings: The reward, with a time limit.
+        run_seed: As for a :class:`PlainReward`.
+    """
+
+    def __init__(self, settings: RewardTarget, run_seed: int) -> None:
+        super().__init__(_never_called, name_of(settings), run_seed)
+        self._settings = settings
+        self._pool = LokyPool(1, leaves_caller_free=True)
+
+    def call(self, formulas: Sequence[Formula]) -> tuple[list[RewardResult] | None, str]:
+        """The results; or None, and what was wrong with them."""
+        assert self._settings.time_limit is not None
+        limit = self._settings.time_limit * len(formulas)
+        call = Call((self._settings, self.run_seed, tuple(formulas)), limit, kind=self.proxy_names[0])
+        (answer,) = self._pool.run(_call_in_worker, [call])
+        if isinstance(answer, Lost):
+            return None, f"the reward {answer.reason}"
+        return answer  # type: ignore[no-any-return]
+
+
+def _never_called(formulas: Sequence[Formula]) -> Sequence[RewardResult]:
+    raise AssertionError("the reward is called in a worker")
+
+
+def _call_in_worker(
+    settings: RewardTarget, run_seed: int, formulas: Sequence[Formula]
+) -> tuple[list[RewardResult] | None, str]:
+    return _plain_reward(settings.model_dump_json(), run_seed).call(formulas)
+
+
+@lru_cache(maxsize=4)
+def _plain_reward(settings: str, run_seed: int) -> PlainReward:
+    """A worker makes a reward once, and keeps it."""
+    own = RewardTarget.model_validate_json(settings)
+    return PlainReward(make_own(own, run_seed), name_of(own), run_seed)
+
+
+def make_own(settings: RewardTarget, run_seed: int) -> Any:
+    """Makes a user's own reward.
+
+    Raises:
+        ConfigError: If it cannot be found, or not be made with its arguments.
+    """
+    refresh([settings.target])
+    with users_code(seed_of(str(run_seed), settings.target)):
+        return build_callable({"target": settings.target, **settings.arguments}, "formulas")
+
+
+def name_of(settings: RewardTarget) -> str:
+    """The name of a reward and its arguments."""
+    return f"{settings.target} {settings.arguments}" if settings.arguments else settings.target
 
 
 def _checked(result: RewardResult) -> RewardResult:

@@ -4,8 +4,7 @@ import logging
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from rlsearch.common.pool import InProcess, Pool
@@ -16,11 +15,23 @@ from rlsearch.kernels import Kernel
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.schedule import train_populations
+from rlsearch.proxies.schedule import limit_after, train_populations
 from rlsearch.rewards.base import RewardResult, Status, StatusValues
 from rlsearch.rewards.scale import Scale, combined
 from rlsearch.rewards.screening import why_unfit
 from rlsearch.rewards.settings import AnyProxy, RewardSettings, epochs_at, function
+from rlsearch.rewards.sorting import (
+    ByFunction,
+    Member,
+    at_best_rates,
+    by_function_of,
+    by_proxy_of,
+    first_failed,
+    mean_of,
+    scores_of,
+    scores_on,
+    why_it_failed,
+)
 from rlsearch.rewards.staged import Evaluation
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,19 +41,6 @@ IDENTITY = Formula.parse("x")
 
 IDENTITY_SEEDS = 2
 """From how many seeds it is trained on each proxy."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A proxy of the panel at one fidelity.
-
-    Attributes:
-        title: What people call it.
-        rates: Its names, one for each of its learning rates; the best of them counts.
-    """
-
-    title: str
-    rates: tuple[str, ...]
 
 
 class PanelReward:
@@ -91,21 +89,23 @@ class PanelReward:
 
         # The same proxies once per fidelity, trained for that share of their epochs, and once per learning rate.
         self.proxies: dict[str, Proxy] = {}
-        self._panels: list[list[_Member]] = []
+        self._panels: list[list[Member]] = []
         for share in fidelities:
             panel = []
             for title, proxy in zip(settings.names, settings.proxies, strict=True):
                 at_each_rate = [Proxy(p, kernel, device) for p in _trained_for(proxy, share).at_each_rate()]
                 self.proxies |= {trained.name: trained for trained in at_each_rate}
-                panel.append(_Member(title, tuple(trained.name for trained in at_each_rate)))
+                panel.append(Member(title, tuple(trained.name for trained in at_each_rate)))
             self._panels.append(panel)
         self.fidelities = tuple(_names(panel) for panel in self._panels)
         self.proxy_names, self.rescoring_proxy_names = self.fidelities[0], self.fidelities[-1]
         if len(set(self.proxy_names)) < len(self.proxy_names):
             raise RewardError("two proxies of the reward are the same; expected different ones")
         # Empty until the references are known. Equal members of two fidelities are one.
-        self._scales: dict[_Member, Scale] = {}
-        self._linear: dict[_Member, float | None] = {}
+        self._scales: dict[Member, Scale] = {}
+        self._linear: dict[Member, float | None] = {}
+        # What a reference's training took, by the name of the proxy.
+        self._seconds: dict[str, float] = {}
 
     @property
     def references(self) -> list[Training]:
@@ -141,7 +141,14 @@ class PanelReward:
         """The score of a linear network on a proxy of the panel, likewise; None where it diverged."""
         return self._linear[self._member(title)]
 
-    def _member(self, title: str) -> _Member:
+    @property
+    def time_limits(self) -> dict[str, float]:
+        """Seconds for one training, by the name of the proxy; a proxy is missing of which nothing is known yet."""
+        if self.settings.time_limit is not None:
+            return dict.fromkeys(self.proxies, self.settings.time_limit)
+        return {name: limit_after(seconds) for name, seconds in self._seconds.items()}
+
+    def _member(self, title: str) -> Member:
         return next(member for member in self._panels[0] if member.title == title)
 
     def refer(self, evaluations: Iterable[Evaluation]) -> None:
@@ -150,12 +157,14 @@ class PanelReward:
         Raises:
             RewardError: If the reference itself does not train on a proxy, or none of the baselines does.
         """
-        by_function = _by_function(evaluations)
+        evaluations = list(evaluations)
+        for name, of_proxy in by_proxy_of(evaluations).items():
+            self._seconds[name] = statistics.median(evaluation.wall_seconds for evaluation in of_proxy)
+        by_function = by_function_of(evaluations)
         for member in dict.fromkeys(chain(*self._panels)):
-            scores = _scores_on(member, by_function)
-            self._scales[member] = self._scale(member, scores, self.settings.in_spreads)
-            linear = scores.get(IDENTITY.fingerprint)
-            self._linear[member] = _mean(linear) if linear else None
+            self._scales[member] = self._scale(member, by_function, self.settings.in_spreads)
+            linear = scores_on(member, by_function).get(IDENTITY.fingerprint)
+            self._linear[member] = mean_of(linear) if linear else None
             self._warn(member)
 
     def scale_with_baselines(self, title: str, evaluations: Iterable[Evaluation]) -> Scale:
@@ -166,15 +175,18 @@ class PanelReward:
             evaluations: Of :attr:`references`, and of the baselines.
         """
         member = self._member(title)
-        return self._scale(member, _scores_on(member, _by_function(evaluations)), True)
+        return self._scale(member, by_function_of(evaluations), True)
 
-    def _scale(self, member: _Member, scores: Mapping[str, Sequence[float]], with_baselines: bool) -> Scale:
-        """The scale of a proxy from the scores of the references on it, by fingerprint, one per seed."""
+    def _scale(self, member: Member, by_function: ByFunction, with_baselines: bool) -> Scale:
+        """The scale of a proxy from the evaluations of the references on it."""
+        scores = scores_on(member, by_function)
         name = self.settings.reference
-        reference = scores.get(function(name).fingerprint)
+        fingerprint = function(name).fingerprint
+        reference = scores.get(fingerprint)
         if not reference:
-            raise RewardError(f"{name} has no score on {member.title}: it diverges there; lower its learning_rate")
-        baselines = {name: reference}
+            why = why_it_failed(by_function.get(fingerprint, {})) or "it diverges there; lower its learning_rate"
+            raise RewardError(f"{name} has no score on {member.title}: {why}")
+        baselines: dict[str, Sequence[float]] = {name: reference}
         if with_baselines:
             baselines = {text: scores.get(function(text).fingerprint, ()) for text in self.settings.baselines}
         if not any(baselines.values()):
@@ -184,7 +196,7 @@ class PanelReward:
             )
         return Scale.of(reference, baselines)
 
-    def _warn(self, member: _Member) -> None:
+    def _warn(self, member: Member) -> None:
         """Warns of a proxy that cannot tell functions apart."""
         scale, linear = self._scales[member], self._linear[member]
         name, proxy = self.settings.reference, self.proxies[member.rates[0]].settings
@@ -224,7 +236,7 @@ class PanelReward:
                 unfit.append(Evaluation(training, result))
             else:
                 fit.append(training)
-        populations = train_populations(self.proxies, fit, self.pool)
+        populations = train_populations(self.proxies, fit, self.pool, limits=self.time_limits)
         try:
             # By now the workers have begun.
             yield unfit
@@ -247,9 +259,9 @@ class PanelReward:
         Raises:
             RewardError: If there is a proxy without an evaluation.
         """
-        latency, by_proxy = self.costs.ratio(formula), _by_proxy(evaluations)
-        chosen = [_at_best_rates(panel, by_proxy) for panel in self._panels]
-        failed = _first_failed(chosen)
+        latency, by_proxy = self.costs.ratio(formula), by_proxy_of(evaluations)
+        chosen = [at_best_rates(panel, by_proxy) for panel in self._panels]
+        failed = first_failed(chosen)
         if failed is not None:
             value = self.status_values.of(failed.status)
             return RewardResult(value, failed.status, latency=latency, message=failed.result.message)
@@ -263,7 +275,7 @@ class PanelReward:
         panel, counted = self._panels[fidelity], chosen[fidelity]
         scales = [self._scales[member] for member in panel]
         titles = [member.title for member in panel]
-        means = [_mean(_scores(of_member)) for of_member in counted]
+        means = [mean_of(scores_of(of_member)) for of_member in counted]
         gains = [self._gain(score, scale) for score, scale in zip(means, scales, strict=True)]
         gain = combined(gains, self.settings.combine)
         return RewardResult(
@@ -282,7 +294,7 @@ class PanelReward:
     def _standard_error(self, counted: Sequence[Sequence[Evaluation]], scales: Sequence[Scale]) -> float | None:
         """Of the score over seeds, each seed's being combined over proxies; None for fewer than two seeds."""
         if not self.settings.in_spreads:
-            of_seeds = _scores(counted[0])
+            of_seeds = scores_of(counted[0])
         else:
             by_seed: dict[int, list[float]] = defaultdict(list)
             for of_member, scale in zip(counted, scales, strict=True):
@@ -313,7 +325,7 @@ class PanelReward:
             yield from population
 
 
-def _names(panel: Sequence[_Member]) -> tuple[str, ...]:
+def _names(panel: Sequence[Member]) -> tuple[str, ...]:
     names: list[str] = []
     for member in panel:
         names += member.rates
@@ -324,69 +336,11 @@ def _trained_for(proxy: AnyProxy, share: float) -> AnyProxy:
     return proxy.check(proxy.model_dump() | {"epochs": epochs_at(proxy, share)})
 
 
-def _by_function(evaluations: Iterable[Evaluation]) -> dict[str, dict[str, list[Evaluation]]]:
-    """Evaluations by fingerprint, and then by proxy."""
-    by_function: dict[str, list[Evaluation]] = defaultdict(list)
-    for evaluation in evaluations:
-        by_function[evaluation.training.formula.fingerprint].append(evaluation)
-    return {fingerprint: _by_proxy(found) for fingerprint, found in by_function.items()}
-
-
-def _scores_on(member: _Member, by_function: Mapping[str, Mapping[str, list[Evaluation]]]) -> dict[str, list[float]]:
-    """The scores of each function on a proxy at the learning rate that suits it best, by fingerprint."""
-    return {fingerprint: _scores(_at_best_rate(member, found)) for fingerprint, found in by_function.items()}
-
-
-def _by_proxy(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
-    by_proxy: dict[str, list[Evaluation]] = defaultdict(list)
-    for evaluation in evaluations:
-        by_proxy[evaluation.training.proxy].append(evaluation)
-    return by_proxy
-
-
-def _scores(evaluations: Iterable[Evaluation]) -> list[float]:
-    return [evaluation.score for evaluation in evaluations if evaluation.score is not None]
-
-
-def _at_best_rate(member: _Member, by_proxy: Mapping[str, Sequence[Evaluation]]) -> Sequence[Evaluation]:
-    """A function's evaluations at the learning rate that suits it best; none if it has none.
-
-    That is the one at which the fewest fail, and of those the one with the highest mean score; at a tie the first.
-    """
-
-    def suits(evaluations: Sequence[Evaluation]) -> tuple[int, float]:
-        scores = _scores(evaluations)
-        return len(scores) - len(evaluations), _mean(scores) if scores else -math.inf
-
-    found = [by_proxy[rate] for rate in member.rates if rate in by_proxy]
-    return max(found, key=suits, default=())
-
-
-def _at_best_rates(
-    panel: Sequence[_Member], by_proxy: Mapping[str, Sequence[Evaluation]]
-) -> list[Sequence[Evaluation]]:
-    return [_at_best_rate(member, by_proxy) for member in panel]
-
-
-def _first_failed(chosen: Iterable[Iterable[Sequence[Evaluation]]]) -> Evaluation | None:
-    """The first evaluation without a score, by fidelity and proxy; None if all have one."""
-    for of_panel in chosen:
-        for of_member in of_panel:
-            for evaluation in of_member:
-                if evaluation.status is not Status.OK:
-                    return evaluation
-    return None
-
-
 def _outside(titles: Sequence[str], counted: Sequence[Sequence[Evaluation]]) -> dict[str, float]:
     """The mean scores on inputs outside the range of training, by the name of the proxy, where there are such."""
     found = {}
     for title, of_member in zip(titles, counted, strict=True):
         scores = [evaluation.outside for evaluation in of_member if evaluation.outside is not None]
         if scores:
-            found[f"{title} outside"] = _mean(scores)
+            found[f"{title} outside"] = mean_of(scores)
     return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

@@ -108,6 +108,13 @@ class RewardSettings(Settings):
     baseline_seeds: int = Field(
         8, ge=1, le=100, description="trainings of the reference and of the baselines on each proxy"
     )
+    time_limit: float | None = Field(
+        None,
+        gt=0,
+        description="seconds for one training, after which its process is ended and the formula has failed; None: 20 "
+        "times what the reference and the baselines take, and at least 60; it holds in worker processes, where code of "
+        "your own always runs",
+    )
     latency_weight: float | None = Field(
         None,
         ge=0,

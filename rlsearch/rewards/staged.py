@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from rlsearch.formula import Formula
-from rlsearch.proxies.base import Outcome, Training
+from rlsearch.proxies.base import Failure, Outcome, Training
 from rlsearch.rewards.base import RewardResult, Status
 
 
@@ -45,9 +45,15 @@ class Evaluation:
 
     @classmethod
     def of_outcome(
-        cls, training: Training, outcome: Outcome | None, latency: float | None = None, wall_seconds: float = 0.0
+        cls,
+        training: Training,
+        outcome: Outcome | Failure | None,
+        latency: float | None = None,
+        wall_seconds: float = 0.0,
     ) -> "Evaluation":
         """The evaluation of a training from what its trainer returned; None where it became non-finite."""
+        if isinstance(outcome, Failure):
+            return cls(training, RewardResult(math.nan, Status.FAILED, None, latency, outcome.message), wall_seconds)
         if outcome is None:
             result = RewardResult(math.nan, Status.DIVERGED, None, latency, "training became non-finite")
             return cls(training, result, wall_seconds)

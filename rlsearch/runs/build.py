@@ -9,8 +9,7 @@ from rlsearch.common.device import is_cpu
 from rlsearch.common.pool import Pool, make_pool
 from rlsearch.common.seeds import search_seed
 from rlsearch.common.settings import Settings
-from rlsearch.common.targets import build_callable, code_of, digest, find_target, refresh, search_first
-from rlsearch.common.users_code import seed_of, users_code
+from rlsearch.common.targets import code_of, digest, find_target, is_of_main, search_first
 from rlsearch.controller.methods import METHODS
 from rlsearch.errors import ConfigError
 from rlsearch.formula import RELU
@@ -24,11 +23,11 @@ from rlsearch.proxies.own.batching import completed, way_of
 from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
 from rlsearch.proxies.own.training import completed_training
 from rlsearch.rewards.base import WORST_POINTS
-from rlsearch.rewards.own import PlainReward
+from rlsearch.rewards.own import IsolatedReward, PlainReward, make_own, name_of
 from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.settings import AnyProxy
 from rlsearch.rewards.staged import StagedReward
-from rlsearch.runs.config import Config, TargetSettings
+from rlsearch.runs.config import Config, RewardTarget
 from rlsearch.runs.folder import Run
 from rlsearch.search.base import SearchMethod, Setup
 
@@ -136,9 +135,14 @@ def kernel_of(config: Config) -> Kernel:
 
 
 def pool_of(config: Config, *, leaves_caller_free: bool = False) -> Pool:
-    """The pool of a resolved config; see :func:`~rlsearch.common.pool.make_pool`."""
+    """The pool of a resolved config; see :func:`~rlsearch.common.pool.make_pool`.
+
+    Networks and trainings of a user's own always run in worker processes, where one that hangs or crashes can be ended;
+    but for those that are defined in a script or a notebook, which no other process can import.
+    """
     assert config.workers is not None, "the config is resolved"
-    return make_pool(config.workers, leaves_caller_free=leaves_caller_free)
+    isolated = bool(config.targets) and not any(is_of_main(target) for target in config.targets)
+    return make_pool(config.workers, leaves_caller_free=leaves_caller_free or isolated)
 
 
 def make_reward(config: Config, run: Run | None = None) -> tuple[StagedReward, LatencyCosts | None]:
@@ -194,11 +198,12 @@ def reward_digest(config: Config) -> str | None:
         return None
 
 
-def _own_reward(settings: TargetSettings, works_ahead: bool, run_seed: int) -> StagedReward:
-    refresh([settings.target])
-    with users_code(seed_of(str(run_seed), settings.target)):
-        reward = build_callable(settings.model_dump(), "formulas")
+def _own_reward(settings: RewardTarget, works_ahead: bool, run_seed: int) -> StagedReward:
+    reward = make_own(settings, run_seed)
+    is_isolated = settings.time_limit is not None
     if isinstance(reward, StagedReward):
+        if is_isolated:
+            raise ConfigError(f"reward.time_limit does not go with {settings.target}: it is a reward in stages")
         return reward
     if not callable(reward):
         raise ConfigError(f"{settings.target} made a {type(reward).__name__}, which is not callable")
@@ -207,8 +212,14 @@ def _own_reward(settings: TargetSettings, works_ahead: bool, run_seed: int) -> S
             f"controller.overlap does not go with {settings.target}: a reward that is called once for a round "
             "leaves nothing to be done beside it"
         )
-    arguments = settings.model_dump(exclude={"target"})
-    return PlainReward(reward, f"{settings.target} {arguments}" if arguments else settings.target, run_seed)
+    if is_isolated:
+        if is_of_main(settings.target):
+            raise ConfigError(
+                f"reward.time_limit does not go with {settings.target}: another process cannot import it; put it into "
+                "a module"
+            )
+        return IsolatedReward(settings, run_seed)
+    return PlainReward(reward, name_of(settings), run_seed)
 
 
 def method_class(config: Config) -> type[SearchMethod]:

@@ -18,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from rlsearch.common.seeds import FIRST_FRESH_DATA_SEED, MAX_RUN_SEED
 from rlsearch.common.settings import BY_TARGET, DEFAULT_KIND, TARGET_KIND, Settings, problems
-from rlsearch.common.settings import TargetSettings as TargetSettings  # the other kind of reward
+from rlsearch.common.settings import RewardTarget as RewardTarget  # the other kind of reward
 from rlsearch.common.targets import lies_in
 from rlsearch.controller.methods import checked_method
 from rlsearch.controller.settings import ControllerSettings
@@ -65,7 +65,7 @@ class Config(Settings):
     exhaustive: ExhaustiveSettings = Field(ExhaustiveSettings(), description="settings of the method exhaustive")
     mining: MiningSettings = Field(MiningSettings(), description="settings of the method mining")
     reward: Annotated[
-        Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[TargetSettings, Tag(TARGET_KIND)],
+        Annotated[RewardSettings, Tag(DEFAULT_KIND)] | Annotated[RewardTarget, Tag(TARGET_KIND)],
         BY_TARGET,
     ] = Field(
         RewardSettings(), description="what a formula is worth: gains on proxies, or a reward of your own by its target"
@@ -82,9 +82,9 @@ class Config(Settings):
         return self.reward if isinstance(self.reward, RewardSettings) else None
 
     @property
-    def own_reward(self) -> TargetSettings | None:
+    def own_reward(self) -> RewardTarget | None:
         """The reward if it is a user's own; None if it trains proxies."""
-        return self.reward if isinstance(self.reward, TargetSettings) else None
+        return self.reward if isinstance(self.reward, RewardTarget) else None
 
     @property
     def proxies(self) -> tuple[AnyProxy, ...]:

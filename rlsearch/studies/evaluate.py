@@ -194,7 +194,7 @@ def _measured(formulas: Sequence[Formula], config: Config, run: Run | None, seed
 
     with stop_requests() as check_stop, one_thread(), _store(run) as archive:
         told = AllOf([events, StopRequests(check_stop)])
-        retraining = Retraining(archive, kernel, config.device, pool_of(config), told)
+        retraining = Retraining(archive, kernel, config.device, pool_of(config), told, reward.time_limit)
         scores = _scores(trained, reward, config.seed, seeds, retraining)
         check_stop()
         latencies = measure(formulas, kernel, config.device)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.common.device import is_cpu
-from rlsearch.common.pool import Pool
+from rlsearch.common.pool import Call, Pool
 from rlsearch.common.progress import Events
 from rlsearch.common.seeds import FIRST_FINAL_SEED, MAX_FINAL_SEEDS, MAX_SELECTION_SEEDS, fresh_data_seed, fresh_seed
 from rlsearch.errors import InputError
@@ -19,7 +19,7 @@ from rlsearch.kernels import Kernel
 from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.schedule import train_populations
+from rlsearch.proxies.schedule import limit_after, train_populations
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.rewards.staged import Evaluation
 
@@ -64,17 +64,30 @@ class Retraining:
         device: Where the proxies are trained.
         pool: Trains.
         events: Told how many trainings are done; it may stop the work between populations.
+        time_limit: Seconds for one training; None: as :func:`~rlsearch.proxies.schedule.limit_after` says of what
+            trainings of the same network and data have taken.
 
     Attributes:
         trained: Trainings done, not counting those that the archive had.
     """
 
-    def __init__(self, archive: Archive, kernel: Kernel, device: str, pool: Pool, events: Events = Events()) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        kernel: Kernel,
+        device: str,
+        pool: Pool,
+        events: Events = Events(),
+        time_limit: float | None = None,
+    ) -> None:
         self.archive = archive
         self.kernel = kernel
         self.device = device
         self.pool = pool
         self.events = events
+        self.time_limit = time_limit
+        # The longest training by network and data, whatever the learning rate and the seed of the data.
+        self._seconds: dict[str, float] = {}
         self.trained = 0
         self._proxies: dict[TrainingSettings, Proxy] = {}
         self._known = {evaluation.training.key: _outcome(evaluation) for _, evaluation in archive.evaluations()}
@@ -106,9 +119,13 @@ class Retraining:
 
         # Each population is stored as soon as it is done, so that a stop loses none.
         done = 0
-        with closing(train_populations(proxies, list(missing.values()), self.pool, in_order=False)) as populations:
+        limits = {name: limit for name, proxy in proxies.items() if (limit := self._limit(proxy)) is not None}
+        populations = train_populations(proxies, list(missing.values()), self.pool, in_order=False, limits=limits)
+        with closing(populations):
             for population in populations:
                 seconds = population.seconds / len(population.outcomes)
+                title = proxies[population.trainings[0].proxy].settings.name
+                self._seconds[title] = max(seconds, self._seconds.get(title, 0.0))
                 evaluations = [
                     Evaluation.of_outcome(training, outcome, wall_seconds=seconds)
                     for training, outcome in zip(population.trainings, population.outcomes, strict=True)
@@ -120,6 +137,13 @@ class Retraining:
                 self.events.on_progress(what, done, len(missing))
         return [self._known[training.key] for training in wanted]
 
+    def _limit(self, proxy: Proxy) -> float | None:
+        """Seconds for one training of a proxy; None where nothing is known yet."""
+        if self.time_limit is not None:
+            return self.time_limit
+        seconds = self._seconds.get(proxy.settings.name)
+        return None if seconds is None else limit_after(seconds)
+
     def _make_data_sets(self, proxies: Sequence[Proxy]) -> None:
         """Generates our own data sets side by side, each once, so that no worker waits for or repeats another's."""
         # A single worker makes each with its first population.
@@ -130,7 +154,7 @@ class Retraining:
             settings = proxy.settings
             if isinstance(settings, ProxySettings):
                 by_data[settings.dataset, settings.data_seed, settings.sizes] = settings
-        calls = [(settings,) for settings in by_data.values()]
+        calls = [Call((settings,)) for settings in by_data.values()]
         with closing(self.pool.run(_load, calls, in_order=False)) as results:
             for done, _ in enumerate(results, start=1):
                 self.events.on_progress("data sets", done, len(calls))

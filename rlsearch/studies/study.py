@@ -125,7 +125,7 @@ def study(
         path = folder / "evaluations.sqlite"
         with stop_requests() as stop, one_thread(), Archive(path, create=not path.exists()) as archive:
             told = AllOf([events, StopRequests(stop)])
-            retraining = Retraining(archive, kernel, config.device, pool_of(config), told)
+            retraining = Retraining(archive, kernel, config.device, pool_of(config), told, reward.time_limit)
             chosen = [chosen_rates(formulas, proxy, config.seed, options, retraining) for proxy in config.proxies]
             rates = [[each.rate for each in of_proxy] for of_proxy in chosen]
             pairs = list(zip(config.proxies, rates, strict=True))

@@ -1,16 +1,24 @@
 """How trainings of several proxies become one stream of populations."""
 
+import os
+import signal
+import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from helpers_proxies import outcomes
 
 from rlsearch import Formula
+from rlsearch.common import crew
 from rlsearch.common.pool import InProcess, LokyPool
+from rlsearch.errors import RewardError
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.base import Outcome, Training
+from rlsearch.proxies import schedule
+from rlsearch.proxies.base import Failure, Outcome, Training
 from rlsearch.proxies.proxy import Proxy
-from rlsearch.proxies.schedule import train_populations
+from rlsearch.proxies.schedule import limit_after, train_populations
 from rlsearch.proxies.settings import ProxySettings
 
 torch.set_num_threads(1)
@@ -39,7 +47,7 @@ class Recording:
     def run(self, function, calls, *, in_order=True):
         self.calls += calls
         self.in_order = in_order
-        return (function(*arguments) for arguments in calls)
+        return (function(*call.arguments) for call in calls)
 
 
 def test_populations_come_proxy_by_proxy_with_their_trainings():
@@ -87,7 +95,7 @@ def test_worker_processes_give_the_same_scores(workers, in_order):
 def test_a_pool_gets_all_populations_of_all_proxies_at_once():
     pool = Recording()
     list(train_populations(PROXIES, wanted(FIRST, SECOND), pool, in_order=False))
-    assert [len(call[-1]) for call in pool.calls] == [4, 1, 4, 1]
+    assert [len(call.arguments[-1]) for call in pool.calls] == [4, 1, 4, 1]
     assert pool.in_order is False
 
 
@@ -115,3 +123,87 @@ def test_a_part_belongs_to_the_training():
 def test_a_proxy_that_is_not_there():
     with pytest.raises(KeyError):
         list(train_populations(PROXIES, [Training(FORMULAS[0], "unknown", 0)], InProcess()))
+
+
+# What some formulas do to the process that trains them.
+KILLS, RAISES, HANGS = (Formula.parse(text) for text in ("x + 0.25", "x + 0.5", "x + 0.75"))
+
+
+class Dangerous(Proxy):
+    """Trains like any other, but for some formulas."""
+
+    def train(self, population):
+        formulas = [training.formula for training in population]
+        if KILLS in formulas:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if RAISES in formulas:
+            raise RewardError("that one I do not like")
+        if HANGS in formulas:
+            time.sleep(600)
+        return super().train(population)
+
+
+@pytest.fixture
+def dangerous(monkeypatch):
+    """A proxy whose trainer is as dangerous in worker processes, which import this module by name."""
+    monkeypatch.setattr(schedule, "_train_in_worker", _train_dangerously)
+    return Dangerous(PROXIES[FIRST].settings, TorchKernel(), "cpu")
+
+
+def _train_dangerously(registered, settings, kernel, device, population):
+    return schedule._train(Dangerous(settings, kernel(), device), population)
+
+
+@pytest.mark.parametrize("bad", [KILLS, RAISES], ids=["kills", "raises"])
+def test_one_that_ends_its_process_is_found_and_the_others_get_their_scores(dangerous, bad):
+    """The population has four members, so that it is found in halves."""
+    good = wanted(FIRST)
+    members = [*good[:2], replace(good[0], formula=bad), *good[2:]]
+    expected = outcomes(PROXIES[FIRST], good)
+    found = outcomes(dangerous, members, pool=LokyPool(2))
+    failure = found.pop(2)
+    assert found == expected
+    assert failure == Failure(
+        {
+            KILLS: "the training ended its process with signal 9 (SIGKILL), perhaps for want of memory",
+            RAISES: "that one I do not like",
+        }[bad]
+    )
+
+
+def test_one_that_hangs_is_ended(dangerous, monkeypatch):
+    good = wanted(FIRST)
+    # So that a worker has all that its first call needs. Later ones have no time for that.
+    expected = outcomes(dangerous, good, pool=LokyPool(1, leaves_caller_free=True))
+    monkeypatch.setattr(crew, "PREPARATION_SECONDS", 0.0)
+    pool = LokyPool(1, leaves_caller_free=True)
+    found = outcomes(dangerous, [replace(good[0], formula=HANGS)], pool=pool, limits={FIRST: 2.0})
+    assert found == [Failure("the training gave no answer in 2 s")]
+    assert outcomes(dangerous, good, pool=LokyPool(1, leaves_caller_free=True)) == expected
+
+
+def test_one_that_raises_is_found_in_this_process_too(dangerous):
+    good = wanted(FIRST)
+    members = [*good, replace(good[0], formula=RAISES)]
+    found = outcomes(dangerous, members, pool=InProcess())
+    assert found == [*outcomes(PROXIES[FIRST], good), Failure("that one I do not like")]
+
+
+def test_the_death_of_an_innocent_is_tried_once_more(tmp_path, monkeypatch):
+    """As when the system kills a process for want of memory that others took."""
+    monkeypatch.setattr(schedule, "_train_in_worker", partial(_die_once, tmp_path / "died"))
+    (training, *_) = wanted(FIRST)
+    pool = LokyPool(1, leaves_caller_free=True)
+    assert outcomes(PROXIES[FIRST], [training], pool=pool) == outcomes(PROXIES[FIRST], [training])
+    assert (tmp_path / "died").exists()
+
+
+def _die_once(mark, registered, settings, kernel, device, population):
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return schedule._train(Proxy(settings, kernel(), device), population)
+
+
+def test_limits_are_generous():
+    assert (limit_after(0.01), limit_after(10.0)) == (60.0, 200.0)

@@ -48,7 +48,7 @@ class OwnTraining:
         self._device = torch.device(device)
 
     def train(self, population: Sequence[Training]) -> list[Outcome | None]:
-        """Trains members one after the other.
+        """Trains members one after the other; see :class:`~rlsearch.proxies.base.Trainer`.
 
         Raises:
             RewardError: If the function raises, or returns something else than a number.

@@ -4,15 +4,15 @@ import importlib
 import pytest
 import torch
 from helpers_own import ALL, EXPLODING, KERNEL, SMOOTH, proxy, settings
-from helpers_proxies import scores
+from helpers_proxies import outcomes, scores
 from torch import nn
 from torch.nn import functional
 
 from rlsearch.common.pool import LokyPool
 from rlsearch.common.rng import random_numbers_of
-from rlsearch.errors import ConfigError, RewardError
+from rlsearch.errors import ConfigError
 from rlsearch.kernels import TorchKernel
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Failure, Training
 from rlsearch.proxies.own import trainer as own_trainer
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.factories import SharedActivation, load_own_dataset
@@ -179,8 +179,9 @@ def impatient(activation):
 @pytest.mark.parametrize("batched", [True, False])
 def test_a_network_that_raises(batched):
     s = settings(batched=batched).model_copy(update={"target": f"{__name__}:impatient"})
-    with pytest.raises(RewardError, match=r"training .*:impatient raised ValueError: I am not for use"):
-        scores(Proxy(s, KERNEL, "cpu"), [Training(SMOOTH[0], "p", 0)])
+    (failure,) = outcomes(Proxy(s, KERNEL, "cpu"), [Training(SMOOTH[0], "p", 0)])
+    assert isinstance(failure, Failure)
+    assert failure.message.endswith(":impatient raised ValueError: I am not for use")
 
 
 def test_diverged_is_none():
