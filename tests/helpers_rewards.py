@@ -134,3 +134,15 @@ class Reseeding:
 def plain(formulas, scale=1.0):
     """A reward that no factory makes."""
     return [RewardResult(scale * formula.size) for formula in formulas]
+
+
+class Dangerous:
+    """Hangs for a sine, and ends its process for a tanh."""
+
+    def __call__(self, formulas):
+        for formula in formulas:
+            while "sin" in formula.tokens:
+                time.sleep(60)
+            if "tanh" in formula.tokens:
+                os._exit(3)
+        return [RewardResult(float(formula.size)) for formula in formulas]

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 
 import torch
 from helpers_networks import mlp, sequences, vectors
@@ -118,3 +119,17 @@ def text(activation, seed, device):
 
 def ending(activation, seed, device):
     raise SystemExit(1)
+
+
+def dangerous(activation, seed, device):
+    """Scores by the value at 1: where that is negative the process ends, where it is large nothing comes."""
+    value = float(activation(torch.ones(1)))
+    if value < 0:
+        os._exit(3)
+    while value > 2:
+        time.sleep(60)
+    return value
+
+
+def out_of_order(activation, seed, device):
+    raise OSError("no licence was to be had")

@@ -199,8 +199,13 @@ def reward_digest(config: Config) -> str | None:
 
 
 def _own_reward(settings: RewardTarget, works_ahead: bool, run_seed: int) -> StagedReward:
-    reward = make_own(settings, run_seed)
     is_isolated = settings.time_limit is not None
+    if is_isolated and is_of_main(settings.target):
+        raise ConfigError(
+            f"reward.time_limit does not go with {settings.target}: another process cannot import it; put it into a "
+            "module"
+        )
+    reward = make_own(settings, run_seed)
     if isinstance(reward, StagedReward):
         if is_isolated:
             raise ConfigError(f"reward.time_limit does not go with {settings.target}: it is a reward in stages")
@@ -213,11 +218,6 @@ def _own_reward(settings: RewardTarget, works_ahead: bool, run_seed: int) -> Sta
             "leaves nothing to be done beside it"
         )
     if is_isolated:
-        if is_of_main(settings.target):
-            raise ConfigError(
-                f"reward.time_limit does not go with {settings.target}: another process cannot import it; put it into "
-                "a module"
-            )
         return IsolatedReward(settings, run_seed)
     return PlainReward(reward, name_of(settings), run_seed)
 
