@@ -6,6 +6,21 @@ from typing import Protocol
 
 from rlsearch.formula import Formula
 
+Kind = tuple[str, ...]
+"""The inputs of a population's activations, in order. Formulas of one kind can be trained together."""
+
+
+def kind_of(formula: Formula, *, gated: bool) -> Kind:
+    """The kind of a formula in a network.
+
+    A formula of an input that no network has gets a kind without it: the kernel refuses it by its name.
+
+    Args:
+        formula: The activation.
+        gated: Whether the network has gated units, whose activations are functions of ``x`` and the gate ``g``.
+    """
+    return ("x", "g") if gated and "g" in formula.inputs else ("x",)
+
 
 @dataclass(frozen=True, slots=True)
 class Training:

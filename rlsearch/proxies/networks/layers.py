@@ -72,7 +72,17 @@ class PopulationEmbedding(nn.Module):
         return found.flatten(2)
 
 
-class PopulationNetwork(nn.Module):
+class Population(nn.Module):
+    """K networks as one module, which maps inputs ``[K, batch, ...]`` to outputs ``[K, batch, ..., outputs]``.
+
+    Attributes:
+        activation: Of all members; another may be put in its place.
+    """
+
+    activation: Callable[..., Tensor]
+
+
+class PopulationNetwork(Population):
     """K networks of one kind, whose weights are those of its declared layers.
 
     Args:
@@ -82,7 +92,6 @@ class PopulationNetwork(nn.Module):
         activation: Of all members.
 
     Attributes:
-        activation: Of all members; another may be put in its place.
         layers: One per hidden layer.
         embedding: What tokens are turned into numbers by; it does nothing to numbers.
         norms: What normalises after each layer: nothing, or one of :mod:`~rlsearch.proxies.networks.norms`.
@@ -95,7 +104,7 @@ class PopulationNetwork(nn.Module):
         kind: Network,
         settings: ProxySettings,
         generators: Sequence[torch.Generator],
-        activation: Callable[[Tensor], Tensor],
+        activation: Callable[..., Tensor],
     ) -> None:
         super().__init__()
         self.activation = activation

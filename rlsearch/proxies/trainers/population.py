@@ -15,11 +15,11 @@ from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import FormulaError
 from rlsearch.formula import RELU, Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Outcome, Training
+from rlsearch.proxies.base import Kind, Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part
 from rlsearch.proxies.networks import NETWORKS
-from rlsearch.proxies.networks.layers import PopulationNetwork
+from rlsearch.proxies.networks.layers import Population
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.proxies.starts import batches, initial_networks, rates, scored_after, steps_of
 from rlsearch.proxies.tasks import Task
@@ -27,7 +27,8 @@ from rlsearch.proxies.tasks import Task
 _T = TypeVar("_T")
 
 SCORED_ROWS = 400
-"""Examples per forward pass in scoring: what stays in cache. A multiple of 4; see :class:`ProxySettings`."""
+"""Examples, or labels, per forward pass in scoring: what stays in cache. A multiple of 4; see
+:class:`ProxySettings`."""
 
 MAX_GRAPH_STEPS = 64
 """Training steps in one CUDA graph, whose nodes take memory, and time to make."""
@@ -48,16 +49,18 @@ class PopulationTrainer:
         kernel: Computes the activations.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         size: K. A population with fewer members is filled up, so that their bits do not depend on how many they are.
+        kind: The inputs of the formulas.
     """
 
-    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, size: int) -> None:
+    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, size: int, kind: Kind = ("x",)) -> None:
         self.settings = settings
         self.size = size
+        self.kind = kind
         self._task = settings.task
         self._device = torch.device(device)
         self._data = load_dataset(settings).to(device)
         self._kernel = kernel
-        self._activation = kernel.population([RELU] * size)
+        self._activation = kernel.population([RELU] * size, kind)
         self._network = self._initial([0])
         for parameter in self._network.parameters():
             parameter.data = parameter.data.expand(size, *parameter.shape[1:]).to(self._device).contiguous()
@@ -99,7 +102,8 @@ class PopulationTrainer:
         """What is counted on a part, and on its inputs outside the range of training where they are scored."""
         self._network.eval()
         parts = [part] if part.outside is None else [part, part.outside]
-        found = [counted(self._task, self._network, each, self.size) for each in parts]
+        rows = scored_rows(self.settings)
+        found = [counted(self._task, self._network, each, self.size, rows) for each in parts]
         self._network.train()
         return found
 
@@ -108,7 +112,7 @@ class PopulationTrainer:
             self._activation.load(formulas)
         except FormulaError:
             # A formula is longer than this activation has room for; or it is wrong, and then a new one says so too.
-            self._activation = self._network.activation = self._kernel.population(formulas)
+            self._activation = self._network.activation = self._kernel.population(formulas, self.kind)
             self._replays.clear()
 
     def _load_start(self, seeds_of_members: Sequence[int]) -> None:
@@ -133,8 +137,8 @@ class PopulationTrainer:
                 buffer.copy_(fresh.to(self._device)[of_member])
         self._at.zero_()
 
-    def _initial(self, seeds: Sequence[int]) -> PopulationNetwork:
-        return initial_networks(self.settings, seeds, self._activation)
+    def _initial(self, seeds: Sequence[int]) -> Population:
+        return initial_networks(self.settings, seeds, self._activation, self.kind)
 
     def _step(self) -> None:
         """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
@@ -145,6 +149,8 @@ class PopulationTrainer:
         loss = self._task.loss(outputs, train.labels[rows])
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_norm is not None:
+            clip(list(self._network.parameters()), self.settings.clip_norm)
         self._rate.copy_(self._rates.index_select(0, self._at)[0])
         self._optimiser.step()
         self._at += 1
@@ -214,11 +220,37 @@ def most_members(settings: ProxySettings, device: str) -> int:
     # Of an example; images become smaller from layer to layer, and wider.
     widths = sum(layer.positions * max(layer.inputs, layer.outputs) for layer in hidden)
     # Windows, sums, activations, slopes and their gradients.
-    numbers = 8 * max(settings.batch_size, SCORED_ROWS) * widths
+    numbers = 8 * max(settings.batch_size, scored_rows(settings)) * widths
     steps = steps_of(settings, settings.sizes[0])
     needed = 4 * numbers + 8 * steps * settings.batch_size
     fitting = max(16, free // 2 // needed)
     return min(MAX_GPU_MEMBERS, 1 << (fitting.bit_length() - 1))
+
+
+def scored_rows(settings: ProxySettings) -> int:
+    """Examples per forward pass in scoring, a multiple of 4: fewer of those that have many labels."""
+    if not settings.data.by_position:
+        return SCORED_ROWS
+    return max(4, SCORED_ROWS // settings.data.n_features // 4 * 4)
+
+
+_CLIP_EPSILON = 1e-6
+"""Added to a gradient's norm: torch's."""
+
+
+def clip(parameters: Sequence[torch.nn.Parameter], most: float) -> None:
+    """Scales each member's gradient down to a norm, as ``torch.nn.utils.clip_grad_norm_`` does for one network.
+
+    Args:
+        parameters: All of them, each with its gradient of shape ``[K, ...]``.
+        most: The norm.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    of_each = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+    norms = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
+    factors = (most / (norms + _CLIP_EPSILON)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient *= factors.reshape(-1, *[1] * (gradient.dim() - 1))
 
 
 def rate_dtype(device: torch.device) -> torch.dtype:
