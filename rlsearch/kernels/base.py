@@ -72,12 +72,12 @@ def checked_programs(formulas: Sequence[Formula], inputs: Sequence[str]) -> tupl
         FormulaError: If a formula has another input.
     """
     for formula in formulas:
-        if not set(formula.inputs) <= set(inputs):
+        if not set(formula.arguments) <= set(inputs):
             raise FormulaError(
-                f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of {' and '.join(inputs)} alone"
+                f"'{formula}' has the inputs {formula.arguments}; proxies take formulas of {' and '.join(inputs)} alone"
             )
     return tuple(
-        formula.program if formula.inputs == tuple(inputs) else compile_program(formula.tokens, inputs)
+        formula.program if formula.arguments == tuple(inputs) else compile_program(formula.tokens, inputs)
         for formula in formulas
     )
 
