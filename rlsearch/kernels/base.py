@@ -57,7 +57,7 @@ class Kernel(Protocol):
 
         Args:
             formulas: Each of some or all of ``inputs``.
-            inputs: Names; ``("x", "g")`` for gated formulas.
+            inputs: Names; ``("x", "g")`` for gated formulas. Trained parameters are inputs, too: ``("x", "a", "b")``.
 
         Raises:
             FormulaError: If a formula has another input than ``inputs``.
@@ -72,9 +72,14 @@ def checked_programs(formulas: Sequence[Formula], inputs: Sequence[str]) -> tupl
         FormulaError: If a formula has another input.
     """
     for formula in formulas:
+        if not set(formula.parameters) <= set(inputs):
+            raise FormulaError(
+                f"'{formula}' has trained parameters, {', '.join(formula.parameters)}, which are not trained here; "
+                "expected a formula without, such as with_values() makes of it"
+            )
         if not set(formula.arguments) <= set(inputs):
             raise FormulaError(
-                f"'{formula}' has the inputs {formula.arguments}; proxies take formulas of {' and '.join(inputs)} alone"
+                f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of {' and '.join(inputs)} alone"
             )
     return tuple(
         formula.program if formula.arguments == tuple(inputs) else compile_program(formula.tokens, inputs)

@@ -8,7 +8,7 @@ import torch
 from rlsearch.common.device import device_type, is_cpu
 from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Kind, Outcome, Trainer, Training, kind_of
+from rlsearch.proxies.base import Kind, Outcome, Trainer, Training, kind_of, letters_of
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
@@ -76,16 +76,16 @@ class Proxy:
         for training in trainings:
             of_kind.setdefault(self._kind(training.formula), []).append(training)
         cuts: list[Sequence[Training]] = []
-        for alike in of_kind.values():
-            cuts += self._cut(alike, workers)
+        for kind, alike in of_kind.items():
+            cuts += self._cut(kind, alike, workers)
         return cuts
 
     def _kind(self, formula: Formula) -> Kind:
         return kind_of(formula, gated=self._network is not None and self._network.gated)
 
-    def _cut(self, trainings: Sequence[Training], workers: int) -> list[Sequence[Training]]:
+    def _cut(self, kind: Kind, trainings: Sequence[Training], workers: int) -> list[Sequence[Training]]:
         size = self._size(len(trainings))
-        if workers > 1 and self.is_native:
+        if workers > 1 and self._trains_natively(kind):
             size = min(size, NATIVE_MEMBERS)
         cuts = []
         start = 0
@@ -141,12 +141,16 @@ class Proxy:
     def is_native(self) -> bool:
         """Whether the native trainer trains it: with numba's kernel on a CPU, a network and a task that say it can.
 
-        It clips no gradients.
+        It clips no gradients, and trains no parameters of formulas.
         """
         if self._network is None or self.kernel.name != "numba" or not is_cpu(self.device):
             return False
         assert isinstance(self.settings, ProxySettings)
         return self._network.native and self.settings.task.native and self.settings.clip_norm is None
+
+    def _trains_natively(self, kind: Kind) -> bool:
+        """Whether the native trainer trains formulas of a kind: those without parameters."""
+        return self.is_native and not letters_of(kind)
 
     def _make_trainer(self, kind: Kind, size: int) -> Trainer:
         if isinstance(self.settings, OwnProxySettings):
@@ -154,7 +158,7 @@ class Proxy:
         if isinstance(self.settings, OwnTrainingSettings):
             return OwnTraining(self.settings, self.kernel, self.device)
         assert isinstance(self.settings, ProxySettings)
-        if self.is_native:
+        if self._trains_natively(kind):
             from rlsearch.proxies.trainers.native import NativeTrainer  # numba is optional
 
             return NativeTrainer(self.settings)

@@ -157,6 +157,11 @@ class ProxySettings(TrainingSettings):
     positions: Literal["rotary", "learned"] = Field(
         "rotary", description="how a transformer sees positions: queries and keys turned by them, or a learned table"
     )
+    parameters: Literal["layer", "network", "channel"] = Field(
+        "layer",
+        description="what shares a trained parameter of a formula: the channels of a layer, or the network; or "
+        "each channel has its own",
+    )
     clip_norm: float | None = Field(
         None, gt=0, description="each network's gradient is clipped to this norm; None: not at all"
     )
@@ -330,6 +335,7 @@ _ADDED_LATER = (
     "precision",
     "heads",
     "positions",
+    "parameters",
 )
 """Settings that proxies of older runs do not have."""
 

@@ -5,6 +5,7 @@ Values have the shape ``[K, batch * length, width]``, so that a layer is one bat
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -135,6 +136,7 @@ class PopulationDecoder(Population):
         self.activation = activation
         self._n_outputs = settings.n_outputs
         length, width, blocks = settings.data.n_features, settings.widths[0], len(settings.widths)
+        self._channels = (hidden_width(width, gated=gated),) * blocks
         rotary = settings.positions == "rotary"
         norm = NORMS[settings.normalisation]
         assert norm is not None, "the network says which normalisations it can have"
@@ -150,6 +152,11 @@ class PopulationDecoder(Population):
         self.feed_forwards = nn.ModuleList(PopulationFeedForward(generators, width, gated=gated) for _ in range(blocks))
         self.norms = nn.ModuleList(norm(len(generators), width) for _ in range(2 * blocks + 1))
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The hidden width of every feed-forward part."""
+        return self._channels
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Maps whole numbers ``[K, batch, length]`` to logits ``[K, batch, length, outputs]``."""
         members, batch, length = tokens.shape
@@ -158,10 +165,9 @@ class PopulationDecoder(Population):
             x = x + self.positions.unsqueeze(1)
         x = x.flatten(1, 2)
         before_attention, before_feed_forward = self.norms[:-1:2], self.norms[1::2]
-        for attention, feed_forward, first, second in zip(
-            self.attentions, self.feed_forwards, before_attention, before_feed_forward, strict=True
-        ):
+        parts = zip(self.attentions, self.feed_forwards, before_attention, before_feed_forward, strict=True)
+        for block, (attention, feed_forward, first, second) in enumerate(parts):
             x = x + attention(first(x))
-            x = x + feed_forward(second(x), self.activation)
+            x = x + feed_forward(second(x), partial(self.activate, block))
         logits = torch.bmm(self.norms[-1](x), self.embedding.weight.mT)
         return logits[..., : self._n_outputs].reshape(members, batch, length, -1)
