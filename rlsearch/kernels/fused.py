@@ -157,14 +157,14 @@ def _gradients(compiled: _Compiled, inputs: Sequence[Tensor], outer: Tensor) -> 
     order = _order(inputs[0])
     gradients = compiled.gradients(_rows(inputs, order), _row(outer, order))
     return [
-        _restored(gradient, x.dtype, order) if x.shape == inputs[0].shape else gradient.float().sum().to(x.dtype)
+        _restored(gradient, x.dtype, order) if x.dim() == len(order) else gradient.reshape(x.shape).to(x.dtype)
         for x, gradient in zip(inputs, gradients, strict=True)
     ]
 
 
 def _rows(inputs: Sequence[Tensor], order: list[int]) -> list[Tensor]:
-    """All inputs as populations of one; a parameter, which is one number, stands at every place."""
-    return [_row(x.expand_as(inputs[0]), order) for x in inputs]
+    """All inputs as populations of one; a parameter is one number, in as many dimensions."""
+    return [_row(x.reshape([1] * len(order)) if x.dim() < len(order) else x, order) for x in inputs]
 
 
 def _row(x: Tensor, order: list[int]) -> Tensor:

@@ -51,12 +51,11 @@ class TrainedParameters:
             like: The activation's input, ``[K, ..., channels]``.
 
         Returns:
-            One tensor per letter, of the shape of ``like``.
+            One tensor per letter, ``[K, 1, ..., 1]``, or with the channels last where each has its own.
         """
         start, width = self._spans[place]
         shape = (len(self.values), *[1] * (like.dim() - 2), width)
-        numbers = self.values.narrow(2, start, width).unbind(dim=1)
-        return [each.reshape(shape).expand_as(like) for each in numbers]
+        return [numbers.reshape(shape) for numbers in self.values.narrow(2, start, width).unbind(dim=1)]
 
     @torch.no_grad()
     def load(self, formulas: Sequence[Formula]) -> None:
