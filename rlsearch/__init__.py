@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rlsearch.api import confirm as confirm
     from rlsearch.api import evaluate as evaluate
     from rlsearch.api import mine as mine
+    from rlsearch.api import refine as refine
     from rlsearch.api import report as report
     from rlsearch.api import resume as resume
     from rlsearch.api import train as train
@@ -58,6 +59,7 @@ _HOMES = {
     "mine": "rlsearch.api",
     "confirm": "rlsearch.api",
     "transfer": "rlsearch.api",
+    "refine": "rlsearch.api",
     "report": "rlsearch.api",
     "compare": "rlsearch.api",
     "Options": "rlsearch.studies.retrain",

@@ -15,6 +15,8 @@ from rlsearch.common.progress import Events
 from rlsearch.errors import FormulaError, InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
+from rlsearch.judging.refining import Refinement
+from rlsearch.runs import refine as refining
 from rlsearch.runs import train as training
 from rlsearch.runs.events import AllRunEvents, RunEvents
 from rlsearch.runs.folder import Run
@@ -103,6 +105,31 @@ def resume(
     folder = run.folder if isinstance(run, Run) else run
     with _watching(progress) as bar:
         return training.resume(folder, rounds, candidates, events=_joined(bar, events))
+
+
+def refine(
+    run: Run | Path | str,
+    *,
+    best: int = 5,
+    seeds: int = 3,
+    progress: bool | None = None,
+    events: Events | None = None,
+) -> list[Refinement]:
+    """Tunes the constants of a run's best functions; see :func:`rlsearch.runs.refine.refine`.
+
+    Args:
+        run: The run or its folder.
+        best: How many functions.
+        seeds: From how many seeds constants are trained on each proxy.
+        progress: As for :func:`train`.
+        events: A listener.
+
+    Example:
+        >>> for row in refine("runs/quickstart"):
+        ...     print(row.before.formula, row.after.formula, row.gain)
+    """
+    with _counting(progress, events) as told:
+        return refining.refine(run, best=best, seeds=seeds, events=told)
 
 
 def evaluate(

@@ -8,6 +8,7 @@ import numpy as np
 from rlsearch.errors import ConfigError
 from rlsearch.proxies.data import DATASETS, Dataset
 from rlsearch.proxies.networks import NETWORKS, Layer, Network
+from rlsearch.proxies.sequence_tasks import IGNORED, NEXT_TOKENS
 from rlsearch.proxies.tasks import BITS, NEXT_TOKEN, REGRESSION, Task
 
 
@@ -121,6 +122,26 @@ class Steps(Dataset):
         first, step = np.random.default_rng(seed).integers(8, size=(2, count, 1))
         letters = (first + step * np.arange(5)) % 8
         return letters[:, :4], letters[:, 4]
+
+
+@DATASETS.add
+class Walks(Dataset):
+    """Eight letters of twelve, each as far from the one before; after the first one nothing is asked for."""
+
+    name = "walks"
+    sizes = (400, 200, 200)
+    n_features = 8
+    n_classes = 12
+    n_tokens = 12
+    by_position = True
+    task = NEXT_TOKENS
+
+    def examples(self, seed, count):
+        first, step = np.random.default_rng(seed).integers(12, size=(2, count, 1))
+        letters = (first + step * np.arange(9)) % 12
+        labels = letters[:, 1:].copy()
+        labels[:, 0] = IGNORED
+        return letters[:, :8], labels
 
 
 @NETWORKS.add

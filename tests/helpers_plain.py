@@ -66,6 +66,75 @@ class PlainResNet(nn.Module):
         return self.head(x.mean(dim=(2, 3)))
 
 
+class PlainTransformer(nn.Module):
+    """The decoder of member ``k`` of a population, by torch's own layers and attention.
+
+    Args:
+        population: The decoders.
+        k: The member.
+        formula: Of ``x``, or of ``x`` and ``g`` where the units are gated.
+    """
+
+    def __init__(self, population, k, formula):
+        super().__init__()
+        self.formula = formula
+        n_outputs = population._n_outputs
+        self.embedding = nn.Embedding.from_pretrained(_member(population.embedding.weight, k)[:n_outputs], freeze=False)
+        self.positions = None
+        if population.positions is not None:
+            self.positions = nn.Parameter(_member(population.positions, k))
+        self.norms = nn.ModuleList(plain_norm(norm, k) for norm in population.norms)
+        self.blocks = nn.ModuleList()
+        for attention, feed_forward in zip(population.attentions, population.feed_forwards, strict=True):
+            # Taken apart: query, key, value, the result of attention; then one layer up or two, and one down.
+            thirds = attention.query_key_value.weight.chunk(3, dim=-1)
+            weights = (*thirds, attention.out.weight, *[up.weight for up in feed_forward.ups], feed_forward.down.weight)
+            self.blocks.append(nn.ModuleList(_without_bias(weight, k) for weight in weights))
+        first = population.attentions[0]
+        self.heads = first.heads
+        self.rotary = first.turns is not None
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        if self.positions is not None:
+            x = x + self.positions
+        for i, (query, key, value, out, *ups, down) in enumerate(self.blocks):
+            seen = self.norms[2 * i](x)
+            q, k, v = (self._split(linear(seen)) for linear in (query, key, value))
+            if self.rotary:
+                q, k = turned_by_hand(q), turned_by_hand(k)
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + out(mixed.transpose(1, 2).flatten(2))
+            seen = self.norms[2 * i + 1](x)
+            x = x + down(self.formula(*[up(seen) for up in ups]))
+        return self.norms[-1](x) @ self.embedding.weight.T
+
+    def _split(self, x):
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def turned_by_hand(x):
+    """Rotary positions: the numbers 2i and 2i + 1 of ``[..., length, width]`` by ``position / 10000**(2i / width)``."""
+    length, width = x.shape[-2:]
+    turned = torch.empty_like(x)
+    for i in range(width // 2):
+        angles = torch.arange(length) / 10_000 ** (2 * i / width)
+        a, b = x[..., 2 * i], x[..., 2 * i + 1]
+        turned[..., 2 * i] = a * angles.cos() - b * angles.sin()
+        turned[..., 2 * i + 1] = a * angles.sin() + b * angles.cos()
+    return turned
+
+
+def _without_bias(weight, k):
+    linear = nn.Linear(*weight.shape[1:], bias=False)
+    linear.weight.data = _member(weight, k).T.contiguous()
+    return linear
+
+
+def _member(weight, k):
+    return weight[k].detach().clone()
+
+
 class Channels(nn.Module):
     """Applies a module of the last axis to the channels of ``[batch, channels, ...]``."""
 
@@ -101,7 +170,7 @@ def plain_loss(task, outputs, labels):
         return functional.binary_cross_entropy_with_logits(outputs, labels)
     if isinstance(task, Regression):
         return functional.mse_loss(outputs, labels)
-    return functional.cross_entropy(outputs, labels)
+    return functional.cross_entropy(outputs.flatten(0, -2), labels.flatten())
 
 
 def plain_steps(s, network, seed):
@@ -121,6 +190,8 @@ def plain_steps(s, network, seed):
     for rows in rows_of_steps:
         optimiser.zero_grad()
         plain_loss(s.task, network(train.inputs[rows]), train.labels[rows]).backward()
+        if s.clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), s.clip_norm)
         optimiser.step()
         schedule.step()
         yield

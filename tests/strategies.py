@@ -21,11 +21,12 @@ def formulas(
     draw: st.DrawFn,
     operators: Sequence[str] = tuple(OPERATORS),
     inputs: Sequence[str] = ("x",),
+    parameters: Sequence[str] = (),
     constants: st.SearchStrategy[float] | None = SMALL_CONSTANTS,
     max_size: int = 12,
 ) -> Formula:
     """Formulas of at most ``max_size`` tokens over the given ones; every such formula can come."""
-    leaves = st.sampled_from(list(inputs))
+    leaves = st.sampled_from([*inputs, *parameters])
     if constants is not None:
         leaves = st.one_of(leaves, constants)
     by_arity = {n: [name for name in operators if OPERATORS[name].arity == n] for n in (1, 2)}

@@ -1,6 +1,7 @@
 """The verbs.
 
-init, train, mine, runs, sample, top, check, evaluate, confirm, transfer, compare, report, export, config, bench.
+init, train, mine, refine, runs, sample, top, check, evaluate, confirm, transfer, compare, report, export, config,
+bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -35,6 +36,7 @@ from rlsearch.cli.options import (
     find_own_code_here,
     functions_in,
 )
+from rlsearch.cli.refine import refine
 from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
 from rlsearch.cli.tables import (
@@ -180,6 +182,7 @@ def _overrides(by_path: list[str] | None, seed: int | None, device: str | None) 
     return [*(by_path or []), *(f"{name}={value}" for name, value in named.items() if value is not None)]
 
 
+app.command()(refine)
 app.command("runs")(list_runs)
 
 

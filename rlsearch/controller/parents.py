@@ -39,6 +39,7 @@ class Parents:
         self.variation = Variation(grammar)
         self.restarts = 0
         self._children = children
+        self._taken_in = -1
         self._warm_start = tuple(warm_start)
         self._tokens = set(grammar.vocabulary.tokens)
         self._known: dict[str, Judged] | None = None
@@ -50,8 +51,11 @@ class Parents:
         Returns:
             Whether that round is a restart, from which the policy must start from scratch too.
         """
+        # A round that was none of the policy's, such as one of refinement: what it has judged is known.
+        if self._known is not None and judge.report is not None and judge.report.round_number != self._taken_in:
+            self.take_in(judge, judge.report.formulas)
         every = self.settings.restart_every
-        if every and judge.round and judge.round % every == 0:
+        if every and self.begins_anew(judge.round):
             self.restarts = judge.round // every
             self._begin({})
             return True
@@ -61,6 +65,11 @@ class Parents:
             start = self.restarts * (every or 0)
             self._begin({key: judged for key, judged in judge.known.items() if judged.last_round >= start})
         return False
+
+    def begins_anew(self, round_number: int) -> bool:
+        """Whether a round is a restart."""
+        every = self.settings.restart_every
+        return every is not None and round_number > 0 and round_number % every == 0
 
     def forget(self) -> None:
         """Leaves it to the next round to take up what is known."""
@@ -93,6 +102,7 @@ class Parents:
         known, report = self._known, judge.report
         assert known is not None
         assert report is not None
+        self._taken_in = report.round_number
         new = np.zeros(len(formulas), dtype=np.bool_)
         for i, formula in enumerate(formulas):
             new[i] = formula.fingerprint not in known

@@ -110,6 +110,10 @@ class PPOSearch(SearchMethod):
             results = judge(chosen)
             self.learner.learn(self._take_in(judge, written, choice, results))
 
+    def begins_anew(self, round_number: int) -> bool:
+        """Whether the policy starts from scratch in a round."""
+        return self.parents.begins_anew(round_number)
+
     def _work_ahead(self, next_round: int) -> None:
         """While a round is being trained, updates on the previous one and writes the next."""
         if self._unlearned is not None:

@@ -12,6 +12,7 @@ from rlsearch.errors import FormulaError, InputError, RunError
 from rlsearch.exports.definitions import definitions
 from rlsearch.formula import Formula
 from rlsearch.formula.simplify import simplified
+from rlsearch.formula.tokens import number_text
 from rlsearch.judging.mirrors import best_groups
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import MOST_REFERENCES, read_history
@@ -78,7 +79,11 @@ def best_of(run: Run | Path | str, rank: int = 1) -> Exported:
 
 
 def _facts(formula: Formula, more: Mapping[str, str]) -> dict[str, str]:
-    return {"formula": str(formula), **more, "rlsearch": version("rlsearch"), **definitions(formula)}
+    facts = {"formula": str(formula), **more, "rlsearch": version("rlsearch"), **definitions(formula)}
+    if formula.parameters:
+        starts = ", ".join(f"{letter} = {number_text(start)}" for letter, start in formula.parameters.items())
+        facts["trained parameters"] = f"{starts}, which are the values that they start at"
+    return facts
 
 
 def _confirmed(run: Run, folder: Path, rank: int) -> Exported:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rlsearch.exports.provenance import Exported
 from rlsearch.formula.backends import UNARY, Backend, SourceText, make_backend, smooth_sinc, source_call
 from rlsearch.formula.program import run
-from rlsearch.formula.source import Statements
+from rlsearch.formula.source import Statements, signature
 
 _TEMPLATE = '''"""The activation function {formula}.
 
@@ -34,20 +34,20 @@ _NAMES = {
 
 
 def write(exported: Exported, class_name: str) -> str:
-    """Writes the file; there is no class in it."""
+    """Writes the file; there is no class in it. Parameters are arguments with a default, and differentiable."""
     formula, statements = exported.formula, Statements()
-    inputs = [SourceText(name) for name in formula.inputs]
+    inputs = [SourceText(name) for name in formula.arguments]
     result = run(formula.program, _backend(statements.named), inputs, statements.named)
     lines = [
         "# Whole numbers count as floats; float16 and bfloat16 are computed in float32 and rounded once.",
         f"dtype = jnp.result_type(float, {', '.join(formula.inputs)})",
-        *(f"{name} = jnp.asarray({name}, jnp.promote_types(dtype, jnp.float32))" for name in formula.inputs),
+        *(f"{name} = jnp.asarray({name}, jnp.promote_types(dtype, jnp.float32))" for name in formula.arguments),
         *statements.lines,
         f"return {result.text}.astype(dtype)",
     ]
     return exported.as_comment("# ") + _TEMPLATE.format(
         formula=formula,
-        inputs=", ".join(formula.inputs),
+        inputs=signature(formula),
         body="\n".join(" " * 4 + line for line in lines),
     )
 

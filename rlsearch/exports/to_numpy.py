@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rlsearch.exports.provenance import Exported
 from rlsearch.formula.backends import UNARY, Backend, SourceText, make_backend, source_call
 from rlsearch.formula.program import run
-from rlsearch.formula.source import Statements
+from rlsearch.formula.source import Statements, signature
 
 _TEMPLATE = '''"""The activation function {formula}.
 
@@ -34,15 +34,16 @@ _SCIPY = {"sigmoid": "special.expit", "erf": "special.erf"}
 
 
 def write(exported: Exported, class_name: str) -> str:
-    """Writes the file; there is no class in it."""
+    """Writes the file; there is no class in it. Parameters are arguments with a default."""
     formula, statements = exported.formula, Statements()
-    inputs = [SourceText(name) for name in formula.inputs]
+    inputs = [SourceText(name) for name in formula.arguments]
     result = run(formula.program, _backend(statements.named), inputs, statements.named)
     lines = [
         *(f"{name} = _floating({name})" for name in formula.inputs),
         "# float16 is computed in float32 and rounded once.",
         f"dtype = np.result_type({', '.join(formula.inputs)})",
         *(f"{name} = {name}.astype(np.promote_types(dtype, np.float32))" for name in formula.inputs),
+        *(f"{name} = np.asarray({name}, np.promote_types(dtype, np.float32))" for name in formula.parameters),
         'with np.errstate(all="ignore"):',
         *(f"    {line}" for line in (*statements.lines, f"return {result.text}.astype(dtype)")),
     ]
@@ -51,7 +52,7 @@ def write(exported: Exported, class_name: str) -> str:
         formula=formula,
         needs="numpy and scipy" if with_scipy else "numpy",
         imports="from scipy import special\n" if with_scipy else "",
-        inputs=", ".join(formula.inputs),
+        inputs=signature(formula),
         body="\n".join(" " * 4 + line for line in lines),
     )
 

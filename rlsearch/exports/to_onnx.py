@@ -33,9 +33,10 @@ IR_VERSION = 8
 def write(exported: Exported, class_name: str) -> bytes:
     """Makes the file; there is no class in it. What is known of the formula stands in the model's metadata.
 
-    The inputs are the formula's, all of one shape of any size; the output is :data:`OUTPUT`.
+    The inputs are the formula's, all of one shape of any size; the output is :data:`OUTPUT`. Parameters are the numbers
+    that they start at.
     """
-    formula, graph = exported.formula, _Graph()
+    formula, graph = exported.formula.with_values(), _Graph()
     backend = _backend(graph)
     result = run(formula.program, backend, [_Tensor(graph, name) for name in formula.inputs])
     graph.nodes.append(helper.make_node("Identity", [result.name], [OUTPUT]))

@@ -40,15 +40,15 @@ class _Text(SourceText):
 
 
 def write(exported: Exported, class_name: str) -> str:
-    """Writes the file; there is no class in it."""
+    """Writes the file; there is no class in it. Parameters are symbols."""
     formula, statements = exported.formula, Statements()
-    inputs = [_Text(name) for name in formula.inputs]
+    inputs = [_Text(name) for name in formula.arguments]
     result = run(formula.program, _backend(statements.named), inputs, statements.named)
     guarded = ", ".join(definitions(formula))
     return exported.as_comment("# ") + _TEMPLATE.format(
         formula=formula,
         guards=f"Written out by cases: {guarded}." if guarded else "Nothing is guarded.",
-        symbols="\n".join(f'{name} = sympy.Symbol("{name}", real=True)' for name in formula.inputs),
+        symbols="\n".join(f'{name} = sympy.Symbol("{name}", real=True)' for name in formula.arguments),
         body="\n".join((*statements.lines, f"expression = {result.text}")),
     )
 

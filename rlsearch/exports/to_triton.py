@@ -82,12 +82,12 @@ _HEADING = "# --- functions of float32, from Triton's primitives alone ---"
 
 
 def write(exported: Exported, class_name: str) -> str:
-    """Writes the file.
+    """Writes the file. Parameters are the numbers that they start at: the kernels have no gradient by them.
 
     Raises:
         FormulaError: If ``class_name`` is not a Python class name.
     """
-    formula = exported.formula
+    formula = exported.formula.with_values()
     forward, backward = _forward(formula), _backward(formula)
     source = _defined()
     check_class_name(

@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,19 @@ from rlsearch.formula.display import formula_html
 from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.program import Program, compile_program, run
 from rlsearch.formula.source import module_source
-from rlsearch.formula.tokens import MAX_SIZE, Token, arity, depth_of, inputs_of, is_input
+from rlsearch.formula.tokens import (
+    MAX_SIZE,
+    Token,
+    arity,
+    depth_of,
+    inputs_of,
+    is_input,
+    is_parameter,
+    letter_of,
+    number_text,
+    parameters_of,
+    plain_token,
+)
 
 if TYPE_CHECKING:
     from rlsearch.formula.module import Activation
@@ -29,11 +42,16 @@ class Formula:
 
     Equality is of spelling; two spellings of one function share their :attr:`fingerprint`.
 
+    A letter ``a`` to ``d`` is a parameter, a number that is trained with the network that the formula is used in. Its
+    start value stands behind an at sign: ``x * sigmoid(b@1 * x)``; ``b`` alone is ``b@1``.
+
     Attributes:
-        tokens: Operators and inputs by name, constants as finite floats, in prefix (Polish) order.
+        tokens: Operators and inputs by name, parameters with their start value, constants as finite floats, in prefix
+            (Polish) order.
 
     Raises:
-        FormulaError: If a token is unknown, the sequence is incomplete or too long, or it contains no input.
+        FormulaError: If a token is unknown, the sequence is incomplete or too long, it contains no input, or a
+            parameter has two start values.
 
     Example:
         >>> silu = Formula.parse("x * sigmoid(x)")
@@ -47,7 +65,8 @@ class Formula:
 
     def __post_init__(self) -> None:
         try:
-            tokens = tuple(t if isinstance(t, str) else float(t) + 0.0 for t in self.tokens)  # + 0.0 turns -0.0 to 0.0
+            # + 0.0 turns -0.0 to 0.0.
+            tokens = tuple(plain_token(t) if isinstance(t, str) else float(t) + 0.0 for t in self.tokens)
         except (TypeError, ValueError, OverflowError) as error:
             raise FormulaError(f"a token of {self.tokens} is neither a name nor a finite number") from error
         object.__setattr__(self, "tokens", tokens)
@@ -62,6 +81,7 @@ class Formula:
             raise FormulaError(f"the formula {tokens} is incomplete: {open_slots} more operand(s) expected")
         if not any(is_input(token) for token in tokens):
             raise FormulaError(f"the formula '{self}' contains no input; expected at least one, such as x")
+        parameters_of(tokens)
 
     @classmethod
     def parse(cls, text: str) -> "Formula":
@@ -69,7 +89,7 @@ class Formula:
 
         Understands ``+ - * /``, ``**`` with a small whole number, unary minus, parentheses, numbers, ``pi``, the
         operators' names, and the named functions of ``rlsearch.formula.named``, which expand into operators.
-        Text is plain ASCII, and a number has no leading zeros.
+        ``a@0.25`` is a parameter that starts at 0.25. Text is plain ASCII, and a number has no leading zeros.
 
         Raises:
             FormulaError: With the position and what was expected there; or if it is no text.
@@ -84,6 +104,16 @@ class Formula:
         return _inputs(self)
 
     @property
+    def parameters(self) -> Mapping[str, float]:
+        """The parameters that occur: letter and start value, by the alphabet."""
+        return _parameters(self)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """All that its values depend on: the inputs, and then the letters of the parameters."""
+        return _arguments(self)
+
+    @property
     def size(self) -> int:
         """Number of tokens."""
         return len(self.tokens)
@@ -95,12 +125,15 @@ class Formula:
 
     @property
     def program(self) -> Program:
-        """The formula as straight-line code over :attr:`inputs`."""
+        """The formula as straight-line code over :attr:`arguments`."""
         return _program(self)
 
     @property
     def fingerprint(self) -> str:
         """A hash of the formula's values: equal for two spellings of one function.
+
+        A parameter has a grid of its own, as an input has, and its letter and start value count too: spellings of one
+        family are equal if they start at the same numbers.
 
         The values on a fixed quasi-random float64 grid reaching to about +-60 are compressed by arcsinh and rounded
         to six decimals; NaN and the infinities have codes of their own. Two functions that agree on the whole grid
@@ -118,30 +151,57 @@ class Formula:
 
         Args:
             *values: One array, tensor or number per entry of :attr:`inputs`, in that order, of shapes that broadcast.
-            **named: Inputs by name instead; names that do not occur in the formula are ignored.
+            **named: Inputs by name instead; names that do not occur in the formula are ignored. Parameters by their
+                letter, beside either; those that are not given have their start values.
 
         Raises:
             FormulaError: If an input is missing, one too many was given, one is complex, or arrays and tensors are
                 mixed.
         """
-        arrays = self._bind(values, named)
+        arrays, n_inputs = self._bind(values, named), len(self.inputs)
         if any(_is_tensor(a) for a in arrays):
-            return _on_tensors(self.program, [_beside_tensors(a) for a in arrays])
+            return _on_tensors(self.program, [_beside_tensors(a) for a in arrays], n_inputs)
         # A number beside an array stays a number, so that the array's dtype decides that of the result.
         if all(isinstance(a, int | float) for a in arrays):
             arrays = [np.float64(a) for a in arrays]
-        return _on_arrays(self.program, [float(a) if type(a) in (bool, int, float) else _floating(a) for a in arrays])
+        arrays = [float(a) if type(a) in (bool, int, float) else _floating(a) for a in arrays]
+        return _on_arrays(self.program, arrays, n_inputs)
 
     def _bind(self, values: Sequence[Any], named: dict[str, Any]) -> list[Any]:
-        expected = ", ".join(self.inputs)
+        starts = [f"{letter}={number_text(start)}" for letter, start in self.parameters.items()]
+        expected = ", ".join([*self.inputs, *starts])
+        parameters = [named.get(letter, start) for letter, start in self.parameters.items()]
         if values:
-            if named or len(values) != len(self.inputs):
-                raise FormulaError(f"'{self}' takes ({expected}), got {len(values) + len(named)} value(s)")
-            return list(values)
+            others = named.keys() - self.parameters.keys()
+            if others or len(values) != len(self.inputs):
+                raise FormulaError(f"'{self}' takes ({expected}), got {len(values) + len(others)} value(s)")
+            return [*values, *parameters]
         missing = [name for name in self.inputs if name not in named]
         if missing:
             raise FormulaError(f"'{self}' takes ({expected}); {', '.join(missing)} is missing")
-        return [named[name] for name in self.inputs]
+        return [*(named[name] for name in self.inputs), *parameters]
+
+    def with_values(self, **values: float) -> "Formula":
+        """The formula with numbers in the place of its parameters.
+
+        Args:
+            **values: By letter; those that are not given have their start values.
+
+        Raises:
+            FormulaError: If there is no such parameter, or a value is not finite.
+
+        Example:
+            >>> str(Formula.parse("x * sigmoid(b@1 * x)").with_values(b=1.5))
+            'x * sigmoid(1.5 * x)'
+        """
+        for letter in values:
+            if letter not in self.parameters:
+                known = ", ".join(self.parameters) or "none"
+                raise FormulaError(f"'{self}' has no parameter {letter!r}; its parameters: {known}")
+        if not self.parameters:
+            return self
+        numbers = {**self.parameters, **values}
+        return Formula(tuple(_number_of(t, numbers) for t in self.tokens))
 
     @property
     def spelling(self) -> str:
@@ -173,8 +233,8 @@ class Formula:
     def to_module(self) -> "Activation":
         """Makes a :class:`torch.nn.Module` of the formula, whose code is that of :meth:`source`.
 
-        It takes one tensor per entry of :attr:`inputs`. ``rlsearch.fused_module`` makes one that is faster and keeps
-        less memory for the backward pass.
+        It takes one tensor per entry of :attr:`inputs`. Parameters are an ``nn.Parameter`` of one number each, by their
+        letter. ``rlsearch.fused_module`` makes one that is faster and keeps less memory for the backward pass.
         """
         from rlsearch.formula.module import activation
 
@@ -188,7 +248,12 @@ class Formula:
         Raises:
             FormulaError: If ``class_name`` is not a Python class name.
         """
-        return module_source(self.program, self.inputs, str(self), class_name)
+        return module_source(self.program, self.inputs, self.parameters, str(self), class_name)
+
+
+def _number_of(token: Token, numbers: Mapping[str, float]) -> Token:
+    """The number of a parameter; other tokens as they are."""
+    return numbers[letter_of(token)] if isinstance(token, str) and is_parameter(token) else token
 
 
 def _is_tensor(value: Any) -> bool:
@@ -219,24 +284,30 @@ def _floating(values: Any) -> NDArray[np.floating[Any]]:
         raise FormulaError(f"a formula takes arrays, tensors and numbers, got {values!r}") from None
 
 
-def _on_tensors(program: Program, values: Sequence[Any]) -> Any:
+def _on_tensors(program: Program, values: Sequence[Any], n_inputs: int) -> Any:
     """The values on tensors and numbers; dtypes as in ``source.py``."""
     import torch
 
-    given = reduce(torch.promote_types, [value.dtype for value in values if _is_tensor(value)])
+    dtypes = [value.dtype for value in values[:n_inputs] if _is_tensor(value)]
+    # Parameters do not decide the dtype, as in a module, unless there is nothing else.
+    given = reduce(torch.promote_types, dtypes or [value.dtype for value in values if _is_tensor(value)])
     dtype = given if given.is_floating_point else torch.get_default_dtype()
     wide = torch.promote_types(dtype, torch.float32)
-    inputs = [value.to(wide) if _is_tensor(value) else value for value in values]
-    return run(program, torch_backend(), inputs).to(dtype)
+    inputs = [value.to(wide) if _is_tensor(value) else value for value in values[:n_inputs]]
+    # A parameter's number is no constant: what is computed of it alone is rounded as in training.
+    parameters = [torch.as_tensor(value, dtype=wide) for value in values[n_inputs:]]
+    return run(program, torch_backend(), [*inputs, *parameters]).to(dtype)
 
 
-def _on_arrays(program: Program, values: Sequence[Any]) -> Any:
+def _on_arrays(program: Program, values: Sequence[Any], n_inputs: int) -> Any:
     """The values on arrays of floats and numbers."""
-    dtype = np.result_type(*values)
+    dtype = np.result_type(*values[:n_inputs])
+    wide = np.promote_types(dtype, np.float32)
     if dtype == np.float16:
         values = [value if isinstance(value, float) else value.astype(np.float32) for value in values]
+    parameters = [np.asarray(value, wide) for value in values[n_inputs:]]
     with np.errstate(all="ignore"):
-        result = run(program, NUMPY, values)
+        result = run(program, NUMPY, [*values[:n_inputs], *parameters])
         return result.astype(np.float16) if dtype == np.float16 else result
 
 
@@ -246,8 +317,18 @@ def _inputs(formula: Formula) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=65536)
+def _parameters(formula: Formula) -> Mapping[str, float]:
+    return parameters_of(formula.tokens)
+
+
+@lru_cache(maxsize=65536)
+def _arguments(formula: Formula) -> tuple[str, ...]:
+    return (*formula.inputs, *formula.parameters)
+
+
+@lru_cache(maxsize=65536)
 def _program(formula: Formula) -> Program:
-    return compile_program(formula.tokens, formula.inputs)
+    return compile_program(formula.tokens, formula.arguments)
 
 
 GRID_POINTS = 128
@@ -258,7 +339,7 @@ _NAN, _INF = np.int64(2**62), np.int64(2**62 + 1)
 
 @lru_cache(maxsize=26)
 def fingerprint_grid(name: str) -> NDArray[np.float64]:
-    """The grid of the input ``name``, shape ``[GRID_POINTS]``, dense near 0 and reaching to +-60.
+    """The grid of the input or parameter ``name``, shape ``[GRID_POINTS]``, dense near 0 and reaching to +-60.
 
     An additive recurrence (a Kronecker sequence) with the golden ratio for ``x`` and the square root of another
     prime for every other letter, spread by ``sinh``: the inputs of one formula are quasi-random to each other.
@@ -273,15 +354,17 @@ def fingerprint_grid(name: str) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=262144)
 def _fingerprint(formula: Formula) -> str:
-    return fingerprint_of(formula(**{name: fingerprint_grid(name) for name in formula.inputs}))
+    return fingerprint_of(formula(**{name: fingerprint_grid(name) for name in formula.arguments}), formula.parameters)
 
 
-def fingerprint_of(values: NDArray[np.float64]) -> str:
-    """Hashes a function's values on the grid, shape ``[GRID_POINTS]``."""
+def fingerprint_of(values: NDArray[np.float64], starts: Mapping[str, float] = MappingProxyType({})) -> str:
+    """Hashes a function's values on the grid, shape ``[GRID_POINTS]``, and the start values of its parameters."""
     with np.errstate(invalid="ignore"):
         codes = np.rint(np.arcsinh(values) * 10**_DECIMALS)
         codes = np.where(np.isfinite(codes), codes, 0).astype(np.int64)
     codes[np.isnan(values)] = _NAN
     codes[np.isposinf(values)] = _INF
     codes[np.isneginf(values)] = -_INF
-    return hashlib.blake2b(codes.tobytes(), digest_size=16).hexdigest()
+    # Nothing is added where there is no parameter, so that fingerprints are what they were before there were any.
+    family = repr(dict(starts)).encode() if starts else b""
+    return hashlib.blake2b(codes.tobytes() + family, digest_size=16).hexdigest()

@@ -17,6 +17,7 @@ _CHARACTERS = {
     "σ": "write sigmoid(x)",  # noqa: RUF001
     "π": "write pi",
     "Φ": "write 0.5 * (1 + erf(x / sqrt(2)))",
+    "@": "write a@0.25",
 }
 
 _FUNCTIONS = {

@@ -18,11 +18,12 @@ MOST_IMAGES = 4
 def mirror_key(formula: Formula) -> str:
     """A hash that mirror images share: the least of the fingerprints of all four.
 
-    Of a function of several inputs, all of them change their signs together. As fingerprints, keys are compared within
-    one machine only.
+    Of a function of several inputs, all of them change their signs together; parameters keep theirs. As fingerprints,
+    keys are compared within one machine only.
     """
-    grids = {name: fingerprint_grid(name) for name in formula.inputs}
+    grids = {name: fingerprint_grid(name) for name in formula.arguments}
     there = formula(**grids)
-    mirrored = formula(**{name: -grid for name, grid in grids.items()})
+    mirrored = formula(**{name: -grid if name in formula.inputs else grid for name, grid in grids.items()})
     with np.errstate(invalid="ignore"):
-        return min(fingerprint_of(values) for values in (there, -there, mirrored, -mirrored))
+        images = (there, -there, mirrored, -mirrored)
+        return min(fingerprint_of(values, formula.parameters) for values in images)

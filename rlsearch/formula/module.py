@@ -17,9 +17,10 @@ class Activation(torch.nn.Module):
     be compiled with ``fullgraph=True``, exported, scripted, traced symbolically, mapped by ``vmap``, differentiated
     twice, and moved to any device. The rules of dtypes are those of a call of the formula.
 
-    It has no parameters and no buffers, so the ``state_dict`` of a model is what it was with ``nn.ReLU``. A pickle of
-    it holds the formula's text and the name of :func:`restored`, which must be added to torch's safe globals for
-    ``torch.load`` with ``weights_only=True``.
+    The parameters of a formula are parameters of one number each, by their letter: ``module.a``. A formula without
+    them leaves the ``state_dict`` of a model as it was with ``nn.ReLU``: there are no buffers. A pickle of it holds the
+    formula's text and the name of :func:`restored`, which must be added to torch's safe globals for ``torch.load`` with
+    ``weights_only=True``.
 
     Attributes:
         text: The formula as it is shown.

@@ -59,6 +59,14 @@ NAMED: Mapping[str, NamedFunction] = MappingProxyType(
             "0.8 * relu(x)**2 + 0.8 * (elu(min0(x)) - min0(x)) + 0.5 * x",
             "Huang and Schlag 2024 (arXiv 2411.13010), untrained",
         ),
+        # Parameters that are trained with the network, each at the value that its authors start from.
+        "prelu": NamedFunction("relu(x) + a@0.25 * min0(x)", "He et al. 2015 (arXiv 1502.01852); torch.nn.PReLU"),
+        "swish_beta": NamedFunction("x * sigmoid(b@1 * x)", _SEARCHED_2017),
+        # Its authors train alpha_p and alpha_n behind a softplus, which keeps them positive; here they are themselves.
+        "xielu_trained": NamedFunction(
+            "a@0.8 * relu(x)**2 + b@0.8 * (elu(min0(x)) - min0(x)) + 0.5 * x",
+            "Huang and Schlag 2024 (arXiv 2411.13010)",
+        ),
         "gelusine": NamedFunction("gelu(x) + 0.1 * sin(x)", _MINED_2026),
         "gelu_sinc": NamedFunction("gelu(x) * (1 + 0.5 * sinc(x))", _MINED_2026),
         "gmtu": NamedFunction("tanh(1.5 * x) * exp(-0.2 * x**2) + 0.1 * x", _MINED_2026 + ", appendix"),
@@ -105,6 +113,9 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "gelusine": "GELUSine",
         "gelu_sinc": "GELU-Sinc",
         "xielu": "xIELU",
+        "prelu": "PReLU",
+        "swish_beta": "Swish with trained beta",
+        "xielu_trained": "trained xIELU",
     }
 )
 """How a text calls the functions that others are compared with; see :func:`title_of`."""

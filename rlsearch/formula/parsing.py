@@ -5,6 +5,7 @@ is more than Python's rules for ``+ - * / **``, calls and parentheses:
 
 * a minus before a number is part of the number (``-2``), unless the number is raised or in parentheses (``-(2)``);
 * a power is written with a whole number, and becomes squares and cubes;
+* ``a@0.25`` is one name, that of a parameter with its start value;
 * named functions are replaced by their bodies.
 """
 
@@ -19,7 +20,7 @@ from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula import hints
 from rlsearch.formula.named import NAMED
 from rlsearch.formula.operators import OPERATORS
-from rlsearch.formula.tokens import MAX_SIZE, Token, is_input
+from rlsearch.formula.tokens import MAX_SIZE, PARAMETER_LETTERS, Token, is_input, plain_token
 
 MAX_TEXT = 10_000
 MAX_NESTING = 64  # as many as a formula of 64 tokens, the most that a search may write, can need
@@ -28,7 +29,10 @@ MAX_EXPONENT = 16
 # The longest beginning that consists of names, decimal numbers and signs. So Python's parser never sees a string, an
 # attribute, a comment, or a number such as 0x10, 1_0, 1j, 007.
 _NUMBER = r"(?:(?:0|[1-9]\d*+)(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?(?![\w.])"
-_PLAIN = re.compile(rf"(?:[\s+\-*/(),]|[A-Za-z_]\w*+|{_NUMBER})*+", re.ASCII)
+# The start value of a parameter. To Python's parser it is the rest of a name.
+_START = rf"@-?{_NUMBER}"
+_PLAIN = re.compile(rf"(?:[\s+\-*/(),]|[A-Za-z_]\w*+(?:{_START})?|{_NUMBER})*+", re.ASCII)
+_STARTS = re.compile(_START, re.ASCII)
 _WORD = re.compile(r"[\w.]+", re.ASCII)
 _SPACES = str.maketrans(dict.fromkeys("\t\n\r\f\v", " "))
 
@@ -77,6 +81,7 @@ class _Parser:
 
     def _tree(self) -> ast.expr:
         text = self.text if self.text.isprintable() else self.text.translate(_SPACES)
+        text = _STARTS.sub(lambda start: "_" * len(start.group()), text)
         try:
             return ast.parse(text.strip(), mode="eval").body
         except SyntaxError as error:
@@ -92,14 +97,14 @@ class _Parser:
     def _parts(self, node: ast.expr) -> Sequence[Part]:
         """What a node consists of, in prefix order."""
         if isinstance(node, ast.Name):
-            return (self._leaf(node, node.id),)
+            return (self._leaf(node, self._written(node)),)
         if isinstance(node, ast.BinOp):
             if isinstance(node.op, ast.Pow):
                 return self._power(node.left, node.right)
             if type(node.op) in _BINARY:
                 return _BINARY[type(node.op)], node.left, node.right
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
-            return self._call(node, node.func.id, node.args)
+            return self._call(node, self._written(node.func), node.args)
         elif isinstance(node, ast.Constant):
             return (self._number(node),)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -146,11 +151,23 @@ class _Parser:
     def _leaf(self, node: ast.expr, name: str) -> Token:
         if is_input(name):
             return name
+        if name in PARAMETER_LETTERS or "@" in name:
+            return self._parameter(node, name)
         if name == "pi":
             return math.pi
         if name in OPERATORS or name in NAMED:
             raise self._error(self.indent + (node.end_col_offset or 0), f"expected '(' after the function {name!r}")
         self._fail_unknown(node, "name", name)
+
+    def _parameter(self, node: ast.expr, name: str) -> Token:
+        letter, _, start = name.partition("@")
+        if letter not in PARAMETER_LETTERS or len(letter) != 1:
+            what = f"{letter!r} is an input" if is_input(letter) else f"{letter!r} is not a letter of a parameter"
+            self._fail(node, f"{what} and has no start value; parameters are {', '.join(PARAMETER_LETTERS)}")
+        try:
+            return plain_token(name)
+        except FormulaError:
+            self._fail(node, f"the start value {start} is too large")
 
     def _number(self, node: ast.expr) -> float:
         written = self._written(node)

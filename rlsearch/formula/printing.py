@@ -3,11 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from rlsearch.formula.operators import ATOM, OPERATORS, POWER, UNARY, Notation, Operator
-
-
-def number_text(value: float) -> str:
-    """The shortest decimal that reads back as ``value``, without a trailing ``.0``."""
-    return repr(value).removesuffix(".0")
+from rlsearch.formula.tokens import letter_of, number_text
 
 
 def to_infix(tokens: Sequence[str | float]) -> str:
@@ -53,7 +49,8 @@ def _write(tokens: Sequence[str | float], notation_of: Callable[[Operator], Nota
                 text = text.replace(slot, operand)
             stack.append((text, notation.precedence, False))
         else:
-            stack.append((token, ATOM, False))
+            # Mathematics is written with a parameter's letter alone.
+            stack.append((letter_of(token) if latex else token, ATOM, False))
     return stack[0][0]
 
 

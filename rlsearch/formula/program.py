@@ -13,6 +13,7 @@ import numpy as np
 
 from rlsearch.formula.backends import NUMPY, Backend
 from rlsearch.formula.operators import OPERATORS, Operator
+from rlsearch.formula.tokens import letter_of
 
 Operand = int | float
 """The index of an earlier value (inputs first, then instructions in order), or a constant."""
@@ -42,7 +43,12 @@ class Program:
 
 
 def compile_program(tokens: Sequence[str | float], inputs: Sequence[str]) -> Program:
-    """Compiles a complete prefix sequence that contains at least one of ``inputs``."""
+    """Compiles a complete prefix sequence that contains at least one of ``inputs``.
+
+    Args:
+        tokens: The sequence.
+        inputs: Names of inputs, and letters of parameters, which are inputs to the program like any other.
+    """
     instructions: list[Instruction] = []
     known: dict[str, int] = {}
     stack: list[Operand] = []
@@ -63,7 +69,7 @@ def compile_program(tokens: Sequence[str | float], inputs: Sequence[str]) -> Pro
                     instructions.append(Instruction(operator, operands))
                 stack.append(known[key])
         else:
-            stack.append(list(inputs).index(token))
+            stack.append(list(inputs).index(letter_of(token)))
     (result,) = stack
     assert isinstance(result, int)
     return Program(len(inputs), tuple(instructions), result)

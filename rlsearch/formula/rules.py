@@ -79,7 +79,7 @@ class ForbidNestedPeriodic:
 
 @dataclass(frozen=True, slots=True)
 class ForbidConstantSubexpressions:
-    """No operator on constants alone, as in ``x + sin(1)``."""
+    """No operator on constants alone, as in ``x + sin(1)``; nor on parameters, of which it makes another parameter."""
 
     def marks(self, vocabulary: Vocabulary) -> Iterator[Mark]:
         """That of an input, which every operator needs."""

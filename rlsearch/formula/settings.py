@@ -5,9 +5,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from rlsearch.common.settings import Settings
-from rlsearch.errors import ConfigError
+from rlsearch.errors import ConfigError, FormulaError
 from rlsearch.formula.grammar import Grammar
 from rlsearch.formula.rules import RULES
+from rlsearch.formula.tokens import parameter_token
 from rlsearch.formula.vocabulary import Vocabulary
 
 
@@ -25,6 +26,10 @@ class LanguageSettings(Settings):
         description="names of operators; rlsearch operators lists them all",
     )  # fmt: skip
     constants: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="numbers that a formula may contain")
+    parameters: dict[str, float] = Field(
+        {},
+        description="trained parameters that a formula may contain, a to d, and where each starts, such as {a: 0.25}",
+    )
     min_length: int = Field(3, ge=1, description="fewest tokens of a formula")
     max_length: int = Field(12, ge=1, le=64, description="most tokens of a formula")
     forbid_inverse_pairs: bool = Field(
@@ -44,7 +49,15 @@ class LanguageSettings(Settings):
         return self
 
     def grammar(self) -> Grammar:
-        """The grammar of these settings."""
-        vocabulary = Vocabulary(self.operators, self.inputs, self.constants)
+        """The grammar of these settings.
+
+        Raises:
+            ConfigError: If no formula can be written with them.
+        """
+        try:
+            parameters = tuple(parameter_token(letter, start) for letter, start in self.parameters.items())
+        except FormulaError as error:
+            raise ConfigError(str(error)) from None
+        vocabulary = Vocabulary(self.operators, self.inputs, self.constants, parameters)
         rules = tuple(rule for setting, rule in RULES.items() if getattr(self, setting))
         return Grammar(vocabulary, self.min_length, self.max_length, rules)

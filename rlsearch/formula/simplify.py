@@ -18,8 +18,8 @@ from rlsearch.formula.formula import Formula
 from rlsearch.formula.named import TITLES
 from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.parsing import parse_tokens
-from rlsearch.formula.printing import number_text, to_infix
-from rlsearch.formula.tokens import Token, arity, is_input
+from rlsearch.formula.printing import to_infix
+from rlsearch.formula.tokens import Token, arity, is_input, number_text
 
 MAX_SIMPLIFIED_SIZE = 64
 """The most tokens that a search may write. A longer formula is left as it is."""
@@ -36,68 +36,68 @@ _NUMBERS = ("m", "n")
 # Each line is tried at every part of a formula.
 _RULES_OF_ANY_ORDER = (
     # what does nothing
-    ("a + 0", "a"),
-    ("a - 0", "a"),
-    ("a * 1", "a"),
-    ("a / 1", "a"),
-    ("max(a, a)", "a"),
-    ("min(a, a)", "a"),
-    ("max(a, max(a, b))", "max(a, b)"),
-    ("min(a, min(a, b))", "min(a, b)"),
-    ("max(a, relu(a))", "relu(a)"),
-    ("min(a, min0(a))", "min0(a)"),
-    ("relu(relu(a))", "relu(a)"),
-    ("min0(min0(a))", "min0(a)"),
-    ("abs(relu(a))", "relu(a)"),
-    ("relu(abs(a))", "abs(a)"),
-    ("abs(a**2)", "a**2"),
-    ("relu(a**2)", "a**2"),
-    ("a - a", "0"),
-    ("a * 0", "0"),
+    ("x + 0", "x"),
+    ("x - 0", "x"),
+    ("x * 1", "x"),
+    ("x / 1", "x"),
+    ("max(x, x)", "x"),
+    ("min(x, x)", "x"),
+    ("max(x, max(x, y))", "max(x, y)"),
+    ("min(x, min(x, y))", "min(x, y)"),
+    ("max(x, relu(x))", "relu(x)"),
+    ("min(x, min0(x))", "min0(x)"),
+    ("relu(relu(x))", "relu(x)"),
+    ("min0(min0(x))", "min0(x)"),
+    ("abs(relu(x))", "relu(x)"),
+    ("relu(abs(x))", "abs(x)"),
+    ("abs(x**2)", "x**2"),
+    ("relu(x**2)", "x**2"),
+    ("x - x", "0"),
+    ("x * 0", "0"),
     # signs
-    ("--a", "a"),
-    ("0 - a", "-a"),
-    ("a * -1", "-a"),
-    ("a / -1", "-a"),
-    ("a - -b", "a + b"),
-    ("a + -b", "a - b"),
-    ("-(a - b)", "b - a"),
-    ("-a * -b", "a * b"),
-    ("-(n * a)", "(-n) * a"),
-    ("n * -a", "(-n) * a"),
-    ("-(a / n)", "a / -n"),
-    ("-a / n", "a / -n"),
-    ("-(n / a)", "(-n) / a"),
-    ("a + n", "a - (-n)"),
-    ("a - n", "a + (-n)"),
-    ("-relu(-a)", "min0(a)"),
-    ("-min0(-a)", "relu(a)"),
-    ("-max(-a, -b)", "min(a, b)"),
-    ("-min(-a, -b)", "max(a, b)"),
+    ("--x", "x"),
+    ("0 - x", "-x"),
+    ("x * -1", "-x"),
+    ("x / -1", "-x"),
+    ("x - -y", "x + y"),
+    ("x + -y", "x - y"),
+    ("-(x - y)", "y - x"),
+    ("-x * -y", "x * y"),
+    ("-(n * x)", "(-n) * x"),
+    ("n * -x", "(-n) * x"),
+    ("-(x / n)", "x / -n"),
+    ("-x / n", "x / -n"),
+    ("-(n / x)", "(-n) / x"),
+    ("x + n", "x - (-n)"),
+    ("x - n", "x + (-n)"),
+    ("-relu(-x)", "min0(x)"),
+    ("-min0(-x)", "relu(x)"),
+    ("-max(-x, -y)", "min(x, y)"),
+    ("-min(-x, -y)", "max(x, y)"),
     # constants that meet
-    ("m + (n + a)", "a + (m + n)"),
-    ("m + (n - a)", "(m + n) - a"),
-    ("m + (a - n)", "a + (m - n)"),
-    ("m - (n + a)", "(m - n) - a"),
-    ("m - (n - a)", "a + (m - n)"),
-    ("m - (a - n)", "(m + n) - a"),
-    ("(n + a) - m", "a + (n - m)"),
-    ("(n - a) - m", "(n - m) - a"),
-    ("(a - n) - m", "a - (n + m)"),
-    ("m * (n * a)", "(m * n) * a"),
-    ("m * (a / n)", "(m / n) * a"),
-    ("m * (n / a)", "(m * n) / a"),
-    ("(n * a) / m", "(n / m) * a"),
-    ("(a / n) / m", "a / (n * m)"),
-    ("(n / a) / m", "(n / m) / a"),
-    ("a / n", "(1 / n) * a"),
+    ("m + (n + x)", "x + (m + n)"),
+    ("m + (n - x)", "(m + n) - x"),
+    ("m + (x - n)", "x + (m - n)"),
+    ("m - (n + x)", "(m - n) - x"),
+    ("m - (n - x)", "x + (m - n)"),
+    ("m - (x - n)", "(m + n) - x"),
+    ("(n + x) - m", "x + (n - m)"),
+    ("(n - x) - m", "(n - m) - x"),
+    ("(x - n) - m", "x - (n + m)"),
+    ("m * (n * x)", "(m * n) * x"),
+    ("m * (x / n)", "(m / n) * x"),
+    ("m * (n / x)", "(m * n) / x"),
+    ("(n * x) / m", "(n / m) * x"),
+    ("(x / n) / m", "x / (n * m)"),
+    ("(n / x) / m", "(n / m) / x"),
+    ("x / n", "(1 / n) * x"),
     # a shorter way to say it
-    ("a * a", "a**2"),
-    ("a * a**2", "a**3"),
-    ("max(a, 0)", "relu(a)"),
-    ("min(a, 0)", "min0(a)"),
-    ("a * n", "n * a"),
-    ("gate(n, a)", "sigmoid(n) * a"),
+    ("x * x", "x**2"),
+    ("x * x**2", "x**3"),
+    ("max(x, 0)", "relu(x)"),
+    ("min(x, 0)", "min0(x)"),
+    ("x * n", "n * x"),
+    ("gate(n, x)", "sigmoid(n) * x"),
 )
 
 
@@ -172,7 +172,7 @@ def _better(formula: Formula) -> Formula | None:
         new = _weight(candidate, changed)
         is_lighter = new < weight and new[1] <= weight[1]
         # Inputs are what a module is called with, even one that makes no difference.
-        if is_lighter and candidate.inputs == formula.inputs and candidate.fingerprint == formula.fingerprint:
+        if is_lighter and candidate.arguments == formula.arguments and candidate.fingerprint == formula.fingerprint:
             return candidate
     return None
 
@@ -270,12 +270,12 @@ def _made_rules() -> dict[str, list[_Rule]]:
     # back to what it was. In this order alone: x * sigmoid(x) is shown as it was written.
     for operator in OPERATORS.values():
         if operator.readable != operator.infix:
-            spelled_out = operator.readable.template.replace("<a>", "a").replace("<b>", "b")
-            rules.append((spelled_out, f"{operator.name}({', '.join('ab'[: operator.arity])})", False))
+            spelled_out = operator.readable.template.replace("<a>", "x").replace("<b>", "y")
+            rules.append((spelled_out, f"{operator.name}({', '.join('xy'[: operator.arity])})", False))
     rules += [(pattern, result, True) for pattern, result in _RULES_OF_ANY_ORDER]
     for name in _EVEN:
-        rules += [(f"{name}({same})", f"{name}(a)", True) for same in ("-a", "abs(a)")]
-    rules += [(f"-{name}(-a)", f"{name}(a)", True) for name in _ODD]
+        rules += [(f"{name}({same})", f"{name}(x)", True) for same in ("-x", "abs(x)")]
+    rules += [(f"-{name}(-x)", f"{name}(x)", True) for name in _ODD]
 
     by_operator: dict[str, list[_Rule]] = {}
     for text, result, any_order in rules:

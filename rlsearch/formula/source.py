@@ -2,12 +2,15 @@
 
 import keyword
 import re
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rlsearch.errors import FormulaError
 from rlsearch.formula.backends import SourceText, source_backend, without_parentheses
 from rlsearch.formula.program import Program, run
+
+if TYPE_CHECKING:
+    from rlsearch.formula.formula import Formula
 
 _TEMPLATE = '''"""The activation function {formula}.
 
@@ -20,7 +23,7 @@ import torch
 class {name}(torch.nn.Module):
     """Elementwise {formula}."""
 
-    def forward(self, {signature}) -> torch.Tensor:
+{parameters}    def forward(self, {signature}) -> torch.Tensor:
 {body}
 
     def extra_repr(self) -> str:
@@ -28,21 +31,34 @@ class {name}(torch.nn.Module):
 '''
 
 
-def module_source(program: Program, inputs: Sequence[str], text: str, class_name: str) -> str:
+def module_source(
+    program: Program, inputs: Sequence[str], parameters: Mapping[str, float], text: str, class_name: str
+) -> str:
     """Writes the source of a formula, written ``text``, as a class; see :meth:`Formula.source`.
 
-    The code is a straight line, without a branch, so that every compiler and tracer of torch takes it.
+    The code is a straight line, without a branch, so that every compiler and tracer of torch takes it. Parameters are
+    arguments of the class, with their start values as defaults.
 
     Raises:
         FormulaError: If ``class_name`` is not a Python class name, or ``text`` could end a string.
     """
     check_class_name(class_name, ("torch",))
     # The text stands in strings of the source, which is executed.
-    if not re.fullmatch(r"[\w ().,*/+-]+", text):
-        raise FormulaError(f"{text!r} is not the text of a formula; expected letters, digits and ()+-*/., alone")
-    body = "\n".join(" " * 8 + line for line in _lines(program, inputs))
-    signature = ", ".join(f"{name}: torch.Tensor" for name in inputs)
-    return _TEMPLATE.format(name=class_name, formula=text, signature=signature, body=body)
+    if not re.fullmatch(r"[\w ().,*/+@-]+", text):
+        raise FormulaError(f"{text!r} is not the text of a formula; expected letters, digits and ()+-*/.,@ alone")
+    body = "\n".join(" " * 8 + line for line in _lines(program, inputs, parameters))
+    return _TEMPLATE.format(
+        name=class_name,
+        formula=text,
+        parameters=_constructor(parameters),
+        signature=", ".join(f"{name}: torch.Tensor" for name in inputs),
+        body=body,
+    )
+
+
+def signature(formula: "Formula") -> str:
+    """The arguments of a function that computes a formula: its inputs, and its parameters with their start values."""
+    return ", ".join([*formula.inputs, *(f"{letter}={start!r}" for letter, start in formula.parameters.items())])
 
 
 def check_class_name(name: str, taken: Collection[str]) -> None:
@@ -74,16 +90,26 @@ class Statements:
         return type(value)(name)
 
 
-def _lines(program: Program, inputs: Sequence[str]) -> list[str]:
+def _constructor(parameters: Mapping[str, float]) -> str:
+    """The method that makes the parameters; nothing where there are none."""
+    if not parameters:
+        return ""
+    arguments = ", ".join(f"{letter}: float = {start!r}" for letter, start in parameters.items())
+    lines = [f"def __init__(self, {arguments}) -> None:", "    super().__init__()"]
+    lines += [f"    self.{letter} = torch.nn.Parameter(torch.tensor({letter}))" for letter in parameters]
+    return "\n".join("    " + line for line in lines) + "\n\n"
+
+
+def _lines(program: Program, inputs: Sequence[str], parameters: Collection[str]) -> list[str]:
     """The statements that compute the program."""
     statements = Statements()
     backend = source_backend(statements.named)
-    result = run(program, backend, [SourceText(name) for name in inputs], statements.named)
-    return [*_widening(inputs), *statements.lines, f"return {result.text}.to(dtype)"]
+    result = run(program, backend, [SourceText(name) for name in (*inputs, *parameters)], statements.named)
+    return [*_widening(inputs, parameters), *statements.lines, f"return {result.text}.to(dtype)"]
 
 
-def _widening(inputs: Sequence[str]) -> list[str]:
-    """Statements that name the dtype of the result, and bring the inputs to the dtype of the computation."""
+def _widening(inputs: Sequence[str], parameters: Collection[str]) -> list[str]:
+    """Statements that name the dtype of the result, and bring all numbers to the dtype of the computation."""
     first, *others = inputs
     given, empty = f"{first}.dtype", f"{first}.new_empty((0,))"
     for name in others:
@@ -95,4 +121,5 @@ def _widening(inputs: Sequence[str]) -> list[str]:
         # branch, and torch.result_type breaks torch.compile's graph.
         f"dtype = torch.sigmoid({empty}).dtype",
         *(f"{name} = {name}.to(torch.promote_types(dtype, torch.float32))" for name in inputs),
+        *(f"{name} = self.{name}.to(torch.promote_types(dtype, torch.float32))" for name in parameters),
     ]

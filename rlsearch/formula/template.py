@@ -8,7 +8,7 @@ from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.vocabulary import Vocabulary
 
 WILDCARDS = {"leaf": 0, "unary": 1, "binary": 2}
-"""The arity of the places: any input or constant, any operator of one operand or none at all, any operator of two."""
+"""The arity of the places: any leaf of a formula, any operator of one operand or none at all, any operator of two."""
 
 
 def form_arities(vocabulary: Vocabulary) -> dict[str, int]:

@@ -165,7 +165,7 @@ class Archive:
                 None if math.isnan(result.value) else result.value,
                 result.message,
                 evaluation.outside,
-                _details(result),
+                _details(evaluation),
             )
             rows.append(row)
         with self._transaction() as connection:
@@ -228,8 +228,9 @@ class Archive:
             training = Training(Formula.parse(formula), proxy, seed)
             value = math.nan if value is None else value
             more = json.loads(details) if details else {}
+            learned = {letter: tuple(numbers) for letter, numbers in more.pop("parameters", {}).items()}
             result = RewardResult(value, Status(status), score, latency, message, **more)
-            yield number, Evaluation(training, result, seconds, outside)
+            yield number, Evaluation(training, result, seconds, outside, learned)
 
     def functions(self, best: int | None = None) -> Iterator[tuple[str, Judged]]:
         """Yields fingerprint and function of all whole rounds and of the references, in the order in which they came.
@@ -352,9 +353,11 @@ def _as_json(numbers: Mapping[str, float]) -> str | None:
     return json.dumps({name: float(number) for name, number in numbers.items()}) if numbers else None
 
 
-def _details(result: RewardResult) -> str | None:
-    """What a plain reward said besides, under the names that a result has for it."""
-    said: dict[str, Any] = {}
+def _details(evaluation: Evaluation) -> str | None:
+    """What a plain reward said besides, under the names that a result has for it; and learned parameters."""
+    result, said = evaluation.result, dict[str, Any]()
+    if evaluation.parameters:
+        said["parameters"] = dict(evaluation.parameters)
     if result.standard_error is not None:
         said["standard_error"] = float(result.standard_error)
     for name, numbers in (("scores", result.scores), ("gains", result.gains)):

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from types import NoneType
 
 from rlsearch.common.progress import Events
@@ -125,6 +126,7 @@ class Judge:
         # Functions of which more is known than the archive's table of functions says.
         self._changed: dict[str, None] = {}
         self._take_up()
+        self._trained_before = self.ledger.trained
 
     @property
     def known(self) -> Mapping[str, Judged]:
@@ -184,7 +186,7 @@ class Judge:
             rung: What they are trained with. On the first rung, what is known is not trained again.
             meanwhile: Called once, when the training of new functions has begun and nothing of the round is known.
         """
-        started, candidates_before, trained_before = time.perf_counter(), self.candidates, self.ledger.trained
+        started, candidates_before = time.perf_counter(), self.candidates
 
         # What there is to train: for each function that is new, or climbs a rung, the trainings that it lacks.
         first_of: dict[str, int] = {}
@@ -214,13 +216,36 @@ class Judge:
             results=tuple(results),
             fresh=tuple(fresh),
             candidates=self.candidates - candidates_before,
-            evaluations=self.ledger.trained - trained_before,
+            evaluations=self.ledger.trained - self._trained_before,
             seconds=time.perf_counter() - started,
             rescored=tuple(rescored),
         )
         self.round += 1
         self.proposals += len(formulas)
+        self._trained_before = self.ledger.trained
         return results
+
+    def train(self, formulas: Sequence[Formula], seeds: int) -> list[dict[str, float]]:
+        """Trains formulas with parameters for the round that comes next, in which they are to be judged.
+
+        Args:
+            formulas: What is trained on every proxy.
+            seeds: From how many seeds, at least as many as a new function.
+
+        Returns:
+            What the parameters of each have learned, by letter: the mean over proxies, seeds and places of the network;
+            nothing where every training diverged.
+        """
+        rung = replace(self.rungs[0], seeds=max(seeds, self.rungs[0].seeds))
+        self.ledger.evaluate(self.round, self._missing(formulas, rung), events=self.events)
+        return [self._learned(formula) for formula in formulas]
+
+    def _learned(self, formula: Formula) -> dict[str, float]:
+        of_letter: dict[str, list[float]] = {}
+        for evaluation in self.ledger.of(formula.fingerprint):
+            for letter, numbers in evaluation.parameters.items():
+                of_letter.setdefault(letter, []).append(fmean(numbers))
+        return {letter: fmean(numbers) for letter, numbers in of_letter.items()}
 
     def _missing(self, formulas: Sequence[Formula], rung: Rung) -> list[Training]:
         """The trainings of a rung that have not been done, function by function, seed by seed."""

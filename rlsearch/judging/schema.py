@@ -29,7 +29,7 @@ CREATE TABLE evaluations (
     value REAL,                   -- the reward as returned, by a plain reward
     message TEXT NOT NULL,
     outside REAL,                 -- the part of the score that is on inputs outside the range of training
-    details TEXT,                 -- standard error, scores and gains of a plain reward, a JSON object; null without
+    details TEXT,                 -- of a plain reward its error, scores, gains; learned parameters; a JSON object
     UNIQUE (fingerprint, protocol, seed)
 ) STRICT;
 """

@@ -17,7 +17,10 @@ class BatchActivation(Protocol):
     """A differentiable function of tensors ``[K, ...]`` to ``[K, ...]`` that applies formula k to slice k."""
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """The values, of the shape of the inputs: one tensor per input of the population, all of one shape.
+        """The values, of the shape of the first input: one tensor per input of the population.
+
+        The others are of that shape too, or have as many dimensions and a size of 1 where one number stands for many:
+        ``[K, 1, 1]`` is a parameter of each member beside inputs ``[K, rows, width]``. Its gradient is summed.
 
         Raises:
             ValueError: If their number, the number of slices, or a shape is wrong.
@@ -57,7 +60,7 @@ class Kernel(Protocol):
 
         Args:
             formulas: Each of some or all of ``inputs``.
-            inputs: Names; ``("x", "g")`` for gated formulas.
+            inputs: Names; ``("x", "g")`` for gated formulas. Trained parameters are inputs, too: ``("x", "a", "b")``.
 
         Raises:
             FormulaError: If a formula has another input than ``inputs``.
@@ -72,12 +75,17 @@ def checked_programs(formulas: Sequence[Formula], inputs: Sequence[str]) -> tupl
         FormulaError: If a formula has another input.
     """
     for formula in formulas:
-        if not set(formula.inputs) <= set(inputs):
+        if not set(formula.parameters) <= set(inputs):
+            raise FormulaError(
+                f"'{formula}' has trained parameters, {', '.join(formula.parameters)}, which are not trained here; "
+                "expected a formula without, such as with_values() makes of it"
+            )
+        if not set(formula.arguments) <= set(inputs):
             raise FormulaError(
                 f"'{formula}' has the inputs {formula.inputs}; proxies take formulas of {' and '.join(inputs)} alone"
             )
     return tuple(
-        formula.program if formula.inputs == tuple(inputs) else compile_program(formula.tokens, inputs)
+        formula.program if formula.arguments == tuple(inputs) else compile_program(formula.tokens, inputs)
         for formula in formulas
     )
 
@@ -89,15 +97,23 @@ def checked_members(formulas: Sequence[Formula], members: int) -> None:
 
 
 def checked_tensors(tensors: Sequence[Tensor], inputs: Sequence[str], members: int) -> None:
-    """Raises a ValueError unless there is one tensor per input, all of one shape, with one slice per member."""
+    """Raises a ValueError unless there is one tensor per input, with one slice per member, which can be spread."""
     if len(tensors) != len(inputs):
         raise ValueError(f"a population of formulas of {' and '.join(inputs)} got {len(tensors)} tensor(s)")
     shape = tensors[0].shape
     if shape[0] != members:
         raise ValueError(f"a population of {members} got a tensor of {shape[0]} slices")
     for tensor in tensors[1:]:
-        if tensor.shape != shape:
+        if tensor.shape == shape:
+            continue
+        is_spread = tensor.dim() == len(shape) and tensor.shape[0] == members
+        if not is_spread or any(size not in (1, full) for size, full in zip(tensor.shape, shape, strict=True)):
             raise ValueError(f"the inputs' shapes differ: {tuple(shape)} and {tuple(tensor.shape)}")
+
+
+def summed_to(shape: torch.Size, gradient: Tensor) -> Tensor:
+    """The gradient by an input of ``shape`` from that by all places over which it was spread."""
+    return gradient if gradient.shape == shape else gradient.sum_to_size(shape)
 
 
 def first_derivative(backward: Callable[..., Any]) -> Callable[..., Any]:

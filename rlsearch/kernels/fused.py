@@ -49,9 +49,10 @@ class FusedActivation(nn.Module):
             return result
         if len(inputs) > 1:
             inputs = torch.broadcast_tensors(*inputs)  # type: ignore[no-untyped-call]
-        if not wants_gradient(inputs):
-            return _values(compiled, inputs)
-        result = _Fused.apply(compiled, self.plain, *inputs)  # type: ignore[no-untyped-call]
+        arguments = (*inputs, *self.plain.parameters())
+        if not wants_gradient(arguments):
+            return _values(compiled, arguments)
+        result = _Fused.apply(compiled, self.plain, *arguments)  # type: ignore[no-untyped-call]
         return result
 
     def _compiled(self, inputs: Sequence[Tensor]) -> "_Compiled | None":
@@ -60,6 +61,8 @@ class FusedActivation(nn.Module):
             return None
         kinds = {(x.dtype, x.device) for x in inputs}
         if len(kinds) > 1 or inputs[0].dtype not in _DTYPES:
+            return None
+        if any(parameter.device != inputs[0].device for parameter in self.plain.parameters()):
             return None
         return _population(self.plain.text, inputs[0].device.type)
 
@@ -96,7 +99,7 @@ def _population(text: str, device: str) -> _Compiled | None:
     if kernel is None:
         return None
     formula = Formula.parse(text)
-    compiled: _Compiled = kernel.population([formula], formula.inputs)
+    compiled: _Compiled = kernel.population([formula], formula.arguments)
     return compiled
 
 
@@ -135,8 +138,10 @@ class _Fused(torch.autograd.Function):
         inputs = ctx.saved_tensors
         # Somebody will differentiate the gradient: it must be a graph, which the kernels do not have.
         if torch.is_grad_enabled():
-            wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad[2:], strict=True) if needed]
-            found = iter(torch.autograd.grad(ctx.plain(*inputs), wanted, outer, create_graph=True, allow_unused=True))
+            given = inputs[: len(ctx.plain.input_names)]
+            sources = (*given, *ctx.plain.parameters())
+            wanted = [x for x, needed in zip(sources, ctx.needs_input_grad[2:], strict=True) if needed]
+            found = iter(torch.autograd.grad(ctx.plain(*given), wanted, outer, create_graph=True, allow_unused=True))
             return None, None, *(next(found) if needed else None for needed in ctx.needs_input_grad[2:])
         return None, None, *_gradients(ctx.compiled, inputs, outer[0])
 
@@ -144,14 +149,22 @@ class _Fused(torch.autograd.Function):
 def _values(compiled: _Compiled, inputs: Sequence[Tensor]) -> Tensor:
     """The values, in the layout of the first input."""
     order = _order(inputs[0])
-    return _restored(compiled.values([_row(x, order) for x in inputs]), inputs[0].dtype, order)
+    return _restored(compiled.values(_rows(inputs, order)), inputs[0].dtype, order)
 
 
 def _gradients(compiled: _Compiled, inputs: Sequence[Tensor], outer: Tensor) -> list[Tensor]:
-    """The gradient by each input."""
+    """The gradient by each input; that by a parameter is summed over all places where it was used."""
     order = _order(inputs[0])
-    gradients = compiled.gradients([_row(x, order) for x in inputs], _row(outer, order))
-    return [_restored(gradient, inputs[0].dtype, order) for gradient in gradients]
+    gradients = compiled.gradients(_rows(inputs, order), _row(outer, order))
+    return [
+        _restored(gradient, x.dtype, order) if x.dim() == len(order) else gradient.reshape(x.shape).to(x.dtype)
+        for x, gradient in zip(inputs, gradients, strict=True)
+    ]
+
+
+def _rows(inputs: Sequence[Tensor], order: list[int]) -> list[Tensor]:
+    """All inputs as populations of one; a parameter is one number, in as many dimensions."""
+    return [_row(x.reshape([1] * len(order)) if x.dim() < len(order) else x, order) for x in inputs]
 
 
 def _row(x: Tensor, order: list[int]) -> Tensor:

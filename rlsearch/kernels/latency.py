@@ -210,5 +210,6 @@ def measure(
 
 def _step(kernel: Kernel, formula: Formula, x: torch.Tensor, gradient: torch.Tensor) -> Callable[[], object]:
     """Forward plus backward of one formula, as one call."""
-    activation = kernel.population([formula])
+    # Of a parameter the time counts that it takes where it is used, not where it is trained.
+    activation = kernel.population([formula.with_values()])
     return lambda: torch.autograd.grad(activation(x), x, gradient)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rlsearch.formula import Formula
 from rlsearch.formula.program import Program
-from rlsearch.kernels.base import checked_tensors, first_derivative, wants_gradient
+from rlsearch.kernels.base import checked_tensors, first_derivative, summed_to, wants_gradient
 from rlsearch.kernels.numba_source import BLOCK, OPCODES, load_interpreter
 from rlsearch.kernels.torch_kernel import TorchActivation
 
@@ -79,16 +79,17 @@ class NumbaActivation(TorchActivation):
     def gradients(self, tensors: Sequence[Tensor], outer: Tensor) -> list[Tensor]:
         """The gradient by each input, given that of the values."""
         _, *slopes = self.value_and_slopes(tensors)
-        return [slope.mul_(outer) for slope in slopes]
+        return [product(outer, slope, tensor.shape) for slope, tensor in zip(slopes, tensors, strict=True)]
 
     def value_and_slopes(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The values and their slope by each input, of float32 tensors on the CPU."""
+        """The values and their slope by each input at every place, of float32 tensors on the CPU."""
         return self._run(self._interpreter.value_and_slopes, tensors, 1 + len(tensors))
 
     def _run(self, function: Any, tensors: Sequence[Tensor], n_outputs: int) -> list[Tensor]:
-        tensors = [tensor.detach().contiguous() for tensor in tensors]
-        outputs = [torch.empty_like(tensors[0]) for _ in range(n_outputs)]
-        function(*self._packed, *[_rows(tensor) for tensor in (*tensors, *outputs)])
+        first = tensors[0].detach().contiguous()
+        given = [first, *(_spread(tensor.detach(), first).contiguous() for tensor in tensors[1:])]
+        outputs = [torch.empty_like(first) for _ in range(n_outputs)]
+        function(*self._packed, *[_rows(tensor) for tensor in (*given, *outputs)])
         return outputs
 
     def _pack(self) -> None:
@@ -99,6 +100,22 @@ class NumbaActivation(TorchActivation):
             for program in self.programs:
                 chains += _chains(program)
             self._packed += (np.array(chains, dtype=np.int32).reshape(-1, len(self.inputs)),)
+
+
+def _spread(tensor: Tensor, first: Tensor) -> Tensor:
+    """An input at every place of the first one; the interpreter itself spreads one number of a member."""
+    return tensor if len(tensor) == tensor.numel() else tensor.expand_as(first)
+
+
+def product(outer: Tensor, slope: Tensor, shape: torch.Size) -> Tensor:
+    """The gradient by an input of ``shape``: the product, summed over all places over which the input was spread."""
+    if shape == slope.shape:
+        return outer * slope
+    if shape.numel() == len(outer):
+        # In one pass over both, where product and sum would be three.
+        summed: Tensor = torch.linalg.vecdot(outer.flatten(1), slope.flatten(1))
+        return summed.reshape(shape)
+    return summed_to(shape, outer * slope)
 
 
 def _rows(x: Tensor) -> NDArray[np.float32]:
@@ -178,10 +195,12 @@ class _ValueAndSlopes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: NumbaActivation, *tensors: Tensor) -> Tensor:
         y, *ctx.slopes = activation.value_and_slopes(tensors)
+        ctx.shapes = [tensor.shape for tensor in tensors]
         return y
 
     @staticmethod
     @first_derivative
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), wanted = gradients, ctx.needs_input_grad[1:]
-        return None, *[gradient * slope if wanted[j] else None for j, slope in enumerate(ctx.slopes)]
+        slopes = zip(ctx.slopes, ctx.shapes, strict=True)
+        return None, *[product(gradient, s, shape) if wanted[j] else None for j, (s, shape) in enumerate(slopes)]

@@ -142,8 +142,13 @@ def _interpreter(name: str, inputs: int, slopes: int) -> str:
     xs = [f"x{j}" for j in range(inputs)]
     fills = []
     for j, x in enumerate(xs):
-        fills += [f"source = {x}[member, start : start + count]", "for i in range(count):"]
-        fills += [f"    scratch[{record * j} + i] = source[i]"]
+        # One number of the whole member, such as a parameter, is spread here, and not in memory.
+        indent = "    " if j else ""
+        if j:
+            fills += [f"if {x}.shape[1] < numbers.size:", f"    number = {x}[member, 0]"]
+            fills += [f"    scratch[{record * j} : {record * j + BLOCK}] = number", "else:"]
+        fills += [f"{indent}source = {x}[member, start : start + count]", f"{indent}for i in range(count):"]
+        fills += [f"{indent}    scratch[{record * j} + i] = source[i]"]
     outputs = ["values", *(f"slopes{j}" for j in range(slopes))]
     copies = []
     for j, output in enumerate(outputs):

@@ -9,7 +9,14 @@ from torch import Tensor
 from rlsearch.formula import Formula
 from rlsearch.formula.backends import torch_backend
 from rlsearch.formula.program import Program, run, run_with_slopes
-from rlsearch.kernels.base import checked_members, checked_programs, checked_tensors, first_derivative, wants_gradient
+from rlsearch.kernels.base import (
+    checked_members,
+    checked_programs,
+    checked_tensors,
+    first_derivative,
+    summed_to,
+    wants_gradient,
+)
 
 
 class TorchKernel:
@@ -46,7 +53,7 @@ class TorchActivation:
 
 
 def _members(programs: Sequence[Program], tensors: Sequence[Tensor]) -> Iterator[tuple[Program, tuple[Tensor, ...]]]:
-    slices = zip(*(tensor.unbind() for tensor in tensors), strict=True)
+    slices = zip(*(tensor.expand_as(tensors[0]).unbind() for tensor in tensors), strict=True)
     return zip(programs, slices, strict=True)
 
 
@@ -57,6 +64,7 @@ class _ValueAndSlopes(torch.autograd.Function):
         results = [run_with_slopes(program, torch_backend(), slices) for program, slices in members]
         # Per input, and then per member; tensors, or floats where the slope is the same everywhere.
         ctx.slopes = list(zip(*(slopes for _, slopes in results), strict=True))
+        ctx.shapes = [tensor.shape for tensor in tensors]
         return torch.stack([y for y, _ in results])
 
     @staticmethod
@@ -64,6 +72,8 @@ class _ValueAndSlopes(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         members = gradients[0].unbind()
         return None, *(
-            torch.stack([g * slope for g, slope in zip(members, slopes, strict=True)]) if wanted else None
-            for slopes, wanted in zip(ctx.slopes, ctx.needs_input_grad[1:], strict=True)
+            summed_to(shape, torch.stack([g * slope for g, slope in zip(members, slopes, strict=True)]))
+            if wanted
+            else None
+            for shape, slopes, wanted in zip(ctx.shapes, ctx.slopes, ctx.needs_input_grad[1:], strict=True)
         )

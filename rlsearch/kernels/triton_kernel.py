@@ -17,7 +17,7 @@ from torch import Tensor
 from rlsearch.errors import FormulaError
 from rlsearch.formula import Formula
 from rlsearch.formula.program import Instruction, Program
-from rlsearch.kernels.base import checked_tensors, first_derivative, wants_gradient
+from rlsearch.kernels.base import checked_tensors, first_derivative, summed_to, wants_gradient
 from rlsearch.kernels.torch_kernel import TorchActivation
 from rlsearch.kernels.triton_source import (
     CONSTANT,
@@ -138,9 +138,9 @@ class TritonActivation(TorchActivation):
         """The gradient by each input, given that of the values and, if it may have changed, the version then."""
         if version not in (None, self._version):
             raise RuntimeError("other formulas were loaded between the forward pass and its backward pass")
-        slopes = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
+        slopes = [torch.empty(tensors[0].shape, dtype=each.dtype, device=each.device) for each in tensors]
         self._launch(self._interpreter.backward, BACKWARD, [*tensors, outer], slopes)
-        return slopes
+        return [summed_to(each.shape, slope) for each, slope in zip(tensors, slopes, strict=True)]
 
     @property
     def version(self) -> int:
@@ -153,7 +153,8 @@ class TritonActivation(TorchActivation):
         size = targets[0].numel() // max(1, len(self.programs))
         if not size:
             return
-        sources = [source.detach().contiguous() for source in sources]
+        # What was spread over many places, such as a parameter, is written to each.
+        sources = [source.detach().expand(targets[0].shape).contiguous() for source in sources]
         with torch.cuda.device_of(targets[0]):  # type: ignore[no-untyped-call] # Triton launches on the current one
             grid = (-(-size // BLOCK), len(self.programs))
             function[grid](self._buffer(targets[0].device), *sources, *targets, size, **options)

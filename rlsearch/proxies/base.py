@@ -1,10 +1,39 @@
 """One training, and what a trainer is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rlsearch.formula import Formula
+from rlsearch.formula.tokens import PARAMETER_LETTERS
+
+Kind = tuple[str, ...]
+"""The inputs of a population's activations, in order, and the letters of their trained parameters. Formulas of one kind
+can be trained together."""
+
+_LETTERS_OF_KINDS = ("ab", "abcd")
+"""Few, so that populations are full, and that kernels are compiled for few numbers of inputs."""
+
+
+def kind_of(formula: Formula, *, gated: bool) -> Kind:
+    """The kind of a formula in a network.
+
+    A formula of an input that no network has gets a kind without it: the kernel refuses it by its name.
+
+    Args:
+        formula: The activation.
+        gated: Whether the network has gated units, whose activations are functions of ``x`` and the gate ``g``.
+    """
+    inputs = ("x", "g") if gated and "g" in formula.inputs else ("x",)
+    if not formula.parameters:
+        return inputs
+    letters = next(letters for letters in _LETTERS_OF_KINDS if set(formula.parameters) <= set(letters))
+    return (*inputs, *letters)
+
+
+def letters_of(kind: Kind) -> tuple[str, ...]:
+    """The letters of the trained parameters in a kind."""
+    return tuple(name for name in kind if name in PARAMETER_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +67,13 @@ class Outcome:
     Attributes:
         score: What counts. Where inputs outside the range of training are scored too, it is a weighted mean of both.
         outside: The score on inputs outside the range of training; None where they are not scored.
+        parameters: What the formula's parameters were at the end, by letter: the mean over channels at each place of
+            the network that has numbers of its own.
     """
 
     score: float
     outside: float | None = None
+    parameters: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import torch
 
 from rlsearch.common.device import device_type, is_cpu
+from rlsearch.formula import Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Failure, Outcome, Trainer, Training
+from rlsearch.proxies.base import Failure, Kind, Outcome, Trainer, Training, kind_of, letters_of
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.own.batching import completed
 from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
@@ -19,7 +20,7 @@ from rlsearch.proxies.trainers.population import PopulationTrainer, most_members
 _LOGGER = logging.getLogger(__name__)
 
 CPU_MEMBERS = 16
-"""Members of a population on a CPU. More of them leave the processor's cache."""
+"""Members of a population of a user's own networks on a CPU; those of the package say their own number."""
 
 NATIVE_MEMBERS = 4
 """Members that a worker gets at a time where it trains them one by one: few, so that all workers end together."""
@@ -58,20 +59,33 @@ class Proxy:
         self.kernel = kernel
         self.device = device
         self.name = proxy_name(settings, kernel.name, device_type(device))
-        self._trainers: dict[int, Trainer] = {}
-        self._max_members: int | None = settings.population or (CPU_MEMBERS if is_cpu(device) else None)
+        self._network = NETWORKS[settings.network] if isinstance(settings, ProxySettings) else None
+        self._trainers: dict[tuple[Kind, int], Trainer] = {}
+        self._max_members: int | None = settings.population
+        if self._max_members is None and is_cpu(device):
+            self._max_members = self._network.cpu_members if self._network else CPU_MEMBERS
 
     def populations(self, trainings: Sequence[Training], workers: int = 1) -> list[Sequence[Training]]:
-        """Cuts trainings of this proxy into populations, in order.
+        """Cuts trainings of this proxy into populations, each of formulas of one kind, and in order within a kind.
 
         Args:
             trainings: All of this proxy.
             workers: Processes that the populations are for.
         """
-        if not trainings:
-            return []
+        of_kind: dict[Kind, list[Training]] = {}
+        for training in trainings:
+            of_kind.setdefault(self._kind(training.formula), []).append(training)
+        cuts: list[Sequence[Training]] = []
+        for kind, alike in of_kind.items():
+            cuts += self._cut(kind, alike, workers)
+        return cuts
+
+    def _kind(self, formula: Formula) -> Kind:
+        return kind_of(formula, gated=self._network is not None and self._network.gated)
+
+    def _cut(self, kind: Kind, trainings: Sequence[Training], workers: int) -> list[Sequence[Training]]:
         size = self._size(len(trainings))
-        if workers > 1 and self.is_native:
+        if workers > 1 and self._trains_natively(kind):
             size = min(size, NATIVE_MEMBERS)
         cuts = []
         start = 0
@@ -83,7 +97,7 @@ class Proxy:
         return cuts
 
     def train(self, population: Sequence[Training]) -> list[Outcome | Failure | None]:
-        """Trains a population; where a GPU's memory does not hold it, in parts.
+        """Trains a population of formulas of one kind; where a GPU's memory does not hold it, in parts.
 
         Returns:
             What came of each member, or None where its training became non-finite.
@@ -95,12 +109,13 @@ class Proxy:
 
     def _train_first(self, population: Sequence[Training]) -> list[Outcome | Failure | None]:
         """Trains as many of the first members as fit; half as many after each time that memory runs out."""
+        kind = self._kind(population[0].formula)
         while True:
             size = self._size(len(population))
             try:
-                if size not in self._trainers:
-                    self._trainers[size] = self._make_trainer(size)
-                return list(self._trainers[size].train(population[:size]))
+                if (kind, size) not in self._trainers:
+                    self._trainers[kind, size] = self._make_trainer(kind, size)
+                return list(self._trainers[kind, size].train(population[:size]))
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -124,19 +139,27 @@ class Proxy:
 
     @property
     def is_native(self) -> bool:
-        """Whether the native trainer trains it: with numba's kernel on a CPU, a network and a task that say it can."""
-        if not isinstance(self.settings, ProxySettings) or self.kernel.name != "numba" or not is_cpu(self.device):
-            return False
-        return NETWORKS[self.settings.network].native and self.settings.task.native
+        """Whether the native trainer trains it: with numba's kernel on a CPU, a network and a task that say it can.
 
-    def _make_trainer(self, size: int) -> Trainer:
+        It clips no gradients, and trains no parameters of formulas.
+        """
+        if self._network is None or self.kernel.name != "numba" or not is_cpu(self.device):
+            return False
+        assert isinstance(self.settings, ProxySettings)
+        return self._network.native and self.settings.task.native and self.settings.clip_norm is None
+
+    def _trains_natively(self, kind: Kind) -> bool:
+        """Whether the native trainer trains formulas of a kind: those without parameters."""
+        return self.is_native and not letters_of(kind)
+
+    def _make_trainer(self, kind: Kind, size: int) -> Trainer:
         if isinstance(self.settings, OwnProxySettings):
             return OwnTrainer(self.settings, self.kernel, self.device, size)
         if isinstance(self.settings, OwnTrainingSettings):
             return OwnTraining(self.settings, self.kernel, self.device)
         assert isinstance(self.settings, ProxySettings)
-        if self.is_native:
+        if self._trains_natively(kind):
             from rlsearch.proxies.trainers.native import NativeTrainer  # numba is optional
 
             return NativeTrainer(self.settings)
-        return PopulationTrainer(self.settings, self.kernel, self.device, size)
+        return PopulationTrainer(self.settings, self.kernel, self.device, size, kind)

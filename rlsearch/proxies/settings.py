@@ -4,9 +4,9 @@ import hashlib
 import inspect
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -143,13 +143,27 @@ class ProxySettings(TrainingSettings):
         None, ge=4, description="examples that no search sees, for later claims; None: the data set's own number"
     )
     widths: tuple[int, ...] = Field(
-        (100, 100), description="width of each hidden layer; channels of each convolution, or of each block of a resnet"
+        (100, 100),
+        description="width of each hidden layer, or of each block of a transformer; channels of each convolution, or "
+        "of each block of a resnet",
     )
     embedding: int = Field(12, ge=4, description="width of the embedding of a token, for data sets of tokens")
     normalisation: Literal["none", "layer", "rms", "batch"] = Field(
         "none",
-        description="what stands between a layer and its activation: nothing, layer, RMS or batch normalisation; "
-        "not every network has all",
+        description="what stands between a layer and its activation, or before each part of a transformer's block: "
+        "nothing, layer, RMS or batch normalisation; not every network has all",
+    )
+    heads: int = Field(4, ge=1, description="heads of each attention of a transformer; they divide its width")
+    positions: Literal["rotary", "learned"] = Field(
+        "rotary", description="how a transformer sees positions: queries and keys turned by them, or a learned table"
+    )
+    parameters: Literal["layer", "network", "channel"] = Field(
+        "layer",
+        description="what shares a trained parameter of a formula: the channels of a layer, or the network; or "
+        "each channel has its own",
+    )
+    clip_norm: float | None = Field(
+        None, gt=0, description="each network's gradient is clipped to this norm; None: not at all"
     )
 
     @property
@@ -228,6 +242,15 @@ class ProxySettings(TrainingSettings):
             raise ConfigError(f"{self.name}: {error}") from error
         return self.model_copy(update={"data_digest": digest})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_networks_normalisation(cls, values: Any) -> Any:
+        """Takes a network's first normalisation where none is named: a transformer has no training without."""
+        network = values.get("network") if isinstance(values, Mapping) else None
+        if not isinstance(network, str) or network not in NETWORKS or "normalisation" in values:
+            return values
+        return {**values, "normalisation": NETWORKS[network].normalisations[0]}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if any(width < 4 or width % 4 for width in self.widths):
@@ -247,6 +270,7 @@ class ProxySettings(TrainingSettings):
                 f"{', '.join(possible)}, or one of the networks that have it: {others}"
             )
 
+        self._fits_network()
         dataset = DATASETS[self.dataset]
         if self.path is None and dataset.needs_path:
             raise ValueError(f"{self.dataset} is read from files: expected a path")
@@ -261,6 +285,25 @@ class ProxySettings(TrainingSettings):
         if self.path is None:
             self._fits_data()
         return self
+
+    def _fits_network(self) -> None:
+        network, dataset = NETWORKS[self.network], DATASETS[self.dataset]
+        for name in ("heads", "positions"):
+            if name not in network.own_settings and getattr(self, name) != type(self).model_fields[name].default:
+                others = ", ".join(each for each in NETWORKS if name in NETWORKS[each].own_settings)
+                raise ValueError(f"{name} goes with the network {others}, not with {self.network}")
+        if dataset.by_position and not network.by_position:
+            others = ", ".join(name for name in NETWORKS if NETWORKS[name].by_position)
+            raise ValueError(
+                f"{self.dataset} has a label at every position, and the {self.network} network gives one answer per "
+                f"example; expected one of the networks {others}"
+            )
+        if network.by_position and not dataset.by_position:
+            others = ", ".join(name for name in DATASETS if DATASETS[name].by_position)
+            raise ValueError(
+                f"the {self.network} network gives an answer at every position, and {self.dataset} has one label per "
+                f"example; expected one of the data sets {others}"
+            )
 
     def _fits_data(self) -> None:
         # A member's slice of memory must start on a 16-byte boundary.
@@ -290,6 +333,9 @@ _ADDED_LATER = (
     "ignore_index",
     "clip_norm",
     "precision",
+    "heads",
+    "positions",
+    "parameters",
 )
 """Settings that proxies of older runs do not have."""
 

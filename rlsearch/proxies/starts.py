@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlsearch.proxies.networks import NETWORKS
-from rlsearch.proxies.networks.layers import PopulationNetwork
+from rlsearch.proxies.networks.layers import Population
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 
 _ORDER_STREAM = 0x5EED
@@ -15,11 +15,11 @@ _ORDER_STREAM = 0x5EED
 
 
 def initial_networks(
-    settings: ProxySettings, seeds: Sequence[int], activation: Callable[[Tensor], Tensor]
-) -> PopulationNetwork:
+    settings: ProxySettings, seeds: Sequence[int], activation: Callable[..., Tensor], inputs: Sequence[str] = ("x",)
+) -> Population:
     """One network per seed, as a population on the CPU; equal seeds get equal weights."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return NETWORKS[settings.network].build(settings, generators, activation)
+    return NETWORKS[settings.network].build(settings, generators, activation, inputs)
 
 
 def batches(settings: TrainingSettings, seed: int, examples: int) -> Tensor:

@@ -37,8 +37,12 @@ def shape_pictures(formula: Formula) -> list[Picture]:
 
 
 def value_and_slope(formula: Formula) -> tuple[Floats, Floats]:
-    """The values and the slopes by the first input from -:data:`REACH` to :data:`REACH`, each ``[POINTS]``."""
+    """The values and the slopes by the first input from -:data:`REACH` to :data:`REACH`, each ``[POINTS]``.
+
+    Parameters have their start values.
+    """
     x = np.linspace(-REACH, REACH, POINTS)
+    formula = formula.with_values()
     inputs = [x if name == formula.inputs[0] else np.ones_like(x) for name in formula.inputs]
     with np.errstate(all="ignore"):
         value, slopes = run_with_slopes(formula.program, NUMPY, inputs)

@@ -11,8 +11,9 @@ from rlsearch.rewards.settings import ScreeningSettings
 def why_unfit(formula: Formula, settings: ScreeningSettings) -> str:
     """Why ``formula`` should not be trained, or an empty text where it is fit.
 
-    Values and slopes are computed in float32, as training will compute them.
+    Values and slopes are computed in float32, as training will compute them; parameters have their start values.
     """
+    formula = formula.with_values()
     x = np.linspace(-settings.reach, settings.reach, settings.points, dtype=np.float32)
     inputs = [x] * len(formula.inputs)
     with np.errstate(all="ignore"):

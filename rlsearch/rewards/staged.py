@@ -1,8 +1,8 @@
 """The staged form of a reward, whose parts can be stored: trainings, and arithmetic on what they gave."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from rlsearch.formula import Formula
@@ -21,12 +21,14 @@ class Evaluation:
         wall_seconds: Its share of the time that its population took.
         outside: The score on inputs outside the range of training, which is a part of ``score``; None where there is
             none.
+        parameters: What the formula's parameters were at the end, as an :class:`~rlsearch.proxies.base.Outcome` has it.
     """
 
     training: Training
     result: RewardResult
     wall_seconds: float = 0.0
     outside: float | None = None
+    parameters: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def status(self) -> Status:
@@ -57,7 +59,8 @@ class Evaluation:
         if outcome is None:
             result = RewardResult(math.nan, Status.DIVERGED, None, latency, "training became non-finite")
             return cls(training, result, wall_seconds)
-        return cls(training, RewardResult(math.nan, Status.OK, outcome.score, latency), wall_seconds, outcome.outside)
+        result = RewardResult(math.nan, Status.OK, outcome.score, latency)
+        return cls(training, result, wall_seconds, outcome.outside, outcome.parameters)
 
 
 @runtime_checkable

@@ -52,6 +52,7 @@ def resolve(config: Config) -> Config:
     changes["status_values"] = config.status_values.filled(worst)
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
+    check_refining(config)
     changes["search"] = method.budget(config.search, own)
     return config.model_copy(update=changes)
 
@@ -86,6 +87,7 @@ def check_config(config: Config) -> None:
     method, own = method_class(config), own_settings(config)
     method.check_reward(own, config.proxy_reward)
     method.budget(config.search, own)
+    check_refining(config)
     # What a formula costs does not matter here, and measuring it would take a while.
     make_method(config, LatencyCosts("", 1.0, dict.fromkeys(OPERATORS, 1.0)))
     targets = [config.own_reward.target] if config.own_reward else []
@@ -105,6 +107,20 @@ def _completed(proxy: AnyProxy, kernel: Kernel, device: str) -> AnyProxy:
     if isinstance(proxy, OwnTrainingSettings):
         return completed_training(proxy)
     return proxy.completed()
+
+
+def check_refining(config: Config) -> None:
+    """Checks that the search method leaves rounds for refinement.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    length = method_class(config).fixed_length
+    if config.refine.every and length:
+        raise ConfigError(
+            f"refine.every = {config.refine.every} does not go with {config.search.method}, whose length is that of "
+            f"{length}; refine the run when it is done: rlsearch refine RUN"
+        )
 
 
 def proxies_of(config: Config) -> tuple[AnyProxy, ...]:

@@ -24,7 +24,7 @@ from rlsearch.controller.methods import checked_method
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.errors import ConfigError
 from rlsearch.formula.settings import LanguageSettings
-from rlsearch.judging.settings import RescoringSettings
+from rlsearch.judging.settings import RefiningSettings, RescoringSettings
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import AnyProxy, RewardSettings
@@ -74,6 +74,9 @@ class Config(Settings):
     rescoring: RescoringSettings = Field(
         RescoringSettings(), description="how the best functions are trained again from further seeds"
     )
+    refine: RefiningSettings = Field(
+        RefiningSettings(), description="how the constants of the best functions are tuned while the search goes on"
+    )
     logging: LoggingSettings = Field(LoggingSettings(), description="what goes to TensorBoard, and how often")
 
     @property
@@ -121,6 +124,17 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _can_train_parameters(self) -> Self:
+        if self.refine.every:
+            check_trainable_parameters(self, "refine")
+        if self.language.parameters and not all(isinstance(proxy, ProxySettings) for proxy in self.proxies):
+            raise ValueError(
+                f"language.parameters is {self.language.parameters}, and a network of your own trains formulas without "
+                "parameters; leave them out, or take proxies of rlsearch"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_train_the_language(self) -> Self:
         if self.proxies and self.language.inputs != ("x",):
             raise ValueError(
@@ -128,6 +142,24 @@ class Config(Settings):
                 "[x], or take a reward of your own"
             )
         return self
+
+
+def check_trainable_parameters(config: Config, what: str) -> None:
+    """Checks that all that the reward trains can train parameters of formulas.
+
+    Args:
+        config: The config.
+        what: Needs it, for the message.
+
+    Raises:
+        ValueError: If not.
+    """
+    if config.proxy_reward is None:
+        assert config.own_reward is not None
+        raise ValueError(f"{what} trains constants on proxies, and {config.own_reward.target} has none")
+    own = [proxy.name for proxy in config.proxies if not isinstance(proxy, ProxySettings)]
+    if own:
+        raise ValueError(f"{what} trains constants as parameters, and a network of your own has none: {', '.join(own)}")
 
 
 REMOVED_SETTINGS = (("status_values", "illegal"),)

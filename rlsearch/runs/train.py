@@ -18,6 +18,8 @@ from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge
 from rlsearch.judging.mirrors import best_groups
+from rlsearch.judging.refining import refine_leaders
+from rlsearch.judging.settings import RefiningSettings
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.build import (
@@ -325,7 +327,8 @@ def _search(
             resumed_at = judge.proposals if state else None
             monitor = Monitor(run.folder, config.logging, resumed_at=resumed_at, config=config)
             with closing(monitor):
-                _run_rounds(run, method, judge, budget, AllRunEvents([monitor, events, StopRequests(check_stop)]))
+                told = AllRunEvents([monitor, events, StopRequests(check_stop)])
+                _run_rounds(run, method, judge, budget, config.refine, told)
             save_checkpoint(run.checkpoint, judge.round, method.state())
             run.mark_finished(True)
             finished = True
@@ -347,12 +350,17 @@ def _search(
     )
 
 
-def _run_rounds(run: Run, method: SearchMethod, judge: Judge, budget: _Budget, told: RunEvents) -> None:
+def _run_rounds(
+    run: Run, method: SearchMethod, judge: Judge, budget: _Budget, refine: RefiningSettings, told: RunEvents
+) -> None:
     """Runs rounds until the budget is used up; a killed run begins at the last checkpoint again."""
     told.on_start(judge)
     while not budget.is_used_up:
         save_checkpoint(run.checkpoint, judge.round, method.state())
-        method.run_round(judge)
+        # Where no leader has constants that were not trained before, the round is one like any other.
+        is_due = refine.is_due(judge.round) and not method.begins_anew(judge.round)
+        if not (is_due and refine_leaders(judge, refine)):
+            method.run_round(judge)
         budget.tell(0.0)
         told.on_round(judge, method.scalars())
     told.on_end(judge)

@@ -155,6 +155,10 @@ class SearchMethod:
             events: Told how much is done and how much is wanted.
         """
 
+    def begins_anew(self, round_number: int) -> bool:
+        """Whether the method forgets what it has learned at the beginning of a round, which must then be its own."""
+        return False
+
     def run_round(self, judge: Judge) -> None:
         """Proposes a round, has it judged, and learns from it."""
         seeds = self.warm_start if judge.round == 0 else ()

@@ -13,7 +13,7 @@ from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.formula import GRID_POINTS, fingerprint_grid, fingerprint_of
 from rlsearch.formula.rules import HAS_INPUT
 from rlsearch.formula.template import WILDCARDS, check_form, form_arities
-from rlsearch.formula.tokens import Token
+from rlsearch.formula.tokens import Token, letter_of
 
 _EXPRESSIONS_AT_ONCE = 512  # whose values are computed together: half a megabyte
 
@@ -44,8 +44,8 @@ class Enumeration:
         grammar: What can be written. Functions with a spelling shorter than its ``min_length`` are built on but not
             yielded.
         template: A form in prefix order: names of operators and inputs, ``unary`` for any operator of one operand or
-            none at all, ``binary`` for any of two, ``leaf`` for any input or constant. None for every form. With a
-            template the grammar's lengths do not matter, and the order is that of the operators.
+            none at all, ``binary`` for any of two, ``leaf`` for any input, constant or parameter. None for every form.
+            With a template the grammar's lengths do not matter, and the order is that of the operators.
 
     Attributes:
         size: Tokens of the expressions under construction.
@@ -64,6 +64,7 @@ class Enumeration:
         self._ids = {token: i for i, token in enumerate(vocabulary.tokens, start=1)}
         values: dict[Token, NDArray[np.float64]] = {name: fingerprint_grid(name) for name in vocabulary.inputs}
         values |= {constant: np.full(GRID_POINTS, constant) for constant in vocabulary.constants}
+        values |= {parameter: fingerprint_grid(letter_of(parameter)) for parameter in vocabulary.parameters}
         marks = grammar.marks
         self._leaves = [Expression((leaf,), values[leaf], marks.marks(self._ids[leaf])) for leaf in values]
         self._arities = form_arities(vocabulary)

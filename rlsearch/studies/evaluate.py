@@ -190,7 +190,7 @@ def _measured(formulas: Sequence[Formula], config: Config, run: Run | None, seed
     trained = [*formulas, *(formula for formula in unit if formula.fingerprint not in fingerprints)]
     # Before anything is trained: refuses other inputs than x.
     for formula in trained:
-        kernel.population([formula])
+        kernel.population([formula.with_values()])
 
     with stop_requests() as check_stop, one_thread(), _store(run) as archive:
         told = AllOf([events, StopRequests(check_stop)])

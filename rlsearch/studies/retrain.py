@@ -161,7 +161,9 @@ class Retraining:
 
 
 def _outcome(evaluation: Evaluation) -> Outcome | None:
-    return None if evaluation.score is None else Outcome(evaluation.score, evaluation.outside)
+    if evaluation.score is None:
+        return None
+    return Outcome(evaluation.score, evaluation.outside, evaluation.parameters)
 
 
 def _load(settings: ProxySettings) -> None:

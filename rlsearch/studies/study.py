@@ -117,7 +117,7 @@ def study(
         formulas += [formula for formula in reward.scale_functions if formula.fingerprint not in there]
     # Refuses other inputs than x before anything is trained.
     for formula in formulas:
-        kernel.population([formula])
+        kernel.population([formula.with_values()])
 
     retraining: Retraining | None = None
     try:

@@ -14,7 +14,7 @@ POINTS = [-7.3, -3.0, -1.0, -0.5, -1e-3, -2e-6, -3e-7, 0.0, 3e-7, 2e-6, 0.25, 1.
 def test_the_expression_is_the_formula_guards_included(formula):
     defined = executed(formula, "sympy")
     for x, other in zip(POINTS, POINTS[5:] + POINTS[:5], strict=True):
-        given = {name: x if name == "x" else other for name in formula.inputs}
+        given = {name: x if name == "x" else other for name in formula.inputs} | formula.parameters
         # Evaluated with 30 digits, of which a sum that cancels leaves enough.
         ours = defined["expression"].subs({defined[name]: sympy.Float(v, 30) for name, v in given.items()}).evalf(30)
         np.testing.assert_allclose(float(ours), formula(**{k: np.float64(v) for k, v in given.items()}), 1e-9, 1e-12)

@@ -29,7 +29,8 @@ def built(formula, tmp_path):
 @pytest.mark.parametrize("formula", FORMULAS, ids=str)
 def test_value_and_gradient_are_the_searchs_kernel_to_the_last_bit(formula, tmp_path):
     """Whose accuracy ``tests/kernels`` states."""
-    module, kernel = built(formula, tmp_path), triton_kernel.TritonKernel().population([formula], formula.inputs)
+    module = built(formula, tmp_path)
+    kernel = triton_kernel.TritonKernel().population([formula.with_values()], formula.inputs)
     outer = torch.linspace(0.5, 2.0, len(POINTS))
     results = []
     for function in (module, lambda *tensors: kernel(*(x[None] for x in tensors))[0]):

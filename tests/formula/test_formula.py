@@ -99,7 +99,7 @@ def test_size_and_depth(text, size, depth):
 
 
 def test_inputs_come_x_first():
-    assert parse("b + x + a * z - b").inputs == ("x", "a", "b", "z")
+    assert parse("h + x + g * z - h").inputs == ("x", "g", "h", "z")
     assert parse("g + 1").inputs == ("g",)
 
 

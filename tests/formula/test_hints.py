@@ -49,4 +49,4 @@ def test_what_a_hint_proposes_can_be_read():
         written = hint.removeprefix("write ").removesuffix(" for a power")
         if written in ("-", "*", "/"):
             continue
-        assert Formula.parse(f"x * b + {written}").size > 3
+        assert Formula.parse(f"x * h + {written}").size > 3

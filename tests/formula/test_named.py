@@ -62,6 +62,10 @@ TORCH_HAS = {
     "relu_squared": lambda x: functional.relu(x) ** 2,
     "leaky_relu_squared": lambda x: functional.leaky_relu(x, 0.5).square(),
     "xielu": XIELU(),
+    # At their start values.
+    "prelu": torch.nn.PReLU().double(),
+    "swish_beta": functional.silu,
+    "xielu_trained": XIELU(),
     "glu": lambda x, g: functional.glu(torch.cat([x, g]), dim=0),
     "reglu": glu_with(functional.relu),
     "geglu": glu_with(functional.gelu),
@@ -121,7 +125,7 @@ def test_equals_torchs_own_in_value_and_slope(name):
     expected = TORCH_HAS[name](*leaves)
     slopes = torch.autograd.grad(expected.sum(), leaves)
     for backend, arrays in ((NUMPY, [x.numpy() for x in inputs]), (torch_backend(), inputs)):
-        value, ours = run_with_slopes(formula.program, backend, arrays)
+        value, ours = run_with_slopes(formula.with_values().program, backend, arrays)
         np.testing.assert_allclose(value, expected.detach(), rtol=1e-6, atol=1e-6)
         for slope, reference in zip(ours, slopes, strict=True):
             np.testing.assert_allclose(slope, reference, rtol=1e-6, atol=1e-6)
@@ -167,8 +171,8 @@ def test_baselines_can_be_parsed():
 
 def test_what_a_winner_must_beat_has_title_and_source():
     assert {"gelusine", "relu_squared", *BASELINES} <= set(CONFIRMED_AGAINST) <= set(TITLES)
-    assert len({call(name).fingerprint for name in TITLES}) == len(TITLES) == 15
-    assert len(set(TITLES.values())) == 15
+    assert len({call(name).fingerprint for name in TITLES}) == len(TITLES) == 18
+    assert len(set(TITLES.values())) == 18
     assert all(source_of(name) for name in TITLES)
     assert (title_of("gelusine"), title_of("min_sin"), title_of("x * x")) == ("GELUSine", "min_sin", "x * x")
     assert source_of("x * x") is None

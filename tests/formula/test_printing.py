@@ -9,7 +9,7 @@ from strategies import ANY_CONSTANTS, FIXED, formulas
 from rlsearch import Formula
 from rlsearch.formula.named import NAMED
 from rlsearch.formula.operators import OPERATORS
-from rlsearch.formula.printing import number_text
+from rlsearch.formula.tokens import number_text
 
 mathtext = MathTextParser("agg")
 

@@ -11,18 +11,21 @@ from mnist1d.data import get_dataset_args, make_dataset
 
 from rlsearch.proxies.data import DATASETS, load
 from rlsearch.proxies.data.load import load_dataset
+from rlsearch.proxies.sequence_tasks import NEXT_TOKENS
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.tasks import CLASSIFICATION, NEXT_TOKEN
 
 torch.set_num_threads(1)
 
 NAMES = [name for name in of_the_package(DATASETS) if not DATASETS[name].needs_path]
-CLASSES = (CLASSIFICATION, NEXT_TOKEN)
+CLASSES = (CLASSIFICATION, NEXT_TOKEN, NEXT_TOKENS)
 PARTS = ("train", "validation", "test")
 
 
 def small(dataset="mnist1d", **values):
     sizes = {"train_size": 40, "validation_size": 20, "test_size": 12, "batch_size": 4}
+    if DATASETS[dataset].by_position:
+        sizes |= {"network": "transformer", "widths": (16,)}
     return ProxySettings(dataset=dataset, **sizes | values)
 
 
@@ -64,13 +67,16 @@ def test_shapes_and_dtypes(name):
     for part, size in zip(PARTS, (40, 20, 12), strict=True):
         inputs, labels = getattr(dataset, part).inputs, getattr(dataset, part).labels
         assert inputs.shape == (size, declared.n_features)
-        assert labels.shape == ((size,) if declared.task in CLASSES else (size, declared.n_targets))
+        if declared.by_position:
+            assert labels.shape == inputs.shape
+        else:
+            assert labels.shape == ((size,) if declared.task in CLASSES else (size, declared.n_targets))
         assert inputs.dtype == (torch.float32 if declared.n_tokens is None else torch.int64)
         assert labels.isfinite().all()
         assert inputs.isfinite().all()
         if declared.task in CLASSES:
             assert labels.dtype == torch.int64
-            assert set(labels.tolist()) <= set(range(declared.n_classes))
+            assert set(labels.flatten().tolist()) <= set(range(declared.n_classes))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if DATASETS[name].n_tokens is None])

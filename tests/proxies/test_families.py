@@ -78,7 +78,7 @@ def test_a_residual_network_is_trained_as_one_whatever_the_kernel(kernel):
     proxy = Proxy(s, kernel, "cpu")
     assert not proxy.is_native
     found = scores(proxy, MEMBERS)
-    assert type(proxy._trainers[4]) is PopulationTrainer
+    assert type(proxy._trainers[("x",), 4]) is PopulationTrainer
     expected = [by_hand(s, member.formula, member.seed) for member in MEMBERS]
     assert found == pytest.approx(expected, abs=2.5 / 200)
     assert min(found) > 0.4
@@ -151,7 +151,7 @@ def test_another_loss_is_the_population_trainers():
     proxy = Proxy(s, default_kernel("cpu"), "cpu")
     assert not proxy.is_native
     found = scores(proxy, MEMBERS)
-    assert type(proxy._trainers[4]) is PopulationTrainer
+    assert type(proxy._trainers[("x",), 4]) is PopulationTrainer
     assert max(found) > 0.5  # guessing scores 0.2
     assert found != scores(Proxy(settings(network="mlp"), TorchKernel(), "cpu"), MEMBERS)
 
@@ -191,7 +191,7 @@ def test_a_regression_is_the_population_trainers_whatever_the_kernel(kernel):
     proxy = Proxy(s, kernel, "cpu")
     assert not proxy.is_native
     found = scores(proxy, MEMBERS)
-    assert type(proxy._trainers[4]) is PopulationTrainer
+    assert type(proxy._trainers[("x",), 4]) is PopulationTrainer
     assert found == pytest.approx([regression_by_hand(s, m.formula, m.seed) for m in MEMBERS], abs=5e-3)
     assert max(found) > 0.5  # the mean of all labels scores 0
     assert scores(proxy, MEMBERS, pool=LokyPool(2)) == found

@@ -26,7 +26,7 @@ def gpu(monkeypatch):
         trained = []  # noqa: RUF012
 
     class Trainer:
-        def __init__(self, settings, kernel, device, size):
+        def __init__(self, settings, kernel, device, size, kind):
             Gpu.made.append(size)
             if size > Gpu.holds:
                 raise torch.OutOfMemoryError

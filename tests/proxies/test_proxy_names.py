@@ -14,6 +14,7 @@ from rlsearch.proxies.data.mnist1d import Mnist1d
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.settings import ProxySettings, proxy_name
 
+TRANSFORMER = {"dataset": "text_sequences", "network": "transformer", "widths": (16, 16)}
 ADDED_LATER = {
     "weight_decay": {"optimiser": "adamw", "weight_decay": 0.1},
     "learning_rates": {"learning_rates": (0.01, 0.02)},
@@ -24,10 +25,15 @@ ADDED_LATER = {
     "score": {"score": "loss"},
     "outside_weight": {"dataset": "waves", "outside_weight": 0.5},
     "embedding": {"embedding": 16},
+    "clip_norm": {"clip_norm": 1.0},
+    "heads": TRANSFORMER | {"heads": 2},
+    "positions": TRANSFORMER | {"positions": "learned"},
 }
 CHANGES = ADDED_LATER | {
     "dataset": {"dataset": "waves"},
     "network": {"network": "conv1d"},
+    # As the settings of a transformer alone are changed.
+    "network and dataset": TRANSFORMER,
     "data_seed": {"data_seed": 1},
     "train_size": {"train_size": 100},
     "validation_size": {"validation_size": 84},
@@ -48,7 +54,7 @@ def name(**values):
 
 def test_every_setting_changes_the_name():
     """Where the files of a data set lie does not; their digest does."""
-    assert set(CHANGES) | {"path"} == set(ProxySettings.model_fields)
+    assert set(CHANGES) | {"path"} == set(ProxySettings.model_fields) | {"network and dataset"}
     names = {name(**change) for change in CHANGES.values()} | {name()}
     assert len(names) == len(CHANGES) + 1
 

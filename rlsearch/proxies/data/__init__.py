@@ -20,3 +20,4 @@ from rlsearch.proxies.data.polynomials import Polynomials as Polynomials
 from rlsearch.proxies.data.products import Products as Products
 from rlsearch.proxies.data.teacher import Teacher as Teacher
 from rlsearch.proxies.data.text import Text as Text
+from rlsearch.proxies.data.text import TextSequences as TextSequences

@@ -10,7 +10,10 @@ from rlsearch.common.registry import Registry
 from rlsearch.proxies.tasks import CLASSIFICATION, Task
 
 Examples = tuple[NDArray[Any], NDArray[Any]]
-"""Inputs ``[count, n_features]``, whole numbers where they are tokens; labels ``[count]`` or ``[count, n_targets]``."""
+"""Inputs ``[count, n_features]``, whole numbers where they are tokens; and labels.
+
+Those are ``[count]``, ``[count, n_targets]``, or ``[count, n_features]`` where there is one at every position.
+"""
 
 
 class Dataset(ABC):
@@ -23,6 +26,8 @@ class Dataset(ABC):
         n_classes: Of a classification: labels are whole numbers from 0 up to this one, which is left out.
         n_targets: Numbers or bits that are asked for at once, of a task whose labels are ``[count, n_targets]``.
         n_tokens: If an example is a row of tokens: whole numbers from 0 up to this one, which is left out.
+        by_position: Whether there is a label at every one of the ``n_features`` positions: labels are
+            ``[count, n_features]``.
         is_sequence: Whether an example's numbers are a sequence in which neighbours belong together.
         image: Channels, height and width, if an example's numbers are an image in that order.
         available: Examples that there are, or None if as many as wanted are made from a seed.
@@ -37,6 +42,7 @@ class Dataset(ABC):
     n_classes: int
     n_targets: int
     n_tokens: int | None = None
+    by_position: bool = False
     is_sequence: bool = False
     image: tuple[int, int, int] | None = None
     available: int | None = None

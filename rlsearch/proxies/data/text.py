@@ -1,4 +1,4 @@
-"""The next character of a text."""
+"""The next character of a text: after eight others, or at every position."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rlsearch.errors import ConfigError
 from rlsearch.proxies.data.base import DATASETS, Dataset, Examples
 from rlsearch.proxies.data.text_files import read_texts
+from rlsearch.proxies.sequence_tasks import NEXT_TOKENS
 from rlsearch.proxies.tasks import NEXT_TOKEN
 
 _CUTS = (0.8, 0.9)
@@ -60,7 +61,7 @@ class Text(Dataset):
 
     def opened(self, path: Path | None) -> "Text":
         """The texts of a path, which are read when they are asked for."""
-        return self if path is None else _of(path.absolute())
+        return self if path is None else _of(type(self), path.absolute())
 
     def digest(self) -> str:
         """That of all texts."""
@@ -93,7 +94,25 @@ class Text(Dataset):
         # A text's last passage ends with it, whatever the number of characters in which none begins.
         starts = numbers + (lengths.cumsum() - self.n_features - ends)[owners]
         passages = np.concatenate(texts)[starts[:, None] + np.arange(self.n_features + 1)]
+        return self._divided(passages)
+
+    def _divided(self, passages: NDArray[np.uint8]) -> Examples:
+        """Inputs and labels of passages, which are one character longer than an example's inputs."""
         return passages[:, :-1], passages[:, -1]
+
+
+@DATASETS.add
+class TextSequences(Text):
+    """The next character at each of 64 positions, in the texts of :class:`Text` and by its tokens and parts."""
+
+    name = "text_sequences"
+    sizes = (6400, 400, 1600)
+    n_features = 64
+    by_position = True
+    task = NEXT_TOKENS
+
+    def _divided(self, passages: NDArray[np.uint8]) -> Examples:
+        return passages[:, :-1], passages[:, 1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +124,8 @@ class _Texts:
 
 
 @lru_cache(maxsize=16)
-def _of(path: Path) -> Text:
-    return Text(path)
+def _of(kind: type[Text], path: Path) -> Text:
+    return kind(path)
 
 
 @lru_cache(maxsize=4)

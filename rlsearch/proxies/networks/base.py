@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from rlsearch.proxies.networks.layers import PopulationNetwork
+    from rlsearch.proxies.networks.layers import Population, PopulationNetwork
     from rlsearch.proxies.settings import ProxySettings
 
 
@@ -50,12 +50,21 @@ class Network(ABC):
         native: Whether the network is a plain chain: one layer after the other, each a product, a normalisation where
             the settings want one, and the activation; then the head. Such a network is wholly told by its
             :meth:`layers`, and the native trainer trains it from them. Any other is trained by the population trainer.
-        normalisations: Those of :attr:`ProxySettings.normalisation` that it can have between its layers.
+        normalisations: Those of :attr:`ProxySettings.normalisation` that it can have; the first is taken unless the
+            settings say another.
+        gated: Whether it has gated units for a formula of ``x`` and ``g``. Others train formulas of ``x`` alone.
+        by_position: Whether it puts out numbers at every position of an example, and not once for all of it.
+        own_settings: Settings of a proxy that only networks which name them here have.
+        cpu_members: Members of a population on a CPU. More of them leave the processor's cache.
     """
 
     name: ClassVar[str]
     native: ClassVar[bool] = False
     normalisations: ClassVar[tuple[str, ...]] = ("none", "layer", "rms")
+    gated: ClassVar[bool] = False
+    by_position: ClassVar[bool] = False
+    own_settings: ClassVar[tuple[str, ...]] = ()
+    cpu_members: ClassVar[int] = 16
 
     def __init_subclass__(cls) -> None:
         """A subclass that changes a plain chain is none, unless it says so itself."""
@@ -69,9 +78,10 @@ class Network(ABC):
         Weights, the native trainer's plan, a GPU's memory and the limits of speed are counted from them.
         """
 
-    @abstractmethod
     def forward(self, network: PopulationNetwork, inputs: Tensor) -> Tensor:
         """What the head puts out for inputs ``[K, batch, features]``, shape ``[K, batch, outputs]``.
+
+        A network that builds modules of its own does not need it.
 
         Args:
             network: Has the layers with their weights; see
@@ -79,6 +89,7 @@ class Network(ABC):
                 network that does other things between its layers ``network.layers`` and ``network.norms``.
             inputs: Examples of each member.
         """
+        raise NotImplementedError(f"the {self.name} network does not say how its layers are computed")
 
     def check(self, settings: ProxySettings) -> None:  # noqa: B027 (most networks demand nothing)
         """Looks whether the network can be built from these settings.
@@ -100,9 +111,20 @@ class Network(ABC):
         return PopulationLinear(generators, layer.inputs, layer.outputs)
 
     def build(
-        self, settings: ProxySettings, generators: Sequence[torch.Generator], activation: Callable[[Tensor], Tensor]
-    ) -> PopulationNetwork:
-        """K networks on the CPU, with initial weights from the generators, one per member."""
+        self,
+        settings: ProxySettings,
+        generators: Sequence[torch.Generator],
+        activation: Callable[..., Tensor],
+        inputs: Sequence[str] = ("x",),
+    ) -> Population:
+        """Makes K networks on the CPU.
+
+        Args:
+            settings: The proxy.
+            generators: One per member, from which its initial weights are drawn.
+            activation: Of all members.
+            inputs: What it is a function of: ``x``, and the gate ``g`` if the units are gated.
+        """
         from rlsearch.proxies.networks.layers import PopulationNetwork
 
         return PopulationNetwork(self, settings, generators, activation)

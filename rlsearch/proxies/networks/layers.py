@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from rlsearch.proxies.networks.base import Network
 from rlsearch.proxies.networks.norms import NORMS
+from rlsearch.proxies.networks.trained import TrainedParameters
 from rlsearch.proxies.settings import ProxySettings
 
 HEAD_MULTIPLE = 16
@@ -72,7 +73,30 @@ class PopulationEmbedding(nn.Module):
         return found.flatten(2)
 
 
-class PopulationNetwork(nn.Module):
+class Population(nn.Module):
+    """K networks as one module, which maps inputs ``[K, batch, ...]`` to outputs ``[K, batch, ..., outputs]``.
+
+    Attributes:
+        activation: Of all members; another may be put in its place.
+        trained: The parameters of their formulas; None where they have none.
+    """
+
+    activation: Callable[..., Tensor]
+    trained: TrainedParameters | None = None
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the activation's input, at every place of the network where there is one."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where its activations are")
+
+    def activate(self, place: int, *inputs: Tensor) -> Tensor:
+        """The activation at a place, with the parameters that it has there."""
+        if self.trained is None:
+            return self.activation(*inputs)
+        return self.activation(*inputs, *self.trained.at(place, inputs[0]))
+
+
+class PopulationNetwork(Population):
     """K networks of one kind, whose weights are those of its declared layers.
 
     Args:
@@ -82,7 +106,6 @@ class PopulationNetwork(nn.Module):
         activation: Of all members.
 
     Attributes:
-        activation: Of all members; another may be put in its place.
         layers: One per hidden layer.
         embedding: What tokens are turned into numbers by; it does nothing to numbers.
         norms: What normalises after each layer: nothing, or one of :mod:`~rlsearch.proxies.networks.norms`.
@@ -95,7 +118,7 @@ class PopulationNetwork(nn.Module):
         kind: Network,
         settings: ProxySettings,
         generators: Sequence[torch.Generator],
-        activation: Callable[[Tensor], Tensor],
+        activation: Callable[..., Tensor],
     ) -> None:
         super().__init__()
         self.activation = activation
@@ -107,6 +130,7 @@ class PopulationNetwork(nn.Module):
         if n_tokens is not None:
             self.embedding = PopulationEmbedding(generators, n_tokens, settings.embedding)
         *hidden, head = kind.layers(settings)
+        self._channels = tuple(layer.outputs for layer in hidden)
         self.layers = nn.ModuleList(kind.make_layer(layer, settings, generators) for layer in hidden)
         norm = NORMS[settings.normalisation]
         if norm is None:
@@ -118,13 +142,18 @@ class PopulationNetwork(nn.Module):
         self.head = PopulationLinear(generators, head.inputs, columns)
 
     @property
+    def channels(self) -> tuple[int, ...]:
+        """Those of every hidden layer: behind each there is an activation."""
+        return self._channels
+
+    @property
     def depth(self) -> int:
         """Hidden layers."""
         return len(self.layers)
 
     def hidden(self, i: int, x: Tensor) -> Tensor:
         """Hidden layer ``i`` with its normalisation and the activation: ``[K, rows, inputs]`` to ``outputs``."""
-        return self.activation(self.norms[i](self.layers[i](x)))
+        return self.activate(i, self.norms[i](self.layers[i](x)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``[K, batch, features]``, or as many tokens, to ``[K, batch, outputs]``."""

@@ -80,10 +80,10 @@ class ResNet(Network):
         """The first convolution, all blocks, and the head; images have their channels last."""
         assert network.image is not None
         images = inputs.reshape(*inputs.shape[:2], *network.image).movedim(2, -1)  # [K, batch, height, width, channels]
-        x = network.activation(_normalised(network, 0, images))
+        x = network.activate(0, _normalised(network, 0, images))
         for i in range(1, network.depth, 2):
-            added = _normalised(network, i + 1, network.activation(_normalised(network, i, x)))
-            x = network.activation(_shortcut(x, added) + added)
+            added = _normalised(network, i + 1, network.activate(i, _normalised(network, i, x)))
+            x = network.activate(i + 1, _shortcut(x, added) + added)
         outputs: Tensor = network.head(x.mean(dim=(2, 3)))
         return outputs
 

@@ -22,6 +22,7 @@ from rlsearch.kernels.numba_source import load_interpreter
 from rlsearch.proxies.base import Outcome, Training
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part
+from rlsearch.proxies.networks.layers import PopulationNetwork
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches, initial_networks, rates, scored_after, steps_of
 from rlsearch.proxies.tasks import Task
@@ -115,6 +116,7 @@ class NativeTrainer:
         """What a seed decides: the weights in the order of the plan, and the rows of every batch."""
         # Made for its weights alone: it is never called.
         network = initial_networks(self.settings, [seed], torch.relu)
+        assert isinstance(network, PopulationNetwork)
         pieces = []
         for layer, taps in zip(network.layers, self._plan.layers[:, TAPS], strict=False):
             weights, bias = layer.parameters()

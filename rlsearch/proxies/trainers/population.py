@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from rlsearch.common.threads import no_denormals, one_thread
 from rlsearch.errors import FormulaError
 from rlsearch.formula import RELU, Formula
 from rlsearch.kernels import Kernel
-from rlsearch.proxies.base import Outcome, Training
+from rlsearch.proxies.base import Kind, Outcome, Training, letters_of
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part
 from rlsearch.proxies.networks import NETWORKS
-from rlsearch.proxies.networks.layers import PopulationNetwork
+from rlsearch.proxies.networks.layers import Population
+from rlsearch.proxies.networks.trained import TrainedParameters
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.proxies.starts import batches, initial_networks, rates, scored_after, steps_of
 from rlsearch.proxies.tasks import Task
@@ -27,7 +28,8 @@ from rlsearch.proxies.tasks import Task
 _T = TypeVar("_T")
 
 SCORED_ROWS = 400
-"""Examples per forward pass in scoring: what stays in cache. A multiple of 4; see :class:`ProxySettings`."""
+"""Examples, or labels, per forward pass in scoring: what stays in cache. A multiple of 4; see
+:class:`ProxySettings`."""
 
 MAX_GRAPH_STEPS = 64
 """Training steps in one CUDA graph, whose nodes take memory, and time to make."""
@@ -48,28 +50,38 @@ class PopulationTrainer:
         kernel: Computes the activations.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         size: K. A population with fewer members is filled up, so that their bits do not depend on how many they are.
+        kind: The inputs of the formulas, and the letters of their parameters.
     """
 
-    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, size: int) -> None:
+    def __init__(self, settings: ProxySettings, kernel: Kernel, device: str, size: int, kind: Kind = ("x",)) -> None:
         self.settings = settings
         self.size = size
+        self.kind = kind
         self._task = settings.task
         self._device = torch.device(device)
         self._data = load_dataset(settings).to(device)
         self._kernel = kernel
-        self._activation = kernel.population([RELU] * size)
+        self._activation = kernel.population([RELU] * size, kind)
         self._network = self._initial([0])
         for parameter in self._network.parameters():
             parameter.data = parameter.data.expand(size, *parameter.shape[1:]).to(self._device).contiguous()
         for module in self._network.modules():
             for name, buffer in module.named_buffers(recurse=False):
                 setattr(module, name, buffer.expand(size, *buffer.shape[1:]).to(self._device).contiguous())
+        self._trained: TrainedParameters | None = None
+        if letters := letters_of(kind):
+            channels = self._network.channels
+            self._trained = TrainedParameters(size, letters, channels, settings.parameters, self._device)
+            self._network.trained = self._trained
         # Where a graph can read them: the step that comes next, and the learning rates of the next and of all.
         steps = steps_of(settings, settings.sizes[0])
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._rates = rates(settings, steps).to(self._device, rate_dtype(self._device))
         self._rate = self._rates[0].clone()
-        self._optimiser = make_optimiser(settings, self._network.parameters(), self._device, self._rate)
+        self._weights = list(self._network.parameters())
+        trained = [self._trained.values] if self._trained else []
+        self._optimiser = make_optimiser(settings, self._weights, self._device, self._rate, trained)
+        self._weights += trained
         self._orders = torch.zeros(steps, size, settings.batch_size, dtype=torch.int64, device=self._device)
         # Steps of one graph: all graphs of a training are the same one, and it is scored between two of them.
         self._scored_after = scored_after(settings, steps)
@@ -87,19 +99,23 @@ class PopulationTrainer:
             scored = getattr(self._data, part)
             scoring = self._ready(part, lambda: self._counted(scored))
             self._load_start([member.seed for member in members])
+            if self._trained is not None:
+                self._trained.load([member.formula for member in members])
             counts = []
             for done in range(self._stretch, len(self._orders) + 1, self._stretch):
                 stretch()
                 if done in self._scored_after:
                     # A graph writes the next counts where these are.
                     counts.append([tuple(each.clone() for each in of_part) for of_part in scoring()])
-            return outcomes(self.settings, counts, scored)[:wanted]
+            found = outcomes(self.settings, counts, scored)[:wanted]
+            return found if self._trained is None else with_learned(found, self._trained, members)
 
     def _counted(self, part: Part) -> list[tuple[Tensor, Tensor]]:
         """What is counted on a part, and on its inputs outside the range of training where they are scored."""
         self._network.eval()
         parts = [part] if part.outside is None else [part, part.outside]
-        found = [counted(self._task, self._network, each, self.size) for each in parts]
+        rows = scored_rows(self.settings)
+        found = [counted(self._task, self._network, each, self.size, rows) for each in parts]
         self._network.train()
         return found
 
@@ -108,7 +124,7 @@ class PopulationTrainer:
             self._activation.load(formulas)
         except FormulaError:
             # A formula is longer than this activation has room for; or it is wrong, and then a new one says so too.
-            self._activation = self._network.activation = self._kernel.population(formulas)
+            self._activation = self._network.activation = self._kernel.population(formulas, self.kind)
             self._replays.clear()
 
     def _load_start(self, seeds_of_members: Sequence[int]) -> None:
@@ -133,8 +149,8 @@ class PopulationTrainer:
                 buffer.copy_(fresh.to(self._device)[of_member])
         self._at.zero_()
 
-    def _initial(self, seeds: Sequence[int]) -> PopulationNetwork:
-        return initial_networks(self.settings, seeds, self._activation)
+    def _initial(self, seeds: Sequence[int]) -> Population:
+        return initial_networks(self.settings, seeds, self._activation, self.kind)
 
     def _step(self) -> None:
         """Trains on the next batch. It reads no number back, so that a graph of it can be captured."""
@@ -145,6 +161,8 @@ class PopulationTrainer:
         loss = self._task.loss(outputs, train.labels[rows])
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_norm is not None:
+            clip(self._weights, self.settings.clip_norm)
         self._rate.copy_(self._rates.index_select(0, self._at)[0])
         self._optimiser.step()
         self._at += 1
@@ -214,11 +232,37 @@ def most_members(settings: ProxySettings, device: str) -> int:
     # Of an example; images become smaller from layer to layer, and wider.
     widths = sum(layer.positions * max(layer.inputs, layer.outputs) for layer in hidden)
     # Windows, sums, activations, slopes and their gradients.
-    numbers = 8 * max(settings.batch_size, SCORED_ROWS) * widths
+    numbers = 8 * max(settings.batch_size, scored_rows(settings)) * widths
     steps = steps_of(settings, settings.sizes[0])
     needed = 4 * numbers + 8 * steps * settings.batch_size
     fitting = max(16, free // 2 // needed)
     return min(MAX_GPU_MEMBERS, 1 << (fitting.bit_length() - 1))
+
+
+def scored_rows(settings: ProxySettings) -> int:
+    """Examples per forward pass in scoring, a multiple of 4: fewer of those that have many labels."""
+    if not settings.data.by_position:
+        return SCORED_ROWS
+    return max(4, SCORED_ROWS // settings.data.n_features // 4 * 4)
+
+
+_CLIP_EPSILON = 1e-6
+"""Added to a gradient's norm: torch's."""
+
+
+def clip(parameters: Sequence[torch.nn.Parameter], most: float) -> None:
+    """Scales each member's gradient down to a norm, as ``torch.nn.utils.clip_grad_norm_`` does for one network.
+
+    Args:
+        parameters: All of them, each with its gradient of shape ``[K, ...]``.
+        most: The norm.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    of_each = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+    norms = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
+    factors = (most / (norms + _CLIP_EPSILON)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient *= factors.reshape(-1, *[1] * (gradient.dim() - 1))
 
 
 def rate_dtype(device: torch.device) -> torch.dtype:
@@ -227,22 +271,41 @@ def rate_dtype(device: torch.device) -> torch.dtype:
 
 
 def make_optimiser(
-    settings: TrainingSettings, parameters: Iterable[torch.nn.Parameter], device: torch.device, rate: Tensor
+    settings: TrainingSettings,
+    weights: Iterable[torch.nn.Parameter],
+    device: torch.device,
+    rate: Tensor,
+    trained: Sequence[torch.nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
-    """Makes the optimiser of stacked or single parameters, which treats each number by itself.
+    """Makes the optimiser of stacked or single weights, which treats each number by itself.
 
     Args:
         settings: The proxy.
-        parameters: All of them.
+        weights: All of them.
         device: Where they are.
         rate: The learning rate of the next step, a tensor of one number that is written before each step.
+        trained: Parameters of formulas, which do not decay: decay would draw their start values to 0.
     """
+    parameters: list[dict[str, Any]] = [{"params": list(weights)}]
+    if trained:
+        parameters.append({"params": list(trained), "weight_decay": 0.0})
     if settings.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)
     capturable = device.type == "cuda"
     if settings.optimiser == "adamw":
         return torch.optim.AdamW(parameters, lr=rate, weight_decay=settings.decay, fused=True, capturable=capturable)
     return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=capturable)
+
+
+def with_learned(
+    found: Sequence[Outcome | None], trained: TrainedParameters, members: Sequence[Training]
+) -> list[Outcome | None]:
+    """The outcomes with what the parameters of each member have become."""
+    learned = trained.learned([member.formula for member in members])
+    return [
+        None if outcome is None else replace(outcome, parameters=parameters)
+        for outcome, parameters in zip(found, learned, strict=False)
+    ]
 
 
 @torch.no_grad()

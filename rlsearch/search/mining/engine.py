@@ -126,6 +126,11 @@ def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
         check_form(template, grammar.vocabulary)
     if len(grammar.vocabulary.inputs) > 1:
         raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
+    if grammar.vocabulary.parameters:
+        raise ConfigError(
+            "mining screens formulas without trained parameters; the language has "
+            f"{', '.join(grammar.vocabulary.parameters)}: write constants, which rlsearch refine tunes afterwards"
+        )
     if grammar.marks.inherited > MAX_INHERITED:
         raise ConfigError(
             f"mining has room for {MAX_INHERITED.bit_length()} inherited marks; the grammar's rules look at "

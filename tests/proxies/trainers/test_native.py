@@ -122,12 +122,12 @@ def test_a_proxy_takes_it_for_numbas_kernel_on_a_cpu():
     members = MEMBERS[:6]
     proxy = Proxy(settings(population=4), NumbaKernel(), "cpu")
     alone = scores(proxy, members)
-    assert isinstance(proxy._trainers[4], native.NativeTrainer)
+    assert isinstance(proxy._trainers[("x",), 4], native.NativeTrainer)
     assert alone == trained_scores(native.NativeTrainer(settings()), members)
     assert scores(proxy, members, pool=LokyPool(2)) == alone
     by_torch = Proxy(settings(population=4), TorchKernel(), "cpu")
     by_torch.train(members[:4])
-    assert isinstance(by_torch._trainers[4], PopulationTrainer)
+    assert isinstance(by_torch._trainers[("x",), 4], PopulationTrainer)
 
 
 def test_formulas_of_other_inputs_are_refused():

@@ -237,11 +237,11 @@ def test_the_test_part_is_used_only_when_asked_for():
     p, members = proxy(), [Training(f, "p", 0) for f in FORMULAS[:4]]
     data = load_dataset(p.settings)
     expected = scores(p, members)
-    p._trainers[4]._data = Parts(data.train, data.validation, Forbidden())
+    p._trainers[("x",), 4]._data = Parts(data.train, data.validation, Forbidden())
     assert scores(p, members) == expected
     with pytest.raises(AssertionError, match="must not look"):
         scores(p, members, "test")
-    p._trainers[4]._data = Parts(data.train, Forbidden(), data.validation)
+    p._trainers[("x",), 4]._data = Parts(data.train, Forbidden(), data.validation)
     assert scores(p, members, "test") == expected
 
 

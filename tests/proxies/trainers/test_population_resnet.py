@@ -93,7 +93,7 @@ def test_whatever_the_kernel():
     p = proxy(default_kernel("cpu"), population=8, learning_rate=3e-3)
     assert not p.is_native
     found = scores(p, [Training(formula, "p", 3) for formula in SMOOTH])
-    assert type(p._trainers[8]) is PopulationTrainer
+    assert type(p._trainers[("x",), 8]) is PopulationTrainer
     part = load_dataset(p.settings).validation
     expected = [accuracy(trained_plainly(p.settings, formula, 3), part) for formula in SMOOTH]
     assert found == pytest.approx(expected, abs=1 / 80)
@@ -195,7 +195,7 @@ def test_training_goes_on_where_it_was_after_a_score():
     members = members_of(p)
     last = scores(proxy(), members)
     found = scores(p, members)
-    trainer = p._trainers[4]
+    trainer = p._trainers[("x",), 4]
     assert type(trainer) is PopulationTrainer
     assert trainer._scored_after == [5, 6]
     earlier = [2 * mean - end for mean, end in zip(found, last, strict=True)]
