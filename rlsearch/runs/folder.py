@@ -184,18 +184,19 @@ class Run:
         }
         write_text(self.meta, json.dumps(meta, indent=1) + "\n")
 
-    def mark_finished(self, finished: bool) -> None:
-        """Notes whether the search has come to its end.
+    def note(self, **facts: Any) -> None:
+        """Adds facts to the metadata, or puts them in the place of others.
 
         Raises:
             RunError: If the metadata is damaged.
             StorageError: If it cannot be written.
         """
-        meta = self.read_meta()
-        if meta.get("finished", False) == finished:
+        before = self.read_meta()
+        meta = before | facts
+        if meta == before:
             return
         try:
-            write_text(self.meta, json.dumps(meta | {"finished": finished}, indent=1) + "\n")
+            write_text(self.meta, json.dumps(meta, indent=1) + "\n")
         except OSError as error:
             raise StorageError(f"{self.meta} cannot be written: {error}") from error
 

@@ -21,6 +21,7 @@ from rlsearch.judging.mirrors import best_groups
 from rlsearch.judging.refining import refine_leaders
 from rlsearch.judging.settings import RefiningSettings
 from rlsearch.kernels.latency import LatencyCosts
+from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.staged import StagedReward
 from rlsearch.runs.build import (
     make_judge,
@@ -323,14 +324,18 @@ def _search(
                 told.on_progress(REFERENCES, 0, 1)
             # This trains the references. An interrupt until then leaves no judge.
             judge = budget.judge = make_judge(config, reward, archive, first_round, events=budget)
-            run.mark_finished(budget.is_used_up)
+            facts: dict[str, Any] = {"finished": budget.is_used_up}
+            if isinstance(reward, PanelReward):
+                # Seconds, by the name of the proxy.
+                facts["time_limits"] = {name: round(seconds, 1) for name, seconds in reward.time_limits.items()}
+            run.note(**facts)
             resumed_at = judge.proposals if state else None
             monitor = Monitor(run.folder, config.logging, resumed_at=resumed_at, config=config)
             with closing(monitor):
                 told = AllRunEvents([monitor, events, StopRequests(check_stop)])
                 _run_rounds(run, method, judge, budget, config.refine, told)
             save_checkpoint(run.checkpoint, judge.round, method.state())
-            run.mark_finished(True)
+            run.note(finished=True)
             finished = True
     except KeyboardInterrupt:
         _LOGGER.info("interrupted")

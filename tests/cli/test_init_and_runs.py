@@ -72,7 +72,7 @@ def test_an_unknown_template_is_told_with_the_nearest(run):
 
 def test_runs_are_listed_with_their_state(run):
     stopped = train(make_config(rounds=1), "old").run
-    stopped.mark_finished(False)
+    stopped.note(finished=False)
     train(make_config(rounds=2), "new")
     code, out, err = run("runs")
     assert (code, err) == (0, "")

@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import rlsearch
 from rlsearch import Formula, Status
 from rlsearch.common.seeds import search_seed
-from rlsearch.errors import ConfigError, RunError
+from rlsearch.errors import ConfigError, RewardError, RunError
 from rlsearch.formula import RELU
 from rlsearch.formula.named import BASELINES
 from rlsearch.judging.ledger import Ledger
@@ -206,19 +206,28 @@ def test_a_reward_that_raises_fails_those_formulas_alone(caplog):
 
 
 @pytest.mark.parametrize(
-    ("target", "status", "message"),
-    [
-        ("miscounting", "failed", "returned 0 result"),
-        ("not_a_number", "failed", "nan"),
-        ("unfit", "unfit", "a matter of taste"),
-    ],
+    ("target", "message"), [("miscounting", "returned 0 result"), ("not_a_number", "its value is nan")]
 )
-def test_a_reward_without_an_answer_gives_a_status_and_the_search_goes_on(target, status, message):
-    outcome = train(make_config({"target": f"helpers_rewards:{target}"}), target)
+def test_a_reward_without_an_answer_gives_a_status_and_the_search_goes_on_for_a_while(target, message):
+    few, many = (
+        make_config({"target": f"helpers_rewards:{target}"}, 2, 3),
+        make_config({"target": f"helpers_rewards:{target}"}, 5, 3),
+    )
+    outcome = train(few, target)
     assert outcome.finished
     assert outcome.leaderboard == []
-    assert set(statuses(outcome.run).values()) == {(status, -1.0)}
+    assert set(statuses(outcome.run).values()) == {("failed", -1.0)}
     assert all(message in row[10] for row in archive_rows(outcome.run.folder)["evaluations"])
+    with pytest.raises(RewardError, match=f"functions have all failed, so the search has stopped.*{message}"):
+        train(many, f"{target}-for-long")
+
+
+def test_a_search_goes_on_where_all_formulas_are_unfit():
+    outcome = train(make_config({"target": "helpers_rewards:unfit"}), "unfit")
+    assert outcome.finished
+    assert outcome.leaderboard == []
+    assert set(statuses(outcome.run).values()) == {("unfit", -1.0)}
+    assert all("a matter of taste" in row[10] for row in archive_rows(outcome.run.folder)["evaluations"])
 
 
 def test_a_reward_gets_each_function_once(tmp_path):
