@@ -296,10 +296,16 @@ def evaluate(
     against = BASELINES if baselines is None else functions_in(baselines)
     loaded = load_config(config, overrides or []) if config else None
     run = runs[0] if runs else None
-    with counting() as events:
-        rows = evaluation.evaluate(
-            formulas, loaded, run=run, best=best, mirrors=each, baselines=against, seeds=seeds, events=events
-        )
+    try:
+        with counting() as events:
+            rows = evaluation.evaluate(
+                formulas, loaded, run=run, best=best, mirrors=each, baselines=against, seeds=seeds, events=events
+            )
+    except KeyboardInterrupt:
+        if run is None:
+            raise
+        print_out(f"Stopped; what was trained is stored in {run}. The same command goes on from there.")
+        return
     if as_json:
         print_json(comparison_fields(row) for row in rows)
         return
@@ -339,6 +345,8 @@ def config_check(config: ConfigArgument, overrides: SetOption = None) -> None:
     find_own_code_here()
     loaded = load_config(config, overrides or [])
     check_config(loaded)
+    if not loaded.model_fields_set:
+        print_out(f"{config} sets nothing, so every setting has its default.")
     method, own = method_class(loaded), own_settings(loaded)
     print_out(f"{config} is a valid config: {method.describe_budget(loaded.search, own)}.")
 

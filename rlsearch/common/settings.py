@@ -16,6 +16,20 @@ class Settings(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, ser_json_inf_nan="constants"
     )
 
+    def __init__(self, **values: Any) -> None:
+        """Makes the settings from values by name.
+
+        Raises:
+            ConfigError: As :meth:`check`.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _config_error(type(self), error) from None
+
+    # Says to pydantic that validation need not go through __init__: the file's reader wants all problems, with lines.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> Self:
         """Makes the settings from plain values.
@@ -26,8 +40,13 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = [f"{'.'.join(map(str, path)) or 'settings'}: {message}" for path, message in problems(cls, error)]
-            raise ConfigError("\n".join(lines)) from None
+            raise _config_error(cls, error) from None
+
+
+def _config_error(cls: type[BaseModel], error: ValidationError) -> ConfigError:
+    """The error with one line per problem."""
+    lines = [f"{'.'.join(map(str, path)) or 'settings'}: {message}" for path, message in problems(cls, error)]
+    return ConfigError("\n".join(lines))
 
 
 class TargetSettings(Settings):

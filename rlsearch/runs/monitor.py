@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlsearch.errors import StorageError
+from rlsearch.errors import StorageError, why
 from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge, RoundReport
@@ -91,7 +91,7 @@ class Monitor(RunEvents):
         try:
             yield
         except OSError as error:
-            raise StorageError(f"{self.folder} cannot be written: {error}. Resume the run later.") from error
+            raise StorageError(f"{self.folder} cannot be written: {why(error)}. Resume the run later.") from error
 
     def _times(self, judge: Judge, scalars: Mapping[str, float]) -> dict[str, float]:
         """Times under stable-baselines3's names; a method without a policy writes no tokens that could be counted."""

@@ -12,7 +12,7 @@ from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import Events
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import ConfigError, InputError, RunError, StorageError
+from rlsearch.errors import ConfigError, InputError, RunError, StorageError, why
 from rlsearch.formula.display import formula_html, table_html
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
@@ -145,7 +145,7 @@ def train(
                 if costs is not None:
                     costs.save(run.latency_costs)
             except OSError as error:
-                raise StorageError(f"{folder} cannot be written: {error}") from error
+                raise StorageError(f"{folder} cannot be written: {why(error)}") from error
             with Archive(run.archive, create=True) as archive:
                 return _search(run, config, reward, costs, archive, None, events)
 
@@ -372,6 +372,6 @@ def _claimed(runs: Path, stem: str, overwrite: bool) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise StorageError(f"{folder} cannot be made: {error}") from error
+            raise StorageError(f"{folder} cannot be made: {why(error)}") from error
         return folder
     raise StorageError(f"{runs} has {_MAX_NUMBERED_NAMES} runs called {stem}; give another --name")

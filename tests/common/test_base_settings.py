@@ -47,6 +47,13 @@ def test_one_line_per_problem(values, message):
         Outer.check(values)
 
 
+def test_settings_made_by_name_are_refused_in_the_same_words():
+    with pytest.raises(ConfigError, match=r"^ratte: unknown key; did you mean 'rate'\? \(known: rate, inner, layers\)$"):
+        Outer(ratte=1)
+    with pytest.raises(ConfigError, match=r"^inner\.width: input should be greater than or equal to 1, got 0$"):
+        Outer(inner={"width": 0})
+
+
 def test_all_problems_are_told():
     with pytest.raises(ConfigError) as caught:
         Outer.check({"rate": "fast", "inner": {"width": 0, "nmaes": []}})
