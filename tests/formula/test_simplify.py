@@ -152,8 +152,12 @@ POINTS = np.concatenate([-POINTS[::-1], POINTS])
 
 
 @pytest.mark.parametrize(
-    "operators", ["neg sub div", "mul div sqrt", "add gate relu", "neg log max min", "square gauss mul min0", "neg abs exp min", "neg add sub atan"]
-)
+    "operators",
+    [
+        "neg sub div", "mul div sqrt", "add gate relu", "neg log max min", "square gauss mul min0", "neg abs exp min",
+        "neg add sub atan",
+    ],
+)  # fmt: skip
 def test_every_short_formula_keeps_its_values_and_slopes(operators):
     """All of up to five tokens, near the singular points too, where no fingerprint looks."""
     by_size = {1: [("x",), (0.0,), (1.0,), (-0.5,)]}
