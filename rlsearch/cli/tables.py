@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rlsearch.common.numbers import number_text
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -167,7 +169,7 @@ def _score(score: "Score | None", words: "Words") -> str:
 
 def number(value: float | None, form: str) -> str:
     """A number in this format, or a dash where there is none."""
-    return "-" if value is None else format(value, form)
+    return "-" if value is None else number_text(value, form)
 
 
 def result_fields(result: Any) -> dict[str, Any]:

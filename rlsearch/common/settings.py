@@ -4,7 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from rlsearch.errors import ConfigError, nearest
 
@@ -30,6 +39,15 @@ class Settings(BaseModel):
     # Says to pydantic that validation need not go through __init__: the file's reader wants all problems, with lines.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python counts True as 1, and so would "seed: true".
+        types = list(_plain_types(cls.model_fields[info.field_name or ""].annotation))
+        if isinstance(value, bool) and bool not in types and (int in types or float in types):
+            raise ValueError(f"expected a number, got {str(value).lower()}")
+        return value
+
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> Self:
         """Makes the settings from plain values.
@@ -47,6 +65,14 @@ def _config_error(cls: type[BaseModel], error: ValidationError) -> ConfigError:
     """The error with one line per problem."""
     lines = [f"{'.'.join(map(str, path)) or 'settings'}: {message}" for path, message in problems(cls, error)]
     return ConfigError("\n".join(lines))
+
+
+def _plain_types(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    if not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _plain_types(argument)
 
 
 class TargetSettings(Settings):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlsearch.common.interrupts import stop_requests
+from rlsearch.common.numbers import number_text
 from rlsearch.common.progress import Events
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
@@ -75,13 +76,13 @@ class SearchOutcome:
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "stopped"
-        best = f"; best {self.leaderboard[0].reward:+.4f} {self.leaderboard[0].formula}" if self.leaderboard else ""
-        return f"<search {self.run.folder}: {state}, {self.functions} functions{best}>"
+        leaders = [f"; best {number_text(j.reward, '+.4f')} {j.formula}" for j in self.leaderboard[:1]]
+        return f"<search {self.run.folder}: {state}, {self.functions} functions{''.join(leaders)}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the leaderboard with small curves."""
         rows = [
-            [str(rank), f"{judged.reward:+.4f}", str(judged.seeds), formula_html(judged.formula)]
+            [str(rank), number_text(judged.reward, "+.4f"), str(judged.seeds), formula_html(judged.formula)]
             for rank, judged in enumerate(self.leaderboard, start=1)
         ]
         return f"<p>{escape(repr(self))}</p>" + table_html(["rank", "reward", "seeds", "formula"], rows)

@@ -37,6 +37,8 @@ def test_values_are_checked_and_frozen():
         ({"inner": {"width": 0}}, r"^inner\.width: input should be greater than or equal to 1, got 0$"),
         ({"inner": 3}, r"^inner: expected a group of settings, got 3$"),
         ({"layers": 3}, r"^layers: expected a list, got 3$"),
+        ({"rate": True}, r"^rate: expected a number, got true$"),
+        ({"inner": {"width": False}}, r"^inner\.width: expected a number, got false$"),
         ({"rate": "fast"}, r"^rate: .*valid number.*got 'fast'$"),
         ({"rate": float("inf")}, r"^rate: .*finite number.*got inf$"),
         ([1, 2], r"^settings: expected a group of settings, got \[1, 2\]$"),

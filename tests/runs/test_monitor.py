@@ -193,6 +193,24 @@ def test_on_resuming_later_events_are_forgotten(tmp_path):
     assert [e.step for e in scalars["search/entropy"]] == [8, 16]  # of the policy, which the random search lacks
 
 
+def test_rewards_that_no_histogram_can_hold_are_left_out(tmp_path):
+    """TensorBoard's bins end at 1e20; rewards may be anything that a float32 holds."""
+    with Archive(tmp_path / "archive.sqlite", create=True) as archive:
+        judge = make_judge(lambda formulas: [RewardResult(-1e30 * f.size) for f in formulas], archive)
+        monitor = Monitor(tmp_path, LoggingSettings(every=1))
+        judge([Formula.parse("x"), Formula.parse("tanh(x)")])
+        monitor.on_round(judge, {})
+        judge.reward.reward = lambda formulas: [RewardResult(-1e30), RewardResult(0.5)]
+        judge([Formula.parse("sin(x)"), Formula.parse("exp(x)")])
+        monitor.on_round(judge, {})
+        monitor.close()
+    accumulator, scalars = events(tmp_path)
+    assert len(scalars["search/best_reward"]) == 2
+    assert [(h.step, h.histogram_value.num) for h in accumulator.Histograms("search/rewards")] == [(4, 1)]
+    (text,) = accumulator.Tensors("search/leaderboard/text_summary")[0].tensor_proto.string_val
+    assert b"| 1 | -1e+30 |" in text
+
+
 def test_the_larger_records_of_the_last_round_come_once(tmp_path):
     """Round 4 of 4 is due anyway."""
     train(tmp_path, rounds=4)
