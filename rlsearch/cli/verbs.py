@@ -207,17 +207,26 @@ def sample(
         return
     samples = sample_run(run, count, greedy=greedy, seed=seed)
     if wants_rows(as_json, as_csv):
-        rows = [{"formula": shown(s.formula), "count": s.count, **result_fields(s.result)} for s in samples]
+        rows = [
+            {"formula": shown(s.formula), "count": s.count, "probability": s.probability, **result_fields(s.result)}
+            for s in samples
+        ]
         print_rows(rows, as_csv=as_csv)
         return
-    table = make_table("count", "reward", "score", "latency", "formula")
+    table = make_table("count", "probability", "reward", "score", "latency", "formula")
     for s in samples:
         fields = result_fields(s.result)
         reward = number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
         table.add_row(
-            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), shown(s.formula)
+            str(s.count),
+            f"{s.probability:.1e}",
+            reward,
+            number(fields["score"], ".4f"),
+            number(fields["latency"], ".2f"),
+            shown(s.formula),
         )
     print_out(table)
+    print_out("Probability: with which the policy writes this spelling. What the run has not judged has dashes.")
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """A confirmation from its functions to its files: everything is trained, compared, and written.
 
-The best of thousands is partly luck, and a baseline at somebody else's learning rate is a weak one. So every function,
-baselines included, gets the best of several learning rates, chosen on data of its own, and is then trained from many
-seeds, each with new weights, a new order of examples and a new data set. Every training is stored and never repeated.
+The best of thousands is partly luck, and a baseline at another function's learning rate is a weak one. So every
+function, baselines included, gets the best of several learning rates, chosen on data of its own, and is then trained
+from many seeds, each with new weights, a new order of examples and a new data set. Every training is stored and never
+repeated.
 
 Scores of several proxies are of different kinds. They are compared on each proxy in its own unit, and all together as
 gains in spreads of the baselines.

@@ -238,11 +238,14 @@ def test_samples_as_a_table_and_as_json(run, curve_run):
     assert (code, err) == (0, "")
     rows = json.loads(out)
     assert sum(row["count"] for row in rows) == 30
-    assert set(rows[0]) == {"formula", "count", "status", "reward", "score", "latency"}
+    assert set(rows[0]) == {"formula", "count", "probability", "status", "reward", "score", "latency"}
     assert [row["formula"] for row in rows] == [shown(s.formula) for s in sample(curve_run, 30)]
     code, table, _ = run("sample", curve_run, "-n", 30)
     assert code == 0
-    assert table.split()[:5] == ["count", "reward", "score", "latency", "formula"]
+    assert table.split()[:6] == ["count", "probability", "reward", "score", "latency", "formula"]
+    order = [(row["count"], row["probability"]) for row in rows]
+    assert order == sorted(order, reverse=True)
+    assert all(0 < probability < 1 for _, probability in order)
     assert rows[0]["formula"].split()[0] in table
     code, out, _ = run("sample", curve_run, "-n", 30, "--csv")
     assert [row["formula"] for row in csv.DictReader(io.StringIO(out))] == [row["formula"] for row in rows]

@@ -6,7 +6,7 @@ from helpers import make_judge
 from rlsearch.controller.buffer import EpisodeBuffer
 from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
-from rlsearch.errors import ConfigError, RlsearchError
+from rlsearch.errors import ConfigError
 from rlsearch.formula import Formula, Grammar, Vocabulary
 from rlsearch.formula.rules import ALL_RULES
 from rlsearch.rewards.base import RewardResult, Status
@@ -72,15 +72,6 @@ def test_the_smallest_rounds_are_searched_too(learn_from, per_round, max_length)
 def test_a_round_of_equal_rewards_is_survived(learn_from):
     method, _ = search(lambda formulas: [RewardResult(-1.0) for _ in formulas], 3, per_round=8, learn_from=learn_from)
     assert all(p.isfinite().all() for p in method.learner.ppo.policy.parameters())
-
-
-@pytest.mark.parametrize("overlap", [False, True])
-def test_an_update_that_diverges_says_which_setting_to_lower(overlap):
-    """Weights that are infinite make logits of which torch says in many lines that they are NaN."""
-    message = r"no longer finite.*Begin a new run with a lower controller\.ppo\.learning_rate \(here 1e\+30\)"
-    with pytest.raises(RlsearchError, match=message) as caught:
-        search(count_tanh, 4, per_round=32, ppo={"learning_rate": 1e30}, overlap=overlap)
-    assert "\n" not in str(caught.value)
 
 
 def test_the_same_seed_proposes_the_same():
