@@ -48,10 +48,6 @@ _RULES_OF_ANY_ORDER = (
     ("min(a, min0(a))", "min0(a)"),
     ("relu(relu(a))", "relu(a)"),
     ("min0(min0(a))", "min0(a)"),
-    ("abs(relu(a))", "relu(a)"),
-    ("relu(abs(a))", "abs(a)"),
-    ("abs(a**2)", "a**2"),
-    ("relu(a**2)", "a**2"),
     ("a - a", "0"),
     ("a * 0", "0"),
     # signs
@@ -74,6 +70,8 @@ _RULES_OF_ANY_ORDER = (
     ("-min0(-a)", "relu(a)"),
     ("-max(-a, -b)", "min(a, b)"),
     ("-min(-a, -b)", "max(a, b)"),
+    ("max(a, -a)", "abs(a)"),
+    ("min(a, -a)", "-abs(a)"),
     # constants that meet
     ("m + (n + a)", "a + (m + n)"),
     ("m + (n - a)", "(m + n) - a"),
@@ -103,6 +101,7 @@ _RULES_OF_ANY_ORDER = (
 
 _EVEN = ("abs", "square", "cos", "cosh", "gauss", "sinc", "sqrt", "log")
 _ODD = ("cube", "sin", "sinh", "tanh", "asinh", "atan", "erf", "softsign")
+_NEVER_NEGATIVE = ("abs", "square", "sqrt", "exp", "cosh", "sigmoid", "softplus", "relu", "gauss", "hard_sigmoid")
 
 _WORK = dict.fromkeys(OPERATORS, 4) | {
     **dict.fromkeys(("neg", "abs", "square", "relu", "min0", "add", "sub", "mul", "max", "min"), 1),
@@ -275,7 +274,14 @@ def _made_rules() -> dict[str, list[_Rule]]:
     rules += [(pattern, result, True) for pattern, result in _RULES_OF_ANY_ORDER]
     for name in _EVEN:
         rules += [(f"{name}({same})", f"{name}(a)", True) for same in ("-a", "abs(a)")]
-    rules += [(f"-{name}(-a)", f"{name}(a)", True) for name in _ODD]
+    for name in _ODD:
+        rules += [
+            (f"-{name}(-a)", f"{name}(a)", True),
+            (f"b + {name}(-a)", f"b - {name}(a)", True),
+            (f"b - {name}(-a)", f"b + {name}(a)", True),
+        ]
+    for name in _NEVER_NEGATIVE:
+        rules += [(f"{same}({name}(a))", f"{name}(a)", True) for same in ("abs", "relu")]
 
     by_operator: dict[str, list[_Rule]] = {}
     for text, result, any_order in rules:
