@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlsearch.api import check as check
     from rlsearch.api import compare as compare
     from rlsearch.api import confirm as confirm
     from rlsearch.api import evaluate as evaluate
@@ -46,6 +47,7 @@ _HOMES = {
     "replace_activations": "rlsearch.formula.replacing",
     "fused_module": "rlsearch.kernels.fused",
     "discovered": "rlsearch.studies.discovered",
+    "check": "rlsearch.api",
     "evaluate": "rlsearch.api",
     "RunEvents": "rlsearch.runs.events",
     "export": "rlsearch.exports.export",

@@ -23,10 +23,12 @@ from rlsearch.runs.folder import Run
 from rlsearch.runs.given import ConfigLike, config_if_given, config_of
 from rlsearch.runs.train import SearchOutcome
 from rlsearch.search.mining.method import MiningSearch
+from rlsearch.studies import check as checking
 from rlsearch.studies import compare as comparing
 from rlsearch.studies import confirm as confirming
 from rlsearch.studies import evaluate as evaluation
 from rlsearch.studies import transfer as transferring
+from rlsearch.studies.check import Check
 from rlsearch.studies.comparison import MethodComparison
 from rlsearch.studies.evaluate import Comparison
 from rlsearch.studies.retrain import Options
@@ -130,6 +132,43 @@ def refine(
     """
     with _counting(progress, events) as told:
         return refining.refine(run, best=best, seeds=seeds, events=told)
+
+
+def check(
+    config: ConfigLike,
+    bank: Path | str | None = None,
+    *,
+    merit: str = "merit",
+    higher_is_better: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    events: Events | None = None,
+) -> Check:
+    """Looks at what a config's proxies cost, and what they can tell, before a search asks them.
+
+    Args:
+        config: A config, its settings as a dict, or the path of its file; its reward must have proxies.
+        bank: A CSV file of functions whose merit you know: columns ``formula`` and that of merit.
+        merit: The name of the latter.
+        higher_is_better: Whether a higher merit is a better one; otherwise it is a rank.
+        settings: Overrides by their path.
+        progress: As for :func:`train`.
+        events: A listener.
+
+    Raises:
+        ConfigError: If the config's reward has no proxies.
+        InputError: If the bank cannot be read.
+        RewardError: If the reference itself does not train.
+
+    Example:
+        >>> found = check("configs/quickstart.yaml")
+        >>> found.candidates_an_hour, [(proxy.title, proxy.scale.spread, proxy.linear) for proxy in found.proxies]
+    """
+    path = None if bank is None else Path(bank)
+    with _counting(progress, events) as told:
+        return checking.check(
+            config_of(config, settings), path, merit=merit, higher_is_better=higher_is_better, events=told
+        )
 
 
 def evaluate(

@@ -43,6 +43,11 @@ class WorkerError(RlsearchError):
     """A worker process has died."""
 
 
+def why(error: Exception) -> str:
+    """What went wrong, for a message that names the file: an error of the system without its number and path."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns ``"; did you mean 'gelu'?"`` for the closest of ``choices``, or an empty text when none is close.
 

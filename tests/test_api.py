@@ -1,17 +1,19 @@
 """The verbs as functions: settings by name, listeners, progress, and the same results as the commands."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from helpers import CURVE, environment, make_config, proxies
+from helpers import CURVE, DIGITS, environment, make_config, proxies
 from stable_baselines3 import PPO
 
 import rlsearch
 from rlsearch import (
     Options,
     RunEvents,
+    check,
     compare,
     confirm,
     evaluate,
@@ -44,7 +46,7 @@ def _elsewhere(tmp_path, monkeypatch):
 def test_every_public_name_is_there():
     for name in rlsearch.__all__:
         assert getattr(rlsearch, name) is not None
-    assert {"train", "mine", "resume", "evaluate", "confirm", "transfer", "compare"} <= set(dir(rlsearch))
+    assert {"train", "mine", "resume", "check", "evaluate", "confirm", "transfer", "compare"} <= set(dir(rlsearch))
 
 
 def test_a_config_may_be_a_file_a_dict_or_itself(tmp_path):
@@ -143,6 +145,20 @@ def test_studies_of_a_run_and_of_formulas(tmp_path):
         transfer(outcome.run, ["digit"])
     with pytest.raises(InputError, match="expected a list of formulas, got the text 'x'"):
         evaluate("x")
+
+
+def test_what_proxies_can_tell_as_the_command_says_it(run, tmp_path):
+    config = make_config(proxies(tmp_path, proxies=[DIGITS]))
+    (tmp_path / "c.yaml").write_text(dump_config(config))
+    found = check("c.yaml", settings={"reward.baseline_seeds": 3})
+    (fields,) = json.loads(run("check", "c.yaml", "--set", "reward.baseline_seeds=3", "--json")[1])
+    (proxy,) = found.proxies
+    assert (proxy.title, proxy.scale.reference, proxy.scale.spread, proxy.linear) == tuple(
+        fields["proxies"][0][name] for name in ("proxy", "reference", "spread", "identity")
+    )
+    assert found.bank is None
+    with pytest.raises(ConfigError, match="has no proxies to train"):
+        check(SMALL)
 
 
 def test_a_text_is_no_list(tmp_path):

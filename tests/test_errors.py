@@ -4,7 +4,7 @@ import pytest
 
 import rlsearch
 from rlsearch import errors
-from rlsearch.errors import InputError, RlsearchError, nearest
+from rlsearch.errors import InputError, RlsearchError, nearest, why
 
 
 def test_one_tree():
@@ -32,6 +32,14 @@ def test_exit_codes(name, exit_code):
 def test_nearest(name, expected):
     assert nearest(name, ["tanh", "sigmoid", "softplus"]) == expected
     assert nearest(name, []) == ""
+
+
+def test_an_error_of_the_system_is_said_without_its_number_and_path(tmp_path):
+    with pytest.raises(OSError, match="Errno") as caught:
+        (tmp_path / "missing" / "file").write_text("")
+    assert why(caught.value) == "No such file or directory"
+    assert why(OSError("no number")) == "no number"
+    assert why(ValueError("another kind")) == "another kind"
 
 
 def test_nearest_ignores_capitals_and_knows_initials():

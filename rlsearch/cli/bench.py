@@ -74,7 +74,10 @@ def proxies(
         # A network of the user's own is not imported for a benchmark that cannot train it in the ordinary way.
         chosen = [proxy for proxy in loaded.proxies if isinstance(proxy, ProxySettings)]
         if not chosen:
-            raise InputError(f"{config} has only networks of its own; expected one that comes with rlsearch")
+            raise InputError(
+                f"{config} has only networks of its own; expected one that comes with rlsearch. What a candidate of "
+                f"yours costs: rlsearch check {config}"
+            )
         device, kernel_name = device or loaded.device, loaded.kernel
     on = _device(device)
     kernel = kernel_named(kernel_name, on)

@@ -15,6 +15,19 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: search.rounds=10 or 'a.b=[1, 2]'."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV, with all that the table has no room for.")]
+
+
+def wants_rows(as_json: bool, as_csv: bool) -> bool:
+    """Whether rows for a program are wanted in the place of a table.
+
+    Raises:
+        InputError: If both forms are asked for.
+    """
+    if as_json and as_csv:
+        raise InputError("--json and --csv were both given; expected one of them")
+    return as_json or as_csv
+
 
 EachOption = Annotated[bool, typer.Option("--all", help="Count mirror images, f(x), -f(x) and f(-x), each by itself.")]
 

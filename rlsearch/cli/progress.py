@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from rlsearch.common.numbers import number_text
 from rlsearch.common.progress import Events
 from rlsearch.formula.simplify import shown
 from rlsearch.judging.judge import Judge
@@ -198,5 +199,5 @@ def _write_line(text: str) -> None:
 
 def _leader(judge: Judge) -> str:
     for judged in judge.history.found(1):
-        return f"{judged.result.value:+.4f} {shown(judged.formula)}"
+        return f"{number_text(judged.result.value, '+.4f')} {shown(judged.formula)}"
     return "none yet"

@@ -21,6 +21,7 @@ def runs(
 
     Example: rlsearch evaluate $(rlsearch runs --newest)
     """
+    from rlsearch.formula.simplify import shown
     from rlsearch.runs.overview import runs_in, summary_of
 
     found = runs_in(folder)
@@ -39,7 +40,7 @@ def runs(
                 "rounds": s.rounds,
                 "candidates": s.candidates,
                 "reward": s.reward,
-                "best": None if s.best is None else str(s.best),
+                "best": None if s.best is None else shown(s.best),
             }
             for s in summaries
         )
@@ -47,7 +48,7 @@ def runs(
     table = make_table("run", "state", "begun (UTC)", "trained", "reward", "best", narrow=True)
     for s in summaries:
         begun = s.created[:16].replace("T", " ")
-        best = "-" if s.best is None else str(s.best)
+        best = "-" if s.best is None else shown(s.best)
         reward = number(s.reward, "+.4f")
         table.add_row(str(s.run.folder), s.state, begun, str(s.candidates), reward, best)
     print_out(table)

@@ -1,11 +1,14 @@
 """What the verbs print: tables, JSON, and what to do next."""
 
+import csv
 import json
 import math
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from rlsearch.common.numbers import number_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -166,7 +169,7 @@ def _score(score: "Score | None", words: "Words") -> str:
 
 def number(value: float | None, form: str) -> str:
     """A number in this format, or a dash where there is none."""
-    return "-" if value is None else format(value, form)
+    return "-" if value is None else number_text(value, form)
 
 
 def result_fields(result: Any) -> dict[str, Any]:
@@ -174,6 +177,28 @@ def result_fields(result: Any) -> dict[str, Any]:
     if result is None:
         return {"status": None, "reward": None, "score": None, "latency": None}
     return {"status": result.status, "reward": result.value, "score": result.score, "latency": result.latency}
+
+
+JUDGED_COLUMNS = ("rank", "reward", "score", "seeds", "latency", "formula", "mirrored")
+"""What :func:`judged_fields` says of a function besides its scores and gains on each proxy."""
+
+
+def judged_fields(board: "Sequence[Judged]", mirrored: Sequence[int]) -> list[dict[str, Any]]:
+    """The best functions of a run, as JSON.
+
+    Args:
+        board: The functions, best first.
+        mirrored: How many mirror images each stands for besides itself.
+    """
+    from rlsearch.formula.simplify import shown
+
+    rows = []
+    for rank, (judged, images) in enumerate(zip(board, mirrored, strict=True), start=1):
+        result = judged.result
+        values = rank, result.value, result.score, judged.seeds, result.latency, shown(judged.formula), images
+        fields: dict[str, Any] = dict(zip(JUDGED_COLUMNS, values, strict=True))
+        rows.append(fields | {"scores": dict(result.scores), "gains": dict(result.gains)})
+    return rows
 
 
 def comparison_fields(row: "Comparison") -> dict[str, Any]:
@@ -228,6 +253,36 @@ def print_out(content: "Table | str") -> None:
 def print_json(rows: Any) -> None:
     """Prints rows as JSON."""
     sys.stdout.write(json.dumps(list(rows), indent=1) + "\n")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_csv: bool, columns: Sequence[str] = ()) -> None:
+    """Prints rows as JSON, or as CSV; there what is in a group has the group's name before its own: ``latency.low``.
+
+    Args:
+        rows: All with the same names.
+        as_csv: Whether as CSV.
+        columns: The first columns of CSV, which are there without a row too.
+    """
+    if not as_csv:
+        print_json(rows)
+        return
+    flat = [dict(_flat(row)) for row in rows]
+    names = dict.fromkeys([*columns, *(name for row in flat for name in row)])
+    # A group that some rows lack is empty in them.
+    groups = {name.partition(".")[0] for name in names if "." in name}
+    writer = csv.DictWriter(
+        sys.stdout, [name for name in names if name not in groups], extrasaction="ignore", lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(flat)
+
+
+def _flat(fields: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{group}{name}.")
+        else:
+            yield f"{group}{name}", value
 
 
 def print_list(lines: Iterable[str]) -> None:

@@ -7,8 +7,6 @@ Everything heavy is imported inside the verbs, so that ``--help`` answers at onc
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
 """
 
-import csv
-import shlex
 import signal
 import sys
 from importlib.metadata import version
@@ -22,35 +20,33 @@ from rlsearch.cli.bench import bench_app
 from rlsearch.cli.check import check
 from rlsearch.cli.compare import compare
 from rlsearch.cli.confirm import confirm, transfer
+from rlsearch.cli.evaluate import evaluate
 from rlsearch.cli.export import export
 from rlsearch.cli.init import init
 from rlsearch.cli.operators import operators
 from rlsearch.cli.options import (
-    BaselinesOption,
     ConfigArgument,
+    CsvOption,
     EachOption,
     JsonOption,
     RunArgument,
     SetOption,
     check_folder_name,
     find_own_code_here,
-    functions_in,
+    wants_rows,
 )
 from rlsearch.cli.refine import refine
 from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
 from rlsearch.cli.tables import (
-    comparison_fields,
-    comparison_table,
+    JUDGED_COLUMNS,
+    judged_fields,
     leaderboard,
     make_table,
-    measured_in_words,
     number,
-    panel_of,
-    print_json,
     print_out,
     print_outcome,
-    print_steps,
+    print_rows,
     result_fields,
 )
 from rlsearch.errors import InputError, RlsearchError
@@ -198,6 +194,7 @@ def sample(
         Path | None, typer.Option("--save-policy", help="Write the policy itself instead, for PPO.load.")
     ] = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Write formulas with the trained policy, repeats merged.
 
@@ -212,17 +209,27 @@ def sample(
         print_out(f"wrote {policy}; stable_baselines3.PPO.load reads it")
         return
     samples = sample_run(run, count, greedy=greedy, seed=seed)
-    if as_json:
-        print_json({"formula": shown(s.formula), "count": s.count, **result_fields(s.result)} for s in samples)
+    if wants_rows(as_json, as_csv):
+        rows = [
+            {"formula": shown(s.formula), "count": s.count, "probability": s.probability, **result_fields(s.result)}
+            for s in samples
+        ]
+        print_rows(rows, as_csv=as_csv)
         return
-    table = make_table("count", "reward", "score", "latency", "formula")
+    table = make_table("count", "probability", "reward", "score", "latency", "formula")
     for s in samples:
         fields = result_fields(s.result)
         reward = number(fields["reward"], "+.4f") if fields["status"] in (None, "ok") else str(fields["status"])
         table.add_row(
-            str(s.count), reward, number(fields["score"], ".4f"), number(fields["latency"], ".2f"), shown(s.formula)
+            str(s.count),
+            f"{s.probability:.1e}",
+            reward,
+            number(fields["score"], ".4f"),
+            number(fields["latency"], ".2f"),
+            shown(s.formula),
         )
     print_out(table)
+    print_out("Probability: with which the policy writes this spelling. What the run has not judged has dashes.")
 
 
 @app.command()
@@ -230,7 +237,8 @@ def top(
     run: RunArgument,
     count: Annotated[int, typer.Option("-n", help="How many functions to show.")] = 10,
     each: EachOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with the scores and gains on every proxy.")] = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Show the best functions of a run; it may still be going on.
 
@@ -238,21 +246,12 @@ def top(
 
     Example: rlsearch top runs/quickstart -n 20
     """
-    from rlsearch.formula.simplify import shown
     from rlsearch.runs.read import top_groups
 
     groups = top_groups(run, count, mirrors=each)
     board, mirrored = [group.best for group in groups], [len(group.others) for group in groups]
-    if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        proxies = panel_of(board)
-        more = [*(f"score on {name}" for name in proxies), *(f"gain on {name}" for name in proxies)]
-        writer.writerow(["rank", "reward", "score", "seeds", "latency", "formula", "mirrored", *more])
-        for rank, (judged, images) in enumerate(zip(board, mirrored, strict=True), start=1):
-            result = judged.result
-            of_proxies = [result.scores.get(name) for name in proxies] + [result.gains.get(name) for name in proxies]
-            row = [rank, result.value, result.score, judged.seeds, result.latency, shown(judged.formula)]
-            writer.writerow([*row, images, *of_proxies])
+    if wants_rows(as_json, as_csv):
+        print_rows(judged_fields(board, mirrored), as_csv=as_csv, columns=JUDGED_COLUMNS)
         return
     if not board:
         print_out(f"{run} has no formula with a score yet.")
@@ -260,67 +259,7 @@ def top(
     print_out(leaderboard(board, mirrored))
 
 
-@app.command()
-def evaluate(
-    what: Annotated[list[str], typer.Argument(help="Such as 'x * sigmoid(x)', or a run.", metavar="FORMULA|RUN")],
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Config whose proxies are trained; default: the run's, or the panel."),
-    ] = None,
-    overrides: SetOption = None,
-    seeds: Annotated[int, typer.Option(help="Number of fresh seeds that each function is trained from.")] = 5,
-    best: Annotated[int, typer.Option(help="Number of the run's best functions to take.")] = 5,
-    each: EachOption = False,
-    baselines: BaselinesOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Score formulas beside the baselines on fresh seeds.
-
-    Their latency is measured too. Given a run, its best are scored, beside what the search saw of them.
-
-    Example: rlsearch evaluate "x * tanh(x)" runs/quickstart --seeds 10
-    """
-    from rlsearch.cli.progress import counting
-    from rlsearch.formula.typed import typed_formula
-    from rlsearch.runs.folder import is_run
-
-    find_own_code_here()
-    # Formulas and a run may stand in any order.
-    runs = [text for text in what if is_run(text)]
-    if len(runs) > 1:
-        raise InputError(f"expected at most one run, got {', '.join(runs)}")
-    formulas = [typed_formula(text) for text in what if text not in runs]
-    from rlsearch.formula.named import BASELINES
-    from rlsearch.runs.config import load_config
-    from rlsearch.studies import evaluate as evaluation
-
-    if overrides and config is None:
-        raise InputError("--set goes with --config")
-    against = BASELINES if baselines is None else functions_in(baselines)
-    loaded = load_config(config, overrides or []) if config else None
-    run = runs[0] if runs else None
-    with counting() as events:
-        rows = evaluation.evaluate(
-            formulas, loaded, run=run, best=best, mirrors=each, baselines=against, seeds=seeds, events=events
-        )
-    if as_json:
-        print_json(comparison_fields(row) for row in rows)
-        return
-    with_search = any(row.searched is not None for row in rows)
-    measure = evaluation.what_is_measured(loaded, run)
-    print_out(comparison_table(rows, seeds, with_search, measure))
-    print_out(measured_in_words(measure, [row.latency for row in rows]))
-    if run:
-        print_out("Next:")
-        shown = shlex.quote(run)
-        print_steps(
-            {
-                f"rlsearch confirm {shown}": "what can be claimed: many seeds, intervals, tests",
-                f"rlsearch export {shown} -o activation.py": "a torch module that imports nothing else",
-            }
-        )
-
-
+app.command()(evaluate)
 app.command()(check)
 app.command()(compare)
 app.command()(confirm)
@@ -342,6 +281,8 @@ def config_check(config: ConfigArgument, overrides: SetOption = None) -> None:
     find_own_code_here()
     loaded = load_config(config, overrides or [])
     check_config(loaded)
+    if not loaded.model_fields_set:
+        print_out(f"{config} sets nothing, so every setting has its default.")
     method, own = method_class(loaded), own_settings(loaded)
     print_out(f"{config} is a valid config: {method.describe_budget(loaded.search, own)}.")
 

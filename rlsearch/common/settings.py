@@ -4,7 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from rlsearch.errors import ConfigError, nearest
 
@@ -16,6 +25,29 @@ class Settings(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, ser_json_inf_nan="constants"
     )
 
+    def __init__(self, **values: Any) -> None:
+        """Makes the settings from values by name.
+
+        Raises:
+            ConfigError: As :meth:`check`.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _config_error(type(self), error) from None
+
+    # Says to pydantic that validation need not go through __init__: the file's reader wants all problems, with lines.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python counts True as 1, and so would "seed: true".
+        types = list(_plain_types(cls.model_fields[info.field_name or ""].annotation))
+        if isinstance(value, bool) and bool not in types and (int in types or float in types):
+            raise ValueError(f"expected a number, got {str(value).lower()}")
+        return value
+
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> Self:
         """Makes the settings from plain values.
@@ -26,8 +58,21 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = [f"{'.'.join(map(str, path)) or 'settings'}: {message}" for path, message in problems(cls, error)]
-            raise ConfigError("\n".join(lines)) from None
+            raise _config_error(cls, error) from None
+
+
+def _config_error(cls: type[BaseModel], error: ValidationError) -> ConfigError:
+    """The error with one line per problem."""
+    lines = [f"{'.'.join(map(str, path)) or 'settings'}: {message}" for path, message in problems(cls, error)]
+    return ConfigError("\n".join(lines))
+
+
+def _plain_types(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    if not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _plain_types(argument)
 
 
 class TargetSettings(Settings):

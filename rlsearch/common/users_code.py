@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +23,8 @@ def users_code(seed: int, device: "torch.device | None" = None) -> Iterator[None
     """Runs a user's code in the block and puts back what it may change.
 
     Its global random numbers are its own: they come from ``seed``, and the caller's go on as if nothing had been drawn.
-    The working folder and torch's gradient mode are put back. A child process that it forks ends with the block: left
-    alone, it would go on as a second copy of the caller.
+    The working folder, torch's gradient mode, and an output that it closes are put back. A child process that it forks
+    ends with the block: left alone, it would go on as a second copy of the caller.
 
     Args:
         seed: Of the global generators of Python, numpy and torch.
@@ -36,6 +36,7 @@ def users_code(seed: int, device: "torch.device | None" = None) -> Iterator[None
     from rlsearch.common.rng import random_numbers_of
 
     process, folder, gradients = os.getpid(), _folder(), torch.is_grad_enabled()
+    output, errors = sys.stdout, sys.stderr
     try:
         with random_numbers_of(seed, device):
             yield
@@ -48,10 +49,22 @@ def users_code(seed: int, device: "torch.device | None" = None) -> Iterator[None
             sys.stderr.flush()
             os._exit(1)
         torch.set_grad_enabled(gradients)
+        sys.stdout, sys.stderr = _open_again(output, 1), _open_again(errors, 2)
         # The folder may have been removed meanwhile.
         if folder is not None:
             with suppress(OSError):
                 os.chdir(folder)
+
+
+def _open_again(stream: Any, number: int) -> Any:
+    """The stream, or a new one to the same place if it was closed; there is none where Python has no output."""
+    if stream is None or not stream.closed:
+        return stream
+    # Python does not close the system's own output together with the object that writes to it.
+    try:
+        return os.fdopen(number, "w", closefd=False)
+    except OSError:
+        return open(os.devnull, "w")
 
 
 def _folder() -> str | None:

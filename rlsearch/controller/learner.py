@@ -11,6 +11,7 @@ from rlsearch.controller.buffer import EpisodeBuffer
 from rlsearch.controller.model import make_ppo, ppo_state, restore_policy, restore_ppo
 from rlsearch.controller.rounds import Episodes, Lesson
 from rlsearch.controller.settings import ControllerSettings
+from rlsearch.errors import RlsearchError
 from rlsearch.formula import Formula, FormulaBuilder, Grammar
 from rlsearch.rewards.base import RewardResult
 from rlsearch_envs.lockstep import LockstepVecEnv
@@ -92,7 +93,11 @@ class Learner:
         return Episodes(observations, ids.T, values.reshape(shape).numpy(), log_probs.reshape(shape).numpy())
 
     def learn(self, lesson: Lesson) -> None:
-        """Updates the policy once by a round; what it has not just written counts as if it had."""
+        """Updates the policy once by a round; what it has not just written counts as if it had.
+
+        Raises:
+            RlsearchError: If the policy is no longer finite.
+        """
         own = lesson.rollout or self.replay(lesson.ids[: self.count])
         episodes = [own]
         if len(lesson.ids) > self.count:
@@ -101,7 +106,24 @@ class Learner:
         # PPO asks the critic for what comes after the last step; nothing does, since every episode has ended.
         self.buffer.compute_returns_and_advantage(torch.zeros(self.count), np.ones(self.count, dtype=np.bool_))
         self.ppo.num_timesteps += self.count * self.grammar.max_length
-        self.ppo.train()
+        self._update()
+
+    def _update(self) -> None:
+        """PPO's own update, with a message where torch's would be about logits."""
+        try:
+            self.ppo.train()
+        except ValueError:
+            if self._is_finite():
+                raise
+        if not self._is_finite():
+            rate = self.settings.ppo.learning_rate
+            raise RlsearchError(
+                f"the policy is no longer finite: PPO's update has diverged. Begin a new run with a lower "
+                f"controller.ppo.learning_rate (here {rate:g}), or with other settings of controller.ppo"
+            )
+
+    def _is_finite(self) -> bool:
+        return all(bool(weights.isfinite().all()) for weights in self.ppo.policy.parameters())
 
     def scalars(self) -> dict[str, float]:
         """The policy's entropy, the elite's threshold, and what PPO logs of its update; the latter is told once."""

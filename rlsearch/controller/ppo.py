@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlsearch.controller.gate import Choice, Gate
 from rlsearch.controller.parents import Parents
@@ -130,10 +131,14 @@ class PPOSearch(SearchMethod):
         else:
             own, rollout = self.learner.roll_out()
         formulas = [*own, *self.parents.offspring(round_number, rng)]
+        return Written(formulas, self._ids(formulas), rollout)
+
+    def _ids(self, formulas: Sequence[Formula]) -> NDArray[np.int64]:
+        """The token ids of formulas, padded; shape ``[formulas, max_length]``."""
         ids = np.zeros((len(formulas), self.grammar.max_length), dtype=np.int64)
         for row, formula in enumerate(formulas):
             ids[row, : formula.size] = self.grammar.vocabulary.encode(formula)
-        return Written(formulas, ids, rollout)
+        return ids
 
     def _take_in(self, judge: Judge, written: Written, choice: Choice, results: Sequence[RewardResult]) -> Lesson:
         """Tells the parents of what was judged, and makes the lesson of the round."""
@@ -164,6 +169,12 @@ class PPOSearch(SearchMethod):
             seed: Of the sampling; sets torch's global random numbers.
         """
         return self.learner.sample(count, greedy=greedy, seed=seed)
+
+    def probabilities(self, formulas: Sequence[Formula]) -> list[float]:
+        """With which probability the policy as it is writes each formula, in this spelling."""
+        log_probs = self.learner.replay(self._ids(formulas)).log_probs.sum(axis=0, dtype=np.float64)
+        probabilities: list[float] = np.exp(log_probs).tolist()
+        return probabilities
 
     def scalars(self) -> dict[str, float]:
         """The policy's entropy, what PPO says of its update, and how well the surrogate did."""

@@ -23,7 +23,7 @@ except ImportError as error:
 
 OPSET = 18
 SHAPE = ("batch", "features")
-OUTPUT = "result"
+OUTPUT = "output"
 """No formula has an input of this name, since inputs are single letters."""
 
 IR_VERSION = 8

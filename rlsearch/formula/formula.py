@@ -64,6 +64,8 @@ class Formula:
     tokens: tuple[Token, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.tokens, str):
+            raise FormulaError(f"expected tokens, got the text {self.tokens!r}; write Formula.parse({self.tokens!r})")
         try:
             # + 0.0 turns -0.0 to 0.0.
             tokens = tuple(plain_token(t) if isinstance(t, str) else float(t) + 0.0 for t in self.tokens)

@@ -48,10 +48,6 @@ _RULES_OF_ANY_ORDER = (
     ("min(x, min0(x))", "min0(x)"),
     ("relu(relu(x))", "relu(x)"),
     ("min0(min0(x))", "min0(x)"),
-    ("abs(relu(x))", "relu(x)"),
-    ("relu(abs(x))", "abs(x)"),
-    ("abs(x**2)", "x**2"),
-    ("relu(x**2)", "x**2"),
     ("x - x", "0"),
     ("x * 0", "0"),
     # signs
@@ -74,6 +70,8 @@ _RULES_OF_ANY_ORDER = (
     ("-min0(-x)", "relu(x)"),
     ("-max(-x, -y)", "min(x, y)"),
     ("-min(-x, -y)", "max(x, y)"),
+    ("max(x, -x)", "abs(x)"),
+    ("min(x, -x)", "-abs(x)"),
     # constants that meet
     ("m + (n + x)", "x + (m + n)"),
     ("m + (n - x)", "(m + n) - x"),
@@ -103,6 +101,7 @@ _RULES_OF_ANY_ORDER = (
 
 _EVEN = ("abs", "square", "cos", "cosh", "gauss", "sinc", "sqrt", "log")
 _ODD = ("cube", "sin", "sinh", "tanh", "asinh", "atan", "erf", "softsign")
+_NEVER_NEGATIVE = ("abs", "square", "sqrt", "exp", "cosh", "sigmoid", "softplus", "relu", "gauss", "hard_sigmoid")
 
 _WORK = dict.fromkeys(OPERATORS, 4) | {
     **dict.fromkeys(("neg", "abs", "square", "relu", "min0", "add", "sub", "mul", "max", "min"), 1),
@@ -275,7 +274,14 @@ def _made_rules() -> dict[str, list[_Rule]]:
     rules += [(pattern, result, True) for pattern, result in _RULES_OF_ANY_ORDER]
     for name in _EVEN:
         rules += [(f"{name}({same})", f"{name}(x)", True) for same in ("-x", "abs(x)")]
-    rules += [(f"-{name}(-x)", f"{name}(x)", True) for name in _ODD]
+    for name in _ODD:
+        rules += [
+            (f"-{name}(-x)", f"{name}(x)", True),
+            (f"y + {name}(-x)", f"y - {name}(x)", True),
+            (f"y - {name}(-x)", f"y + {name}(x)", True),
+        ]
+    for name in _NEVER_NEGATIVE:
+        rules += [(f"{same}({name}(x))", f"{name}(x)", True) for same in ("abs", "relu")]
 
     by_operator: dict[str, list[_Rule]] = {}
     for text, result, any_order in rules:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rlsearch.common.files import replacing
-from rlsearch.errors import RunError, StorageError
+from rlsearch.errors import RunError, StorageError, why
 from rlsearch.formula import Formula
 from rlsearch.judging.history import Judged
 from rlsearch.judging.schema import (
@@ -75,8 +75,8 @@ class Archive:
                 raise
         except (sqlite3.DatabaseError, OSError) as error:
             if create:
-                raise StorageError(f"{path} cannot be made: {error}") from error
-            raise RunError(f"{path} is not a readable archive: {error}") from error
+                raise StorageError(f"{path} cannot be made: {why(error)}") from error
+            raise RunError(f"{path} is not a readable archive: {why(error)}") from error
 
     def _open(self, read_only: bool) -> None:
         """Checks the file and its version, and makes it ready for writing."""
@@ -144,7 +144,7 @@ class Archive:
                 raise
         except sqlite3.Error as error:
             raise StorageError(
-                f"{self.path} cannot be written: {error}. What was committed is safe; resume the run later."
+                f"{self.path} cannot be written: {why(error)}. What was committed is safe; resume the run later."
             ) from error
 
     def add_evaluations(self, round_number: int, evaluations: Iterable[Evaluation]) -> None:
@@ -298,7 +298,7 @@ class Archive:
         try:
             yield from self._connection.execute(query, parameters)
         except sqlite3.DatabaseError as error:
-            raise RunError(f"{self.path} cannot be read: {error}") from error
+            raise RunError(f"{self.path} cannot be read: {why(error)}") from error
 
 
 def _make(path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from rlsearch.common.numbers import number_text
 from rlsearch.formula import Formula
 from rlsearch.judging.leaderboard import Leaderboard
 from rlsearch.rewards.base import RewardResult, Status
@@ -35,7 +36,8 @@ class Judged:
     last_round: int = -1
 
     def __repr__(self) -> str:
-        reward = f"{self.result.value:+.4f}" if self.result.status is Status.OK else self.result.status.value
+        result = self.result
+        reward = number_text(result.value, "+.4f") if result.status is Status.OK else result.status.value
         return f"Judged('{self.formula}', reward={reward}, seeds={self.seeds})"
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from rlsearch.errors import InputError, RunError
+from rlsearch.errors import InputError, RunError, why
 from rlsearch.formula import Formula
 from rlsearch.formula.simplify import simplified
 from rlsearch.judging.history import History
@@ -143,4 +143,4 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read: {why(error)}") from error

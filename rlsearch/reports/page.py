@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from rlsearch.common.files import write_text
-from rlsearch.errors import InputError, StorageError
+from rlsearch.errors import InputError, StorageError, why
 from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.reports.drawing import Picture
@@ -72,7 +72,7 @@ def report(what: Run | MethodComparison | Path | str, output: Path | str | None 
             raise InputError(f"{path} exists already; it is not overwritten")
         write_text(path, html)
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+        raise StorageError(f"{path} cannot be written: {why(error)}") from error
     return path
 
 

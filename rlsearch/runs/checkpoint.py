@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rlsearch.common.files import replacing
-from rlsearch.errors import RunError, StorageError
+from rlsearch.errors import RunError, StorageError, why
 
 
 def save_checkpoint(path: Path, round_number: int, method: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, round_number: int, method: dict[str, Any]) -> No
         with replacing(path) as partial, partial.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:
-        raise StorageError(f"{path} cannot be written: {error}. Resume the run later.") from error
+        raise StorageError(f"{path} cannot be written: {why(error)}. Resume the run later.") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

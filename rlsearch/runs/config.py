@@ -22,7 +22,7 @@ from rlsearch.common.settings import RewardTarget as RewardTarget  # the other k
 from rlsearch.common.targets import lies_in
 from rlsearch.controller.methods import checked_method
 from rlsearch.controller.settings import ControllerSettings
-from rlsearch.errors import ConfigError
+from rlsearch.errors import ConfigError, nearest
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.judging.settings import RefiningSettings, RescoringSettings
 from rlsearch.proxies.settings import ProxySettings
@@ -181,9 +181,8 @@ def load_config(path: Path | str, overrides: Iterable[str] = (), *, of_run: bool
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        beside = sorted(str(p) for p in Path("configs").glob("*.yaml"))
-        hint = f"; there is {', '.join(beside)}" if beside and not path.exists() else ""
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        hint = "" if path.exists() else _configs_near(path)
         raise ConfigError(f"{path} cannot be read: {reason}{hint}") from error
     tree = _parse(text, str(path))
     if of_run:
@@ -209,6 +208,18 @@ def load_config(path: Path | str, overrides: Iterable[str] = (), *, of_run: bool
             lines.append(f"{where}: {message}")
         raise ConfigError("\n".join(lines)) from None
     return config if of_run else _with_code(config, path.parent)
+
+
+def _configs_near(path: Path) -> str:
+    """What may have been meant by a config that is not there."""
+    # Typed as on Windows, or without its folder.
+    as_path = Path(str(path).replace("\\", "/"))
+    for other in (as_path, Path("configs") / as_path.name):
+        if other.is_file():
+            return f"; did you mean {other}?"
+    there = sorted(Path("configs").glob("*.yaml"))
+    hint = nearest(path.stem, [config.stem for config in there])
+    return hint + (f"; there is {', '.join(map(str, there))}" if there else "")
 
 
 def _with_code(config: Config, folder: Path) -> Config:

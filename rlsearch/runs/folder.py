@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from rlsearch.common.files import write_text
-from rlsearch.errors import ConfigError, RunError, StorageError
+from rlsearch.errors import ConfigError, RunError, StorageError, why
 
 if TYPE_CHECKING:
     import pandas
@@ -107,11 +107,11 @@ class Run:
             try:
                 shutil.rmtree(folder)
             except OSError as error:
-                raise StorageError(f"{folder} cannot be replaced: {error}") from error
+                raise StorageError(f"{folder} cannot be replaced: {why(error)}") from error
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{folder} cannot be made: {error}") from error
+            raise StorageError(f"{folder} cannot be made: {why(error)}") from error
         return run
 
     @classmethod
@@ -154,7 +154,7 @@ class Run:
         except Timeout:
             raise RunError(f"{self.folder} is in use by another process; wait for it or stop it") from None
         except OSError as error:
-            raise StorageError(f"{self.folder} cannot be locked: {error}") from error
+            raise StorageError(f"{self.folder} cannot be locked: {why(error)}") from error
         try:
             yield
         finally:
@@ -198,7 +198,7 @@ class Run:
         try:
             write_text(self.meta, json.dumps(meta, indent=1) + "\n")
         except OSError as error:
-            raise StorageError(f"{self.meta} cannot be written: {error}") from error
+            raise StorageError(f"{self.meta} cannot be written: {why(error)}") from error
 
     def write_config(self, config: "Config") -> None:
         """Writes the resolved config.
@@ -211,7 +211,7 @@ class Run:
         try:
             write_text(self.config_path, dump_config(config))
         except OSError as error:
-            raise StorageError(f"{self.config_path} cannot be written: {error}") from error
+            raise StorageError(f"{self.config_path} cannot be written: {why(error)}") from error
         self.__dict__["config"] = config
 
     def changed_versions(self) -> dict[str, tuple[str, str]]:
@@ -233,7 +233,7 @@ class Run:
         try:
             meta = json.loads(self.meta.read_text())
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.meta} cannot be read: {error}") from error
+            raise RunError(f"{self.meta} cannot be read: {why(error)}") from error
         if not isinstance(meta, dict):
             raise RunError(f"{self.meta} is not the metadata of a run")
         return meta

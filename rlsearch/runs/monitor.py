@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rlsearch.errors import StorageError
+from rlsearch.common.numbers import number_text
+from rlsearch.errors import StorageError, why
 from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import Judge, RoundReport
@@ -27,6 +28,9 @@ MAX_FUNCTIONS_DRAWN = 5000
 """How many functions a picture has points for; with a million it would hold up the search."""
 
 MAX_CURVES = 6
+
+LARGEST_IN_HISTOGRAM = 1e20
+"""Where the bins of torch.utils.tensorboard end: it makes them from 1e-12 up to here, and none beyond."""
 """How many functions of the leaderboard have their curves drawn."""
 
 
@@ -91,7 +95,7 @@ class Monitor(RunEvents):
         try:
             yield
         except OSError as error:
-            raise StorageError(f"{self.folder} cannot be written: {error}. Resume the run later.") from error
+            raise StorageError(f"{self.folder} cannot be written: {why(error)}. Resume the run later.") from error
 
     def _times(self, judge: Judge, scalars: Mapping[str, float]) -> dict[str, float]:
         """Times under stable-baselines3's names; a method without a policy writes no tokens that could be counted."""
@@ -139,7 +143,10 @@ class Monitor(RunEvents):
         self._writer.add_text("search/leaderboard", leaderboard_markdown(board), step)
         self._writer.add_figure("search/curves", curves_figure(board[:MAX_CURVES]), step, close=False)
         self._writer.add_figure("search/operators", operators_figure(report), step, close=False)
-        self._writer.add_histogram("search/rewards", np.array([result.value for result in report.results]), step)
+        rewards = [result.value for result in report.results if abs(result.value) < LARGEST_IN_HISTOGRAM]
+        # TensorBoard calls a histogram without a value a bug of its own.
+        if rewards:
+            self._writer.add_histogram("search/rewards", np.array(rewards), step)
         functions = _drawn(judge)
         more = {"search/proxies": proxies_figure(functions), "search/front": front_figure(functions)}
         for tag, figure in more.items():
@@ -227,8 +234,8 @@ def leaderboard_markdown(board: Sequence[Judged]) -> str:
         result = judged.result
         cells = [
             str(rank),
-            f"{result.value:+.4f}",
-            "" if result.score is None else f"{result.score:.4f}",
+            number_text(result.value, "+.4f"),
+            "" if result.score is None else number_text(result.score, ".4f"),
             str(judged.seeds),
             "" if result.latency is None else f"{result.latency:.2f}",
             f"`{shown(judged.formula)}`",

@@ -23,11 +23,13 @@ class Sample:
     Attributes:
         formula: Its first spelling among the samples.
         count: How many of the samples are this function.
+        probability: With which the policy writes this spelling.
         result: What the run's archive knows of it, if anything.
     """
 
     formula: Formula
     count: int
+    probability: float
     result: RewardResult | None
 
 
@@ -41,7 +43,7 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
         seed: Of the sampling.
 
     Returns:
-        The functions, the most frequent first.
+        The functions, the most frequent first, and of those alike in this the most probable.
 
     Raises:
         RunError: If the folder is not a run, or has no policy, or its checkpoint is damaged or foreign.
@@ -53,16 +55,17 @@ def sample(run: Run | Path | str, count: int = 20, *, greedy: bool = False, seed
     with one_thread(), random_numbers_kept():
         method = _with_policy(run)
         written = method.sample(1 if greedy else count, greedy=greedy, seed=seed)
+        # Spellings of one function are merged, and the first one stands for it.
+        counts = Counter(formula.fingerprint for formula in written)
+        first = {formula.fingerprint: formula for formula in reversed(written)}
+        probabilities = method.probabilities(list(first.values()))
 
-    # Spellings of one function are merged, and the first one stands for it.
-    counts = Counter(formula.fingerprint for formula in written)
     known = read_history(run).known
-    first = {formula.fingerprint: formula for formula in reversed(written)}
     samples = []
-    for fingerprint, times in counts.most_common():
+    for (fingerprint, formula), probability in zip(first.items(), probabilities, strict=True):
         judged = known.get(fingerprint)
-        samples.append(Sample(first[fingerprint], times, judged.result if judged else None))
-    return samples
+        samples.append(Sample(formula, counts[fingerprint], probability, judged.result if judged else None))
+    return sorted(samples, key=lambda sample: (sample.count, sample.probability), reverse=True)
 
 
 def save_policy(run: Run | Path | str, path: Path | str) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rlsearch.common.interrupts import stop_requests
+from rlsearch.common.numbers import number_text
 from rlsearch.common.progress import Events
 from rlsearch.common.rng import random_numbers_kept
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import ConfigError, InputError, RunError, StorageError
+from rlsearch.errors import ConfigError, InputError, RunError, StorageError, why
 from rlsearch.formula.display import formula_html, table_html
 from rlsearch.judging.archive import Archive
 from rlsearch.judging.history import Judged
@@ -78,13 +79,13 @@ class SearchOutcome:
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "stopped"
-        best = f"; best {self.leaderboard[0].reward:+.4f} {self.leaderboard[0].formula}" if self.leaderboard else ""
-        return f"<search {self.run.folder}: {state}, {self.functions} functions{best}>"
+        leaders = [f"; best {number_text(j.reward, '+.4f')} {j.formula}" for j in self.leaderboard[:1]]
+        return f"<search {self.run.folder}: {state}, {self.functions} functions{''.join(leaders)}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the leaderboard with small curves."""
         rows = [
-            [str(rank), f"{judged.reward:+.4f}", str(judged.seeds), formula_html(judged.formula)]
+            [str(rank), number_text(judged.reward, "+.4f"), str(judged.seeds), formula_html(judged.formula)]
             for rank, judged in enumerate(self.leaderboard, start=1)
         ]
         return f"<p>{escape(repr(self))}</p>" + table_html(["rank", "reward", "seeds", "formula"], rows)
@@ -148,7 +149,7 @@ def train(
                 if costs is not None:
                     costs.save(run.latency_costs)
             except OSError as error:
-                raise StorageError(f"{folder} cannot be written: {error}") from error
+                raise StorageError(f"{folder} cannot be written: {why(error)}") from error
             with Archive(run.archive, create=True) as archive:
                 return _search(run, config, reward, costs, archive, None, events)
 
@@ -385,6 +386,6 @@ def _claimed(runs: Path, stem: str, overwrite: bool) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise StorageError(f"{folder} cannot be made: {error}") from error
+            raise StorageError(f"{folder} cannot be made: {why(error)}") from error
         return folder
     raise StorageError(f"{runs} has {_MAX_NUMBERED_NAMES} runs called {stem}; give another --name")

@@ -211,6 +211,10 @@ class SearchMethod:
         """
         raise NotImplementedError
 
+    def probabilities(self, formulas: Sequence[Formula]) -> list[float]:
+        """With which probability each formula is written; methods with ``has_policy`` can say it."""
+        raise NotImplementedError
+
     def save_policy(self, path: Path) -> None:
         """Writes the policy as a file of stable-baselines3; methods with ``has_policy`` can.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsearch.common.files import write_text
-from rlsearch.errors import StorageError
+from rlsearch.errors import StorageError, why
 from rlsearch.formula import Formula
 from rlsearch.proxies.tasks import Words
 from rlsearch.studies.figures import methods_figure
@@ -202,7 +202,7 @@ def write_comparison(comparison: MethodComparison) -> None:
         with closing(SummaryWriter(log_dir=str(folder))) as board:
             board.add_figure("compare/best_so_far", figure, comparison.candidates, close=False)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error}") from error
+        raise StorageError(f"{folder} cannot be written: {why(error)}") from error
 
 
 def _write_curves(methods: Sequence[MethodSummary], path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rlsearch.common.progress import Events
-from rlsearch.errors import InputError, StorageError
+from rlsearch.errors import InputError, StorageError, why
 from rlsearch.formula import Formula
 from rlsearch.formula.named import CONFIRMED_AGAINST
 from rlsearch.runs.config import Config
@@ -87,7 +87,7 @@ def confirm_formulas(
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StorageError(f"{folder} cannot be made: {error}") from error
+                raise StorageError(f"{folder} cannot be made: {why(error)}") from error
             stack.enter_context(Run(folder).lock())
         outcome = study(functions, config, folder, None, options, events, "of those given")
     return outcome if output else replace(outcome, folder=None)

@@ -19,7 +19,7 @@ from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import AllOf, Events
 from rlsearch.common.seeds import MAX_EVALUATE_SEEDS, fresh_seed
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import InputError, StorageError
+from rlsearch.errors import InputError, StorageError, why
 from rlsearch.formula import Formula
 from rlsearch.formula.named import BASELINES
 from rlsearch.formula.simplify import simplified
@@ -300,7 +300,7 @@ def _store(run: Run | None) -> Iterator[Archive]:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be made: {error}") from error
+        raise StorageError(f"{folder} cannot be made: {why(error)}") from error
     with Run(folder).lock(), Archive(path, create=not path.exists()) as archive:
         yield archive
 

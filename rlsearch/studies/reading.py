@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rlsearch.errors import RunError
+from rlsearch.errors import RunError, why
 from rlsearch.formula.named import title_of
 from rlsearch.proxies.tasks import BITS, CLASSIFICATION, CLASSIFICATION_LOSS, GAIN, NEXT_TOKEN, REGRESSION, Words
 from rlsearch.studies.findings import Finding, Findings
@@ -169,7 +169,7 @@ def _tree(path: Path) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read: {why(error)}") from error
     if not isinstance(tree, dict):
         raise RunError(f"{path} is damaged: expected an object, got {type(tree).__name__}")
     return tree

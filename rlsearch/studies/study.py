@@ -1,8 +1,9 @@
 """A confirmation from its functions to its files: everything is trained, compared, and written.
 
-The best of thousands is partly luck, and a baseline at somebody else's learning rate is a weak one. So every function,
-baselines included, gets the best of several learning rates, chosen on data of its own, and is then trained from many
-seeds, each with new weights, a new order of examples and a new data set. Every training is stored and never repeated.
+The best of thousands is partly luck, and a baseline at another function's learning rate is a weak one. So every
+function, baselines included, gets the best of several learning rates, chosen on data of its own, and is then trained
+from many seeds, each with new weights, a new order of examples and a new data set. Every training is stored and never
+repeated.
 
 Scores of several proxies are of different kinds. They are compared on each proxy in its own unit, and all together as
 gains in spreads of the baselines.
@@ -20,7 +21,7 @@ from rlsearch.common.files import write_text
 from rlsearch.common.interrupts import stop_requests
 from rlsearch.common.progress import AllOf, Events
 from rlsearch.common.threads import one_thread
-from rlsearch.errors import StorageError
+from rlsearch.errors import StorageError, why
 from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import Kernel
@@ -133,15 +134,16 @@ def study(
             compared = formulas[: len(functions)]
             latencies = _latencies(compared, kernel, config.device, folder / "latencies.json", events)
             stop()
+        counted = Gains.of(fresh.scores, formulas, reward) if with_scale else None
+        measured_on = label(kernel, config.device)
+        measured = Measurements(functions, reward, chosen, fresh, counted, latencies, measured_on, source)
+        findings, proxies = measured.findings(), measured.on_each_proxy()
+        write_confirmation(findings, proxies, folder, run, config, options)
     except KeyboardInterrupt:
+        # All trainings are stored, so a stop while they are compared loses nothing either.
         return Confirmation(None, folder, retraining.trained if retraining else 0)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error}") from error
-
-    counted = Gains.of(fresh.scores, formulas, reward) if with_scale else None
-    measured = Measurements(functions, reward, chosen, fresh, counted, latencies, label(kernel, config.device), source)
-    findings, proxies = measured.findings(), measured.on_each_proxy()
-    write_confirmation(findings, proxies, folder, run, config, options)
+        raise StorageError(f"{folder} cannot be written: {why(error)}") from error
     return Confirmation(findings, folder, retraining.trained, proxies, measured.spread)
 
 

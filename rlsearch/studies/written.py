@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from rlsearch.common.files import write_text
-from rlsearch.errors import StorageError
+from rlsearch.errors import StorageError, why
 from rlsearch.judging.archive import Archive
 from rlsearch.runs.config import Config
 from rlsearch.runs.folder import Run
@@ -62,7 +62,7 @@ def write_confirmation(
             lines = [*findings.verdicts, *(where_they_hold(proxies) if proxies else ())]
             _show_in_tensorboard(lines, figures, folder.name, run)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error}") from error
+        raise StorageError(f"{folder} cannot be written: {why(error)}") from error
 
 
 def _file_name(proxy: str) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -67,13 +68,23 @@ def test_the_best_on_a_panel_as_csv(run, panel_run):
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == [
         "rank", "reward", "score", "seeds", "latency", "formula", "mirrored",
-        *(f"score on {name}" for name in NAMES), *(f"gain on {name}" for name in NAMES),
+        *(f"scores.{name}" for name in NAMES), *(f"gains.{name}" for name in NAMES),
     ]  # fmt: skip
     for row, judged in zip(rows, results.top(panel_run, 3, mirrors=True), strict=True):
         assert (row["formula"], row["mirrored"]) == (shown(judged.formula), "0")
-        assert {name: float(row[f"score on {name}"]) for name in NAMES} == judged.result.scores
-        assert {name: float(row[f"gain on {name}"]) for name in NAMES} == judged.result.gains
+        assert {name: float(row[f"scores.{name}"]) for name in NAMES} == judged.result.scores
+        assert {name: float(row[f"gains.{name}"]) for name in NAMES} == judged.result.gains
         assert float(row["score"]) == pytest.approx(sum(judged.result.gains.values()) / 4)
+
+
+def test_the_best_on_a_panel_as_json(run, panel_run):
+    code, out, err = run("top", panel_run, "-n", 3, "--json", "--all")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    for row, judged in zip(rows, results.top(panel_run, 3, mirrors=True), strict=True):
+        assert (row["formula"], row["reward"], row["seeds"]) == (shown(judged.formula), judged.reward, judged.seeds)
+        assert (row["scores"], row["gains"]) == (judged.result.scores, judged.result.gains)
 
 
 def one_of(gains, formula="x", **more):

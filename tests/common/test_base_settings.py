@@ -37,6 +37,8 @@ def test_values_are_checked_and_frozen():
         ({"inner": {"width": 0}}, r"^inner\.width: input should be greater than or equal to 1, got 0$"),
         ({"inner": 3}, r"^inner: expected a group of settings, got 3$"),
         ({"layers": 3}, r"^layers: expected a list, got 3$"),
+        ({"rate": True}, r"^rate: expected a number, got true$"),
+        ({"inner": {"width": False}}, r"^inner\.width: expected a number, got false$"),
         ({"rate": "fast"}, r"^rate: .*valid number.*got 'fast'$"),
         ({"rate": float("inf")}, r"^rate: .*finite number.*got inf$"),
         ([1, 2], r"^settings: expected a group of settings, got \[1, 2\]$"),
@@ -45,6 +47,13 @@ def test_values_are_checked_and_frozen():
 def test_one_line_per_problem(values, message):
     with pytest.raises(ConfigError, match=message):
         Outer.check(values)
+
+
+def test_settings_made_by_name_are_refused_in_the_same_words():
+    with pytest.raises(ConfigError, match=r"^ratte: unknown key; did you mean 'rate'\?"):
+        Outer(ratte=1)
+    with pytest.raises(ConfigError, match=r"^inner\.width: input should be greater than or equal to 1, got 0$"):
+        Outer(inner={"width": 0})
 
 
 def test_all_problems_are_told():

@@ -50,6 +50,23 @@ def test_a_gradient_mode_that_is_off_stays_off():
         assert not torch.is_grad_enabled()
 
 
+def test_an_output_that_it_closes_is_open_again():
+    code = """
+import sys
+from rlsearch.common.users_code import users_code
+
+print("before")
+with users_code(0):
+    print("within")
+    sys.stdout.close()
+    sys.stderr.close()
+print("after")
+print("errors", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "before\nwithin\nafter\n", "errors\n")
+
+
 def test_its_random_numbers_follow_from_the_seed():
     found = []
     for outside, seed in ((1, 7), (2, 7), (1, 8)):

@@ -19,7 +19,7 @@ def values(formula, *inputs):
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(export(formula, "onnx"), options, providers=["CPUExecutionProvider"])
-    return session.run(["result"], dict(zip(formula.inputs, inputs, strict=True)))[0]
+    return session.run(["output"], dict(zip(formula.inputs, inputs, strict=True)))[0]
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=str)

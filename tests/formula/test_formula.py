@@ -33,6 +33,7 @@ def fingerprint(text):
     ("tokens", "message"),
     [
         ((), "incomplete: 1 more"),
+        ("x*tanh(x)", r"expected tokens, got the text 'x\*tanh\(x\)'; write Formula.parse\('x\*tanh\(x\)'\)"),
         (("add", "x"), "incomplete: 1 more"),
         (("add", "add"), "incomplete: 3 more"),
         (("x", "x"), r"complete before token 2 \('x'\)"),

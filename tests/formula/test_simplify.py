@@ -45,6 +45,13 @@ parse = Formula.parse
         ("-tanh(-x)", "tanh(x)"),
         ("cos(-x)", "cos(x)"),
         ("-relu(-x)", "min0(x)"),
+        ("x + tanh(-x)", "x - tanh(x)"),
+        ("erf(-x) + 1", "1 - erf(x)"),
+        ("x - sin(-x)", "x + sin(x)"),
+        ("max(-x, x) * g", "abs(x) * g"),
+        ("min(x, -x)", "-abs(x)"),
+        ("-abs(gauss(x))", "-gauss(x)"),
+        ("relu(sigmoid(x))", "sigmoid(x)"),
         # what people read is written back
         ("sqrt(abs(x))", "sqrt(x)"),
         ("log(abs(-x))", "log(x)"),
@@ -145,8 +152,12 @@ POINTS = np.concatenate([-POINTS[::-1], POINTS])
 
 
 @pytest.mark.parametrize(
-    "operators", ["neg sub div", "mul div sqrt", "add gate relu", "neg log max min", "square gauss mul min0"]
-)
+    "operators",
+    [
+        "neg sub div", "mul div sqrt", "add gate relu", "neg log max min", "square gauss mul min0", "neg abs exp min",
+        "neg add sub atan",
+    ],
+)  # fmt: skip
 def test_every_short_formula_keeps_its_values_and_slopes(operators):
     """All of up to five tokens, near the singular points too, where no fingerprint looks."""
     by_size = {1: [("x",), (0.0,), (1.0,), (-0.5,)]}

@@ -158,6 +158,9 @@ def test_a_missing_file_is_refused_with_those_that_are_there(write, tmp_path):
     (tmp_path / "configs").mkdir()
     write("", "configs/quick.yaml")
     assert refusal("nope.yaml").endswith("; there is configs/quick.yaml")
+    assert refusal("configs/quik.yaml").endswith("; did you mean 'quick'?; there is configs/quick.yaml")
+    for meant in ("configs\\quick.yaml", "quick.yaml"):
+        assert refusal(meant).endswith("No such file or directory; did you mean configs/quick.yaml?")
     assert refusal("configs") == "configs cannot be read: Is a directory"
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from helpers import Recorder, archive_rows, make_config, proxies
-from test_resume import Killed, death
+from helpers_deaths import Killed, death
 
 from rlsearch import Formula, resume, train
 from rlsearch.common.seeds import search_seed

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import make_config, make_judge
+from helpers_boards import a_board, a_report, judged, of_panel
 from helpers_judging import NEVER, ROUNDS, FakeReward
 from helpers_judging import make_judge as make_staged_judge
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -14,7 +15,6 @@ from rlsearch.controller.ppo import PPOSearch
 from rlsearch.controller.settings import ControllerSettings
 from rlsearch.formula import Formula, Grammar, Vocabulary
 from rlsearch.judging.archive import Archive
-from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import RoundReport
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs import monitor
@@ -22,11 +22,6 @@ from rlsearch.runs.config import LoggingSettings
 from rlsearch.runs.monitor import Monitor, leader_scalars, leaderboard_markdown, round_scalars
 from rlsearch.runs.pictures import (
     MIN_FUNCTIONS_FOR_CORRELATION,
-    curves_figure,
-    front_figure,
-    operators_figure,
-    pareto_front,
-    proxies_figure,
 )
 from rlsearch.runs.tags import describe
 from rlsearch.search.random import RandomSearch
@@ -144,19 +139,6 @@ def test_a_run_says_what_it_was_made_with(tmp_path):
     assert len(events(tmp_path)[0].Tensors("run/config/text_summary")) == 1
 
 
-def judged(text, score, latency, **more):
-    return Judged(Formula.parse(text), RewardResult(score, Status.OK, score, latency), 1, **more)
-
-
-def test_the_front_is_what_nothing_beats_in_both():
-    texts = {"x": (0.1, 1.0), "tanh(x)": (0.3, 2.0), "exp(x)": (0.2, 3.0), "x * x": (0.4, 4.0)}
-    functions = [judged(text, *of_it) for text, of_it in texts.items()]
-    assert [str(f.formula) for f in pareto_front(functions[::-1])] == ["x", "tanh(x)", "x * x"]
-    axes = front_figure(functions).axes[0]
-    assert len(axes.collections[0].get_offsets()) == 4
-    assert front_figure([]) is None
-
-
 def test_pictures_of_a_long_run_have_bounded_many_points(monkeypatch):
     monkeypatch.setattr(monitor, "MAX_FUNCTIONS_DRAWN", 20)
     known = {str(i): judged("x", float(i % 37), 1.0, is_reference=i < 2) for i in range(100)}
@@ -211,6 +193,24 @@ def test_on_resuming_later_events_are_forgotten(tmp_path):
     assert [e.step for e in scalars["search/entropy"]] == [8, 16]  # of the policy, which the random search lacks
 
 
+def test_rewards_that_no_histogram_can_hold_are_left_out(tmp_path):
+    """TensorBoard's bins end at 1e20; rewards may be anything that a float32 holds."""
+    with Archive(tmp_path / "archive.sqlite", create=True) as archive:
+        judge = make_judge(lambda formulas: [RewardResult(-1e30 * f.size) for f in formulas], archive)
+        monitor = Monitor(tmp_path, LoggingSettings(every=1))
+        judge([Formula.parse("x"), Formula.parse("tanh(x)")])
+        monitor.on_round(judge, {})
+        judge.reward.reward = lambda formulas: [RewardResult(-1e30), RewardResult(0.5)]
+        judge([Formula.parse("sin(x)"), Formula.parse("exp(x)")])
+        monitor.on_round(judge, {})
+        monitor.close()
+    accumulator, scalars = events(tmp_path)
+    assert len(scalars["search/best_reward"]) == 2
+    assert [(h.step, h.histogram_value.num) for h in accumulator.Histograms("search/rewards")] == [(4, 1)]
+    (text,) = accumulator.Tensors("search/leaderboard/text_summary")[0].tensor_proto.string_val
+    assert b"| 1 | -1e+30 |" in text
+
+
 def test_the_larger_records_of_the_last_round_come_once(tmp_path):
     """Round 4 of 4 is due anyway."""
     train(tmp_path, rounds=4)
@@ -231,17 +231,6 @@ def test_the_mean_mode_has_no_elite_threshold(tmp_path):
     _, scalars = events(tmp_path)
     assert "search/mean_reward" in scalars
     assert "search/elite_threshold" not in scalars
-
-
-def a_report():
-    results = (
-        RewardResult(0.5, Status.OK, 0.75, 2.0),
-        RewardResult(-1.0, Status.UNFIT, None, 3.0),
-        RewardResult(0.5, Status.OK, 0.75, 2.0),
-        RewardResult(-2.0, Status.DIVERGED),
-    )
-    formulas = tuple(Formula.parse(t) for t in ("x * sigmoid(x)", "exp(x)", "x * sigmoid(x)", "x + x**3"))
-    return RoundReport(3, formulas, results, (True, True, False, True), candidates=2, evaluations=6, seconds=2.0)
 
 
 def test_round_scalars_by_hand():
@@ -271,14 +260,6 @@ def test_a_round_without_anything_ok_has_no_mean_of_it():
     assert all(math.isfinite(value) for value in scalars.values())
 
 
-def a_board():
-    silu, relu = Formula.parse("x * sigmoid(x)"), Formula.parse("relu(x)")
-    return [
-        Judged(silu, RewardResult(0.0123456, Status.OK, 0.75, 2.345), seeds=2),
-        Judged(relu, RewardResult(-0.5)),
-    ]
-
-
 def test_the_leaderboard_as_markdown():
     assert leaderboard_markdown(a_board()).splitlines() == [
         "| rank | reward | score | seeds | latency | formula |",
@@ -286,26 +267,6 @@ def test_the_leaderboard_as_markdown():
         "| 1 | +0.0123 | 0.7500 | 2 | 2.35 | `x * sigmoid(x)` |",
         "| 2 | -0.5000 |  | 0 |  | `relu(x)` |",
     ]
-
-
-def test_figures():
-    (axes,) = curves_figure(a_board()).get_axes()
-    assert [line.get_label() for line in axes.get_lines()] == ["ReLU", "GELU", "x * sigmoid(x)", "relu(x)"]
-    assert len(curves_figure([]).get_axes()[0].get_lines()) == 2
-    (axes,) = operators_figure(a_report()).get_axes()
-    # Uses per formula, most frequent first: mul and sigmoid in two of the four, exp, add and cube in one.
-    labels = [label.get_text() for label in axes.get_xticklabels()]
-    heights = [bar.get_height() for bar in axes.patches]
-    assert dict(zip(labels, heights, strict=True)) == {
-        "mul": 0.5,
-        "sigmoid": 0.5,
-        "exp": 0.25,
-        "add": 0.25,
-        "cube": 0.25,
-    }
-    assert heights == sorted(heights, reverse=True)
-    without_operators = SimpleNamespace(formulas=(Formula.parse("x"),), round_number=0)
-    operators_figure(without_operators).draw_without_rendering()
 
 
 # --- panels ---
@@ -353,12 +314,6 @@ def test_a_single_proxy_is_told_by_score_and_reward_alone(tmp_path):
         assert set(leader_scalars(judge)) == {"search/candidates", "search/best_reward", "search/best_score"}
 
 
-def of_panel(text, gains, seeds=1):
-    scores = {name: gain / 10 for name, gain in gains.items()}
-    result = RewardResult(math.fsum(gains.values()), Status.OK, 0.5, 1.5, scores=scores, gains=gains)
-    return Judged(Formula.parse(text), result, seeds=seeds)
-
-
 def test_the_leaderboard_of_a_panel_as_markdown():
     board = [
         of_panel("x * sigmoid(x)", {"a": 1.25, "b": -0.5}),
@@ -372,38 +327,3 @@ def test_the_leaderboard_of_a_panel_as_markdown():
         "| 2 | -0.5000 |  | 0 |  | `relu(x)` |  |  |",
         "| 3 | +0.0000 | 0.5000 | 2 | 1.50 | `x` | -0.3000 (-3.00) | 0.3000 (+3.00) |",
     ]
-
-
-def shown(figure):
-    """The numbers in the cells of a figure, row by row."""
-    (axes,) = figure.get_axes()
-    return [text.get_text() for text in axes.texts]
-
-
-def test_how_alike_proxies_are():
-    """``b`` has the order of ``a`` on another scale, ``c`` the opposite one; ``d`` is as it was but for two pairs."""
-    count = MIN_FUNCTIONS_FOR_CORRELATION
-    swapped = [1, 0, 3, 2, *range(4, count)]
-    functions = [of_panel("x", {"a": i / 10, "b": i**3, "c": -i, "d": swapped[i], "e": 3.0}) for i in range(count)]
-    # What has no score has no gains either, and is left out.
-    functions.append(Judged(Formula.parse("exp(x)"), RewardResult(-4.0, Status.UNFIT)))
-    figure = proxies_figure(functions)
-    # 1 - 6 * 4 / (16 * 255) = 0.994.
-    assert shown(figure) == [
-        "+1.00", "+1.00", "-1.00", "+0.99", "-",
-        "+1.00", "+1.00", "-1.00", "+0.99", "-",
-        "-1.00", "-1.00", "+1.00", "-0.99", "-",
-        "+0.99", "+0.99", "-0.99", "+1.00", "-",
-        "-", "-", "-", "-", "-",
-    ]  # fmt: skip
-    (axes,) = figure.get_axes()
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c", "d", "e"]
-    assert axes.get_title() == f"correlation of gains over {count} functions"
-    figure.draw_without_rendering()
-
-
-def test_there_is_no_figure_of_too_little():
-    count = MIN_FUNCTIONS_FOR_CORRELATION
-    assert proxies_figure([of_panel("x", {"a": i, "b": i}) for i in range(count - 1)]) is None
-    assert proxies_figure([of_panel("x", {"a": i}) for i in range(count)]) is None
-    assert proxies_figure([]) is None

@@ -210,6 +210,21 @@ def test_an_interrupted_confirmation_goes_on_where_it_was(tmp_path):
     assert rest.findings.formulas[0].scores.tolist() == whole.findings.formulas[0].scores.tolist()
 
 
+def test_a_stop_while_functions_are_compared_loses_nothing(tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    config, formulas, options = make_config({"proxies": [DIGITS]}), [parse("x * x")], Options(2, (1.0,))
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "write_confirmation", interrupted)
+        stopped = confirm_formulas(formulas, config, output=tmp_path / "out", options=options)
+    assert stopped.findings is None
+    assert stopped.trained == len(stored(tmp_path / "out")) == 2 * (1 + len(CONFIRMED_AGAINST))
+    again = confirm_formulas(formulas, config, output=tmp_path / "out", options=options)
+    assert again.trained == 0
+    assert again.findings is not None
+
+
 def test_a_function_that_diverges_is_reported_and_gets_no_verdict():
     found = confirm_formulas(
         [parse("1e30 * (x * 1e30)"), parse("x * x")], make_config({"proxies": [DIGITS]}), options=FEW

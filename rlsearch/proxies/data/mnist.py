@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsearch.errors import ConfigError
+from rlsearch.errors import ConfigError, why
 from rlsearch.proxies.data.base import DATASETS
 from rlsearch.proxies.data.from_files import ImageFiles, checked_classes, content, digest_of
 
@@ -73,7 +73,7 @@ def _unpacked(path: Path) -> bytes:
     try:
         return gzip.decompress(content(packed))
     except (OSError, EOFError, zlib.error) as error:
-        raise ConfigError(f"{packed} is no whole gzip file: {error}") from error
+        raise ConfigError(f"{packed} is no whole gzip file: {why(error)}") from error
 
 
 def _idx(path: Path, data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
