@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 EachOption = Annotated[bool, typer.Option("--all", help="Count mirror images, f(x), -f(x) and f(-x), each by itself.")]
 
 BaselinesOption = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="What to compare with: relu,gelu,... or formulas of x.")
+    str | None, typer.Option(metavar="NAMES", help="What to compare with: relu,gelu,... or formulas.")
 ]
 
 

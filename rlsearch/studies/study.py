@@ -25,6 +25,7 @@ from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import Kernel
 from rlsearch.kernels.latency import Latency, label, measure
+from rlsearch.rewards.trainable import check_trainable
 from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
@@ -103,7 +104,7 @@ def study(
         with_spread: Whether the spread of the config's baselines is wanted where the findings do not need it.
 
     Raises:
-        FormulaError: If a formula has another input than ``x``.
+        InputError: If a proxy cannot train a formula.
         RewardError: If the reference diverges, and gains cannot be counted.
         StorageError: If the folder cannot be written.
     """
@@ -115,9 +116,7 @@ def study(
     if with_scale:
         there = {formula.fingerprint for formula in formulas}
         formulas += [formula for formula in reward.scale_functions if formula.fingerprint not in there]
-    # Refuses other inputs than x before anything is trained.
-    for formula in formulas:
-        kernel.population([formula])
+    check_trainable(formulas, config.proxies)
 
     retraining: Retraining | None = None
     try:
