@@ -145,6 +145,12 @@ OPERATOR_SOURCES: Mapping[str, str] = MappingProxyType(
 """Where the operators of :data:`TITLES` were published, as :class:`NamedFunction` says of the others."""
 
 
+def applied(name: str) -> str:
+    """A function applied to its inputs: ``"gelu(x)"``, ``"swiglu(x, g)"``, and ``"relu(x)"`` of an operator."""
+    parameters = NAMED[name].parameters if name in NAMED else ("x",)
+    return f"{name}({', '.join(parameters)})"
+
+
 def title_of(name: str) -> str:
     """How a text calls a function: its title, or what it is given as where it has none."""
     return TITLES.get(name, name)

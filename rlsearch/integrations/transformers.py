@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rlsearch.errors import InputError, nearest
 from rlsearch.formula import Formula
 from rlsearch.formula.module import Activation
-from rlsearch.formula.named import NAMED
+from rlsearch.formula.named import NAMED, applied
 from rlsearch.formula.typed import GATED
 from rlsearch.integrations.modules import module_class
 
@@ -42,7 +42,7 @@ def register(name: str, formula: Formula | str | None = None) -> None:
     if formula is None:
         if name not in NAMED:
             raise InputError(f"there is no named function {name!r}; expected one, or a formula{nearest(name, NAMED)}")
-        formula = Formula.parse(f"{name}({', '.join(NAMED[name].parameters)})")
+        formula = Formula.parse(applied(name))
     if _is_librarys(name):
         raise InputError(f"{name!r} is an activation of transformers itself; expected a name that is free")
     formula = formula if isinstance(formula, Formula) else Formula.parse(formula)

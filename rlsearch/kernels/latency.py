@@ -126,13 +126,15 @@ class LatencyCosts:
         return costs
 
 
-def label(kernel: Kernel, device: str) -> str:
+def label(kernel: Kernel, device: str, *, gated: bool = False) -> str:
     """The hardware and kernel that a latency holds for.
 
-    For instance ``"torch kernel, cpu (AMD EPYC), one thread, float32"``.
+    For instance ``"torch kernel, cpu (AMD EPYC), one thread, float32"``. Where there are gated formulas it says how
+    they are compared with others.
     """
     amount = "one thread" if is_cpu(device) else f"{_elements(device):,} elements"
-    return f"{kernel.name} kernel, {machine(device)}, {amount}, float32"
+    compared = ", gated units at equal parameters" if gated else ""
+    return f"{kernel.name} kernel, {machine(device)}, {amount}, float32{compared}"
 
 
 def machine(device: str) -> str:

@@ -25,7 +25,8 @@ def screening_grid(settings: ScreeningSettings, inputs: int) -> NDArray[np.float
     step = next(step for step in range(round(points / GOLDEN_RATIO), points) if math.gcd(step, points) == 1)
     centre = points // 2
     orders = [(step**i * (np.arange(points) - centre) + centre) % points for i in range(inputs)]
-    return line[np.stack(orders)]
+    grid: NDArray[np.float32] = line[np.stack(orders)]
+    return grid
 
 
 def why_unfit(formula: Formula, settings: ScreeningSettings) -> str:
@@ -35,8 +36,10 @@ def why_unfit(formula: Formula, settings: ScreeningSettings) -> str:
     """
     if formula.inputs[0] != "x":
         return f"a function of {', '.join(formula.inputs)} and not of x"
+    if settings.gated_only and not formula.is_gated:
+        return "a function of x alone"
     with np.errstate(all="ignore"):
-        values, slopes = run_with_slopes(formula.program, NUMPY, screening_grid(settings, len(formula.inputs)))
+        values, slopes = run_with_slopes(formula.program, NUMPY, [*screening_grid(settings, len(formula.inputs))])
         steepest = max(float(np.max(np.abs(slope))) for slope in slopes)
     interval = f"[-{settings.reach:g}, {settings.reach:g}]"
     if not np.isfinite(values).all():

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validato
 from rlsearch.common.settings import BY_TARGET_AND_KIND, DEFAULT_KIND, TARGET_KIND, TRAIN_KIND, Settings
 from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula import OPERATORS, Formula
-from rlsearch.formula.named import BASELINES, GATED_BASELINES, NAMED
+from rlsearch.formula.named import BASELINES, GATED_BASELINES, NAMED, applied
 from rlsearch.formula.typed import GATED, typed_formula
 from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
@@ -43,6 +43,7 @@ class ScreeningSettings(Settings):
     min_spread: float = Field(
         1e-3, ge=0, description="a formula whose values vary less than this is a constant, and unfit"
     )
+    gated_only: bool = Field(False, description="in a gated language: a formula of x alone is unfit too")
 
 
 def function(text: str) -> Formula:
@@ -51,11 +52,7 @@ def function(text: str) -> Formula:
     Raises:
         FormulaError: If it is neither, or has another input.
     """
-    if text in NAMED:
-        text = f"{text}({', '.join(NAMED[text].parameters)})"
-    elif text in OPERATORS:
-        text = f"{text}(x)"
-    return typed_formula(text, GATED)
+    return typed_formula(applied(text) if text in NAMED or text in OPERATORS else text, GATED)
 
 
 def _checked_function(text: str) -> str:

@@ -127,16 +127,15 @@ class Config(Settings):
     @classmethod
     def _with_gated_references(cls, given: Any) -> Any:
         """The published gated functions as reference and baselines of a gated language, where nothing else is said."""
-        given = dict(given)
-        if not _is_gated(given.get("language")):
+        if not isinstance(given, Mapping) or not _is_gated(given.get("language")):
             return given
         reward = given.get("reward", {})
         if isinstance(reward, RewardSettings):
             unsaid = {name: value for name, value in _GATED_REFERENCES.items() if name not in reward.model_fields_set}
-            given["reward"] = reward.model_copy(update=unsaid)
+            reward = reward.model_copy(update=unsaid)
         elif isinstance(reward, Mapping) and "target" not in reward:
-            given["reward"] = _GATED_REFERENCES | dict(reward)
-        return given
+            reward = _GATED_REFERENCES | dict(reward)
+        return {**given, "reward": reward}
 
     @model_validator(mode="after")
     def _can_train_the_language(self) -> Self:
@@ -150,6 +149,8 @@ class Config(Settings):
             )
         if len(inputs) > 1 and (reason := why_not_gated(reward.proxies)):
             raise ValueError(f"{where}, and {reason}; set it to [x], or take that network or a reward of your own")
+        if reward.screening.gated_only and len(inputs) == 1:
+            raise ValueError(f"reward.screening.gated_only is true, and {where}: no formula would be fit")
         try:
             check_trainable(reward.scale_functions, reward.proxies)
         except InputError as error:

@@ -263,7 +263,8 @@ def what_is_measured(config: Config | None = None, run: Run | Path | str | None 
     proxies: dict[str, Words] = {}
     if is_panel(reward):
         proxies = {name: proxy.task for name, proxy in zip(reward.names, reward.proxies, strict=True)}
-    return Measure(words_of_scores(reward), proxies, label(kernel_of(config), config.device))
+    measured_on = label(kernel_of(config), config.device, gated=config.language.is_gated)
+    return Measure(words_of_scores(reward), proxies, measured_on)
 
 
 def _wanted(

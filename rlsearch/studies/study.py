@@ -138,7 +138,8 @@ def study(
         raise StorageError(f"{folder} cannot be written: {error}") from error
 
     counted = Gains.of(fresh.scores, formulas, reward) if with_scale else None
-    measured = Measurements(functions, reward, chosen, fresh, counted, latencies, label(kernel, config.device), source)
+    measured_on = label(kernel, config.device, gated=any(formula.is_gated for formula in compared))
+    measured = Measurements(functions, reward, chosen, fresh, counted, latencies, measured_on, source)
     findings, proxies = measured.findings(), measured.on_each_proxy()
     write_confirmation(findings, proxies, folder, run, config, options)
     return Confirmation(findings, folder, retraining.trained, proxies, measured.spread)

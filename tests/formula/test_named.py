@@ -16,6 +16,7 @@ from rlsearch.formula.named import (
     GATED_SHOWN,
     NAMED,
     TITLES,
+    applied,
     source_of,
     title_of,
 )
@@ -118,8 +119,11 @@ PUBLISHED = {
 
 
 def call(name):
-    parameters = NAMED[name].parameters if name in NAMED else ("x",)
-    return Formula.parse(f"{name}({', '.join(parameters)})")
+    return Formula.parse(applied(name))
+
+
+def test_a_name_is_applied_to_its_inputs():
+    assert [applied(name) for name in ("gelu", "swiglu", "relu")] == ["gelu(x)", "swiglu(x, g)", "relu(x)"]
 
 
 def test_every_named_function_is_checked_here():

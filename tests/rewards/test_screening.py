@@ -89,6 +89,8 @@ def test_formulas_of_two_inputs_are_screened_in_the_square():
     assert why("exp(x * g)").startswith("slope ")
     assert why("max(x + g, 17)") == "constant on [-8, 8]"
     assert why("sin(g)") == "a function of g and not of x"
+    assert why("sin(x)", gated_only=True) == "a function of x alone"
+    assert why("x * g", gated_only=True) == ""
 
 
 @pytest.mark.parametrize("points", [3, 4, 33, 100, 257, 1000])

@@ -144,9 +144,8 @@ class _Expansion:
         events: Events,
     ) -> None:
         self.grammar = grammar
-        self.costs = costs
-        self.events = events
-        self.memory_bytes = memory_bytes
+        self.costs, self.gated_only = costs, screening.gated_only
+        self.events, self.memory_bytes = events, memory_bytes
         self.loops = _load()
         self.names, self.inputs = list(grammar.vocabulary.operators), grammar.vocabulary.inputs
         self.language = Language.of(grammar, costs)
@@ -233,7 +232,8 @@ class _Expansion:
         for row in self._cheapest_rows(keep):
             formula = Formula(tuple(self._tokens(row)))
             place, key = (self.costs.ratio(formula), formula.size, row), exchange_key(formula)
-            if key not in found or place < found[key][:3]:
+            is_wanted = formula.is_gated or not self.gated_only
+            if is_wanted and (key not in found or place < found[key][:3]):
                 found[key] = (*place, formula)
             if len(found) == keep:
                 break

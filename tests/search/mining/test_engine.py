@@ -294,7 +294,9 @@ def test_functions_of_two_inputs_are_those_of_brute_force_each_in_one_order(lang
     assert {exchange_key(formula) for formula in found.formulas} == fit
     assert len(found.formulas) == len(fit) < found.fit <= len(expected)
     assert all("x" in formula.inputs for formula in found.formulas)
-    assert any(formula.is_gated for formula in found.formulas)
+    gated = mined(language, screening=ScreeningSettings(gated_only=True)).formulas
+    assert gated == [formula for formula in found.formulas if formula.is_gated]
+    assert 0 < len(gated) < len(found.formulas)
 
 
 def test_the_gate_of_a_template_may_be_named():
