@@ -23,10 +23,10 @@ def export(
     ] = None,
     class_name: Annotated[str | None, typer.Option(help="Name of the class in torch, block and triton files.")] = None,
 ) -> None:
-    """Write a formula as a torch, Triton, jax or ONNX file; or a transformer's feed-forward part with it.
+    """Write a formula as a torch, Triton, jax or ONNX file.
 
     Of a run it is the first of "rlsearch confirm", or of the search where nothing was confirmed. The file says where it
-    comes from.
+    comes from. The format block is the whole feed-forward part of a transformer with it.
 
     Example: rlsearch export runs/quickstart --format onnx -o activation.onnx
     """
