@@ -14,7 +14,6 @@ from rlsearch.cli.progress import can_draw, counting, watching
 from rlsearch.common.progress import Events
 from rlsearch.errors import FormulaError, InputError
 from rlsearch.formula import Formula
-from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
 from rlsearch.judging.refining import Refinement
 from rlsearch.runs import refine as refining
 from rlsearch.runs import train as training
@@ -178,7 +177,7 @@ def evaluate(
     run: Run | Path | str | None = None,
     best: int = 5,
     mirrors: bool = False,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] | None = None,
     seeds: int = 5,
     settings: Mapping[str, Any] | None = None,
     progress: bool | None = None,
@@ -208,7 +207,7 @@ def confirm(
     *,
     best: int = 10,
     mirrors: bool = False,
-    baselines: Sequence[str] = CONFIRMED_AGAINST,
+    baselines: Sequence[str] | None = None,
     output: Path | str | None = None,
     settings: Mapping[str, Any] | None = None,
     options: Options = Options(),
@@ -222,7 +221,7 @@ def confirm(
         config: With formulas: the config whose proxies are trained; by default the default panel.
         best: Of a run, how many functions.
         mirrors: Of a run, whether mirror images, such as ``f(x)`` and ``-f(x)``, are all taken; else only the best.
-        baselines: Names or formulas of ``x``.
+        baselines: Names or formulas; by default nine published ones, or seven if the language is gated.
         output: With formulas: a folder for files and trainings; without it, nothing is kept.
         settings: With a config: its overrides by their path.
         options: How many seeds and learning rates.
@@ -259,7 +258,7 @@ def transfer(
     *,
     best: int = 10,
     mirrors: bool = False,
-    baselines: Sequence[str] = CONFIRMED_AGAINST,
+    baselines: Sequence[str] | None = None,
     options: Options = Options(),
     progress: bool | None = None,
     events: Events | None = None,
@@ -271,7 +270,7 @@ def transfer(
         to: Names of the tasks that come with rlsearch, or configs by a name of yours; by default all that come with it.
         best: How many functions.
         mirrors: As for :func:`confirm`.
-        baselines: Names or formulas of ``x``.
+        baselines: Names or formulas; by default nine published ones, or seven if the language is gated.
         options: How many seeds and learning rates.
         progress: As for :func:`train`.
         events: A listener.

@@ -1,4 +1,4 @@
-"""The picture of a formula: its curve, or its text while it is incomplete."""
+"""The picture of a formula: its curve or contours, or its text while it is incomplete."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rlsearch.formula import FormulaBuilder
-from rlsearch.formula.drawing import plot_curve
+from rlsearch.formula.drawing import plot_contours, plot_curve
 
 
 def draw_curve(builder: FormulaBuilder) -> NDArray[np.uint8]:
@@ -15,7 +15,11 @@ def draw_curve(builder: FormulaBuilder) -> NDArray[np.uint8]:
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if builder.finished[0]:
-        plot_curve(axes, builder.formula(0))
+        formula = builder.formula(0)
+        if formula.is_gated:
+            plot_contours(axes, formula)
+        else:
+            plot_curve(axes, formula)
     axes.set_title(_shortened(builder.text(0)), fontsize=9)
     axes.grid(alpha=0.3)
     canvas.draw()  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ from torch.nn import functional
 from rlsearch.bench.formulas import KNOWN, random_formulas
 from rlsearch.bench.kernels import EagerKernel
 from rlsearch.bench.limits import operations_per_candidate, product_rate
+from rlsearch.bench.plain_transformer import PlainTransformer
 from rlsearch.bench.report import Limit, Report, Row, rate_rows
 from rlsearch.common.device import device_type
 from rlsearch.common.pool import InProcess, Pool, make_pool
@@ -25,22 +26,42 @@ from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.data.parts import Part, Parts
 from rlsearch.proxies.networks import NETWORKS, Layer
 from rlsearch.proxies.networks.norms import NORM_EPSILON
+from rlsearch.proxies.networks.transformer import Transformer
 from rlsearch.proxies.proxy import Proxy
 from rlsearch.proxies.schedule import train_populations
+from rlsearch.proxies.sequence_tasks import TokenAtEachPosition
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.starts import batches, rates, scored_after
-from rlsearch.proxies.tasks import Task
 from rlsearch.proxies.trainers.population import counted, outcomes
 from rlsearch.rewards.panels import GENERAL
 
-PROXIES = (*GENERAL, ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2))
-"""The quickstart's, and a convolutional one, trained for less long than a search would, or it would take minutes."""
+PROXIES = (
+    *GENERAL,
+    ProxySettings(network="conv1d", widths=(16, 16, 16), epochs=2),
+    ProxySettings.check(
+        {
+            "dataset": "text_sequences",
+            "network": "transformer",
+            "widths": (64, 64),
+            "optimiser": "adamw",
+            "schedule": "cosine",
+            "warmup": 0.1,
+            "clip_norm": 1.0,
+            "batch_size": 16,
+            "train_size": 480,
+            "validation_size": 80,
+            "epochs": 1,
+        }
+    ),
+)
+"""The quickstart's, a convolutional one and a transformer, which are trained for less long than a search would: it
+would take minutes."""
 
 CANDIDATES = {"cpu": 16, "cuda": 1024}
 """Trained in one call, by device type; the plain loop trains the first sixteen of them."""
 
 ROWS_SCORED_AT_A_TIME = 2000
-"""Examples that the plain loop scores in one call."""
+"""Examples, or labels, that the plain loop scores in one call."""
 
 # The quickstart's.
 _LANGUAGE = LanguageSettings(max_length=10)
@@ -157,7 +178,7 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = plain_network(settings, formula).to(inputs.device)
-    optimiser, loss_of = _optimiser(settings, network), _loss(settings.task)
+    optimiser, loss_of = _optimiser(settings, network), _loss(settings)
     rows_of_steps = batches(settings, seed, len(labels)).to(inputs.device)
     rates_of_steps = rates(settings, len(rows_of_steps)).tolist()
     ends = scored_after(settings, len(rows_of_steps))
@@ -168,10 +189,12 @@ def train_eagerly(settings: ProxySettings, formula: Formula, seed: int, data: Pa
         loss = loss_of(network(inputs[rows]), labels[rows])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         optimiser.step()
         if step in ends:
             parts = [part for part in (data.validation, data.validation.outside) if part is not None]
-            counts.append([_counted(settings.task, network, part) for part in parts])
+            counts.append([_counted(settings, network, part) for part in parts])
     (outcome,) = outcomes(settings, counts, data.validation)
     return math.nan if outcome is None else outcome.score
 
@@ -192,15 +215,21 @@ _LOSSES: Mapping[str | None, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
+def _loss(settings: ProxySettings) -> Callable[[Tensor, Tensor], Tensor]:
     """A task's loss in torch's own words, or if it has none there, in the task's."""
+    task = settings.task
+    if isinstance(task, TokenAtEachPosition):
+        return lambda outputs, labels: functional.cross_entropy(outputs.flatten(0, 1), labels.flatten())
     return _LOSSES.get(task.native_loss, lambda outputs, labels: task.loss(outputs[None], labels[None]))
 
 
-def _counted(task: Task, network: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
+def _counted(settings: ProxySettings, network: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
     """What a task counts of one network; see :func:`~rlsearch.proxies.trainers.population.counted`."""
     network.eval()
-    found = counted(task, lambda inputs: network(inputs[0])[None], part, 1, ROWS_SCORED_AT_A_TIME)
+    rows = ROWS_SCORED_AT_A_TIME
+    if settings.data.by_position:
+        rows = max(1, rows // settings.data.n_features)
+    found = counted(settings.task, lambda inputs: network(inputs[0])[None], part, 1, rows)
     network.train()
     return found
 
@@ -208,6 +237,8 @@ def _counted(task: Task, network: nn.Module, part: Part) -> tuple[Tensor, Tensor
 def plain_network(settings: ProxySettings, formula: Formula) -> nn.Module:
     """The network of a proxy by torch's own layers; where it is no plain chain of them, its own with one member."""
     kind = NETWORKS[settings.network]
+    if isinstance(kind, Transformer):
+        return PlainTransformer(settings, formula)
     if not kind.native:
         return _OneMember(settings, formula)
     *hidden, head = kind.layers(settings)

@@ -1,7 +1,6 @@
 """The verbs that say what can be claimed of formulas: confirm, transfer."""
 
 import os
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,7 +61,7 @@ def confirm(
     Example: rlsearch confirm runs/quickstart --seeds 40
     """
     from rlsearch.cli.progress import counting
-    from rlsearch.formula.typed import typed_formula
+    from rlsearch.formula.typed import GATED, typed_formula
     from rlsearch.runs.config import load_config
     from rlsearch.studies import confirm as confirming
 
@@ -86,7 +85,7 @@ def confirm(
         if overrides and config is None:
             raise InputError("--set goes with --config")
         loaded = load_config(config, overrides or []) if config else None
-        parsed = [typed_formula(text) for text in (*formulas, *(what or []))]
+        parsed = [typed_formula(text, GATED) for text in (*formulas, *(what or []))]
         with counting() as events:
             outcome = confirming.confirm_formulas(
                 parsed, loaded, baselines=against, output=output, options=options, events=events
@@ -159,10 +158,8 @@ def _targets(texts: list[str]) -> "dict[str, Config]":
     return configs
 
 
-def _against(baselines: str | None) -> Sequence[str]:
-    from rlsearch.formula.named import CONFIRMED_AGAINST
-
-    return CONFIRMED_AGAINST if baselines is None else functions_in(baselines)
+def _against(baselines: str | None) -> list[str] | None:
+    return None if baselines is None else functions_in(baselines)
 
 
 def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":

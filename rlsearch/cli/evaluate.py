@@ -48,7 +48,7 @@ def evaluate(
     Example: rlsearch evaluate "x * tanh(x)" runs/quickstart --seeds 10
     """
     from rlsearch.cli.progress import counting
-    from rlsearch.formula.typed import typed_formula
+    from rlsearch.formula.typed import GATED, typed_formula
     from rlsearch.runs.folder import is_run
 
     find_own_code_here()
@@ -56,14 +56,13 @@ def evaluate(
     runs = [text for text in what if is_run(text)]
     if len(runs) > 1:
         raise InputError(f"expected at most one run, got {', '.join(runs)}")
-    formulas = [typed_formula(text) for text in what if text not in runs]
-    from rlsearch.formula.named import BASELINES
+    formulas = [typed_formula(text, GATED) for text in what if text not in runs]
     from rlsearch.runs.config import load_config
     from rlsearch.studies import evaluate as evaluation
 
     if overrides and config is None:
         raise InputError("--set goes with --config")
-    against = BASELINES if baselines is None else functions_in(baselines)
+    against = None if baselines is None else functions_in(baselines)
     loaded = load_config(config, overrides or []) if config else None
     run = runs[0] if runs else None
     try:

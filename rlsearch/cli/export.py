@@ -13,7 +13,7 @@ from rlsearch.errors import InputError
 def export(
     what: Annotated[str, typer.Argument(help="A formula, or a run for its best.", metavar="FORMULA|RUN")],
     form: Annotated[
-        str, typer.Option("--format", help="Format: torch, triton, jax, numpy, onnx, sympy or latex.")
+        str, typer.Option("--format", help="Format: torch, block, triton, jax, numpy, onnx, sympy or latex.")
     ] = "torch",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write, which must be new; default: print it.")
@@ -21,18 +21,16 @@ def export(
     rank: Annotated[
         int | None, typer.Option(help="Place among the best of a run: 2 for its second; default: 1.")
     ] = None,
-    class_name: Annotated[
-        str | None, typer.Option(help="Name of the class in torch and triton files; default: Activation.")
-    ] = None,
+    class_name: Annotated[str | None, typer.Option(help="Name of the class in torch, block and triton files.")] = None,
 ) -> None:
     """Write a formula as a torch, Triton, jax or ONNX file.
 
     Of a run it is the first of "rlsearch confirm", or of the search where nothing was confirmed. The file says where it
-    comes from.
+    comes from. The format block is the whole feed-forward part of a transformer with it.
 
     Example: rlsearch export runs/quickstart --format onnx -o activation.onnx
     """
-    from rlsearch.exports.export import DEFAULT_CLASS, check_class, format_named, found
+    from rlsearch.exports.export import check_class, format_named, found
     from rlsearch.formula.typed import GATED, typed_formula
     from rlsearch.runs.folder import is_run
 
@@ -43,7 +41,7 @@ def export(
     if output is not None and output.exists():
         raise InputError(f"{output} exists already; it is not overwritten")
     exported = found(Path(what) if is_run(what) else typed_formula(what, GATED), rank)
-    content = kind.write(exported, class_name or DEFAULT_CLASS)
+    content = kind.write(exported, class_name or kind.default_class(exported.formula))
     if exported.is_confirmed is False:
         sys.stderr.write(
             f"number {rank or 1} of the search, by luck in part: rlsearch confirm {what} says what holds\n"

@@ -32,7 +32,7 @@ def wants_rows(as_json: bool, as_csv: bool) -> bool:
 EachOption = Annotated[bool, typer.Option("--all", help="Count mirror images, f(x), -f(x) and f(-x), each by itself.")]
 
 BaselinesOption = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="What to compare with: relu,gelu,... or formulas of x.")
+    str | None, typer.Option(metavar="NAMES", help="What to compare with: relu,gelu,... or formulas.")
 ]
 
 

@@ -36,11 +36,15 @@ def print_outcome(outcome: "SearchOutcome") -> None:
     steps = {}
     if outcome.has_proxies:
         print_out("These scores are the search's own, and the best of many is partly luck. Next:")
+        is_gated = outcome.run.config.language.is_gated
+        others = "SwiGLU, GEGLU, ReGLU and others" if is_gated else "ReLU, GELU, SiLU, Mish and Tanh"
         steps = {
-            f"rlsearch evaluate {run}": "fresh seeds, beside ReLU, GELU, SiLU, Mish and Tanh",
+            f"rlsearch evaluate {run}": f"fresh seeds, beside {others}",
             f"rlsearch confirm {run}": "what can be claimed: many seeds, intervals, tests",
-            f"rlsearch transfer {run}": "whether it holds on tasks of other kinds",
         }
+        # The tasks that come with rlsearch train formulas of x alone.
+        if not is_gated:
+            steps[f"rlsearch transfer {run}"] = "whether it holds on tasks of other kinds"
     else:
         print_out("Next:")
     steps[f"tensorboard --logdir {shlex.quote(str(folder.parent))}"] = "rewards and curves"

@@ -10,8 +10,6 @@ from rlsearch.exports.provenance import Exported, best_of, given
 from rlsearch.formula import Formula
 from rlsearch.runs.folder import Run, is_run
 
-DEFAULT_CLASS = "Activation"
-
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -20,13 +18,14 @@ class Format:
     Attributes:
         module: Which writes it, in this package. It is loaded when it is asked for, with what it imports.
         summary: What the file is, for people.
-        has_class: Whether it defines a class.
+        classes: The names of the class that it defines, for a pointwise and for a gated formula, unless it is given
+            another one; empty if it defines none.
         is_binary: Whether it is no text.
     """
 
     module: str
     summary: str
-    has_class: bool = False
+    classes: tuple[str, ...] = ()
     is_binary: bool = False
 
     @property
@@ -35,10 +34,19 @@ class Format:
         writer: Callable[[Exported, str], str | bytes] = import_module(f"rlsearch.exports.{self.module}").write
         return writer
 
+    def default_class(self, formula: Formula) -> str:
+        """What the class of a formula is called; empty if there is none."""
+        return self.classes[formula.is_gated] if self.classes else ""
+
+
+_ACTIVATION = ("Activation", "Activation")
 
 FORMATS: dict[str, Format] = {
-    "torch": Format("to_torch", "a torch module that imports nothing else", has_class=True),
-    "triton": Format("to_triton", "a torch module with Triton kernels for the GPU", has_class=True),
+    "torch": Format("to_torch", "a torch module that imports nothing else", _ACTIVATION),
+    "block": Format(
+        "to_block", "a torch module of a transformer's whole feed-forward part", ("FeedForward", "GatedFeedForward")
+    ),
+    "triton": Format("to_triton", "a torch module with Triton kernels for the GPU", _ACTIVATION),
     "jax": Format("to_jax", "a function of jax.numpy"),
     "numpy": Format("to_numpy", "a function of numpy arrays"),
     "onnx": Format("to_onnx", "an ONNX model of opset 18", is_binary=True),
@@ -61,9 +69,10 @@ def export(
         what: A formula or its text; or a run or its folder, whose best is taken: the first of its confirmation if there
             is one, else the first of its search. A text is a run if there is such a folder, or if it is a path into
             one that there is.
-        format: A name of ``FORMATS``: torch, triton, jax, numpy, onnx, sympy or latex.
+        format: A name of ``FORMATS``: torch, block, triton, jax, numpy, onnx, sympy or latex.
         rank: Of a run, which function: 1, the default, is the best.
-        class_name: Of the class that the file defines; ``"Activation"`` by default.
+        class_name: Of the class that the file defines; by default ``"Activation"``, and of a block ``"FeedForward"`` or
+            ``"GatedFeedForward"``.
 
     Raises:
         InputError: If there is no such format or rank, an argument does not go with the others, or what writes the
@@ -76,7 +85,8 @@ def export(
     """
     kind = format_named(format)
     check_class(format, class_name)
-    return kind.write(found(what, rank), class_name or DEFAULT_CLASS)
+    exported = found(what, rank)
+    return kind.write(exported, class_name or kind.default_class(exported.formula))
 
 
 def format_named(name: str) -> Format:
@@ -94,8 +104,9 @@ def format_named(name: str) -> Format:
 
 def check_class(format: str, class_name: str | None) -> None:
     """Raises an InputError if a class is named that the format does not have."""
-    if class_name is not None and not FORMATS[format].has_class:
-        classes = " and ".join(name for name, each in FORMATS.items() if each.has_class)
+    if class_name is not None and not FORMATS[format].classes:
+        *others, last = (name for name, each in FORMATS.items() if each.classes)
+        classes = f"{', '.join(others)} and {last}"
         raise InputError(f"the class name {class_name!r} goes with the formats {classes}; {format} has no class")
 
 

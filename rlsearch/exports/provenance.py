@@ -152,7 +152,8 @@ def _searched(run: Run, rank: int) -> Exported:
     }
     where = run.read_meta().get("latency")
     if result.latency is not None and where:
-        measured["latency"] = f"{result.latency:.2f} times that of ReLU, from the cost of its operators; {where}"
+        how = ", at equal parameters" if formula.is_gated else ""
+        measured["latency"] = f"{result.latency:.2f} times that of ReLU{how}, from the cost of its operators; {where}"
     facts = _facts(formula, {"origin": f"{_of_run(run)}; number {rank} of the search", **measured})
     return Exported(formula, facts, is_confirmed=False)
 

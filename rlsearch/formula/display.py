@@ -1,9 +1,14 @@
-"""How a formula looks in a notebook: its text beside a small curve, as HTML that needs nothing else."""
+"""How a formula looks in a notebook: its text beside a small picture, as HTML that needs nothing else.
+
+The picture is a curve, and of a function of several inputs the contours over the first two.
+"""
 
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from rlsearch.formula.heat import bands, colour, paths, plane, values_over
 
 if TYPE_CHECKING:
     from rlsearch.formula.formula import Formula
@@ -15,9 +20,9 @@ LOW, HIGH = -2.0, 4.0
 
 
 def curve_svg(formula: "Formula") -> str:
-    """A small curve over the first input as SVG; further inputs are held at 1."""
+    """A small curve of a formula of one input as SVG."""
     x = np.linspace(-REACH, REACH, 81)
-    values = formula(**{name: x if name == formula.inputs[0] else np.ones_like(x) for name in formula.inputs})
+    values = formula(x)
     across = (x + REACH) * WIDTH / (2 * REACH)
     down = (HIGH - np.broadcast_to(values, x.shape)) * HEIGHT / (HIGH - LOW)
 
@@ -38,9 +43,25 @@ def curve_svg(formula: "Formula") -> str:
     )
 
 
+CELLS = 40
+"""Along each side of a small picture of contours."""
+
+
+def contours_svg(formula: "Formula") -> str:
+    """The contours over the first two inputs as SVG: blue above 0, vermilion below."""
+    drawn = paths(bands(values_over(formula, *plane(REACH, CELLS))))
+    lines = "".join(f'<path d="{data}" stroke="{colour(number)}"/>' for number, data in drawn.items())
+    return (
+        f'<svg width="{HEIGHT}" height="{HEIGHT}" viewBox="0 0 {CELLS} {CELLS}" role="img" '
+        f'aria-label="contours of {escape(str(formula))}"><g shape-rendering="crispEdges">{lines}</g>'
+        f'<path d="M0 {CELLS / 2:g}H{CELLS}M{CELLS / 2:g} 0V{CELLS}" stroke="#888" stroke-width="0.5"/></svg>'
+    )
+
+
 def formula_html(formula: "Formula") -> str:
-    """A formula's text beside its curve."""
-    return f'<span style="vertical-align:middle">{curve_svg(formula)}</span> <code>{escape(str(formula))}</code>'
+    """A formula's text beside its picture."""
+    picture = contours_svg(formula) if formula.is_gated else curve_svg(formula)
+    return f'<span style="vertical-align:middle">{picture}</span> <code>{escape(str(formula))}</code>'
 
 
 def table_html(columns: list[str], rows: list[list[str]]) -> str:

@@ -116,6 +116,11 @@ class Formula:
         return _arguments(self)
 
     @property
+    def is_gated(self) -> bool:
+        """Whether it is a function of several inputs, as those of gated units are."""
+        return len(self.inputs) > 1
+
+    @property
     def size(self) -> int:
         """Number of tokens."""
         return len(self.tokens)

@@ -26,6 +26,7 @@ class NamedFunction:
 
 _SEARCHED_2017 = "Ramachandran, Zoph and Le 2017 (arXiv 1710.05941), Table 1 and Section 3"
 _MINED_2026 = "Vitvitskyi et al. 2026 (arXiv 2602.05688)"
+_SHAZEER_2020 = "Shazeer 2020 (arXiv 2002.05202)"
 _GLU = ("x", "g")
 
 NAMED: Mapping[str, NamedFunction] = MappingProxyType(
@@ -83,9 +84,19 @@ NAMED: Mapping[str, NamedFunction] = MappingProxyType(
         ),
         "atanline": NamedFunction("atan(x) * (0.5 * x + 1)", "found by searches of this project; docs/results.md"),
         "glu": NamedFunction("x * sigmoid(g)", "Dauphin et al. 2017; torch glu with its second half as g", _GLU),
-        "reglu": NamedFunction("x * relu(g)", "Shazeer 2020 (arXiv 2002.05202)", _GLU),
-        "geglu": NamedFunction("x * gelu(g)", "Shazeer 2020 (arXiv 2002.05202)", _GLU),
-        "swiglu": NamedFunction("x * silu(g)", "Shazeer 2020 (arXiv 2002.05202)", _GLU),
+        "gtu": NamedFunction("tanh(x) * sigmoid(g)", "van den Oord et al. 2016 (arXiv 1606.05328), Equation 2", _GLU),
+        "bilinear": NamedFunction("x * g", _SHAZEER_2020, _GLU),
+        "reglu": NamedFunction("x * relu(g)", _SHAZEER_2020, _GLU),
+        "geglu": NamedFunction("x * gelu(g)", _SHAZEER_2020, _GLU),
+        "swiglu": NamedFunction("x * silu(g)", _SHAZEER_2020, _GLU),
+        "relu_squared_glu": NamedFunction(
+            "x * relu(g)**2", "Ma et al. 2025 (BitNet b1.58 2B4T, arXiv 2504.12285)", _GLU
+        ),
+        "drelu": NamedFunction("relu(x) * relu(g)", "Song et al. 2024 (TurboSparse, arXiv 2406.05955)", _GLU),
+        # The limit on both inputs is 7, and the gate is the quick form of GELU.
+        "swiglu_clamped": NamedFunction(
+            "(max(min(x, 7), -7) + 1) * quick_gelu(min(g, 7))", "OpenAI 2025, published code of gpt-oss", _GLU
+        ),
     }
 )
 """Every named function. Immutable."""
@@ -95,6 +106,15 @@ BASELINES = ("relu", "gelu", "silu", "mish", "tanh")
 
 CONFIRMED_AGAINST = ("relu", "relu_squared", "gelu", "silu", "mish", "tanh", "elu", "gelusine", "softplus")
 """The functions that a run's best must beat before it is said to have found anything, unless others are asked for."""
+
+GATED_REFERENCE = "swiglu"
+"""What gains are counted from where gated formulas are searched: the gated unit of most large language models."""
+
+GATED_BASELINES = ("geglu", "reglu", "bilinear", "relu_squared", "gelu")
+"""The functions whose spread is the unit of gains there; the last two are not gated, at as many parameters."""
+
+GATED_SHOWN = (GATED_REFERENCE, *GATED_BASELINES, "glu")
+"""The functions that candidates of such a search are shown beside, and must beat."""
 
 TITLES: Mapping[str, str] = MappingProxyType(
     {
@@ -116,6 +136,11 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "prelu": "PReLU",
         "swish_beta": "Swish with trained beta",
         "xielu_trained": "trained xIELU",
+        "glu": "GLU",
+        "bilinear": "bilinear",
+        "reglu": "ReGLU",
+        "geglu": "GEGLU",
+        "swiglu": "SwiGLU",
     }
 )
 """How a text calls the functions that others are compared with; see :func:`title_of`."""
@@ -129,6 +154,12 @@ OPERATOR_SOURCES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Where the operators of :data:`TITLES` were published, as :class:`NamedFunction` says of the others."""
+
+
+def applied(name: str) -> str:
+    """A function applied to its inputs: ``"gelu(x)"``, ``"swiglu(x, g)"``, and ``"relu(x)"`` of an operator."""
+    parameters = NAMED[name].parameters if name in NAMED else ("x",)
+    return f"{name}({', '.join(parameters)})"
 
 
 def title_of(name: str) -> str:

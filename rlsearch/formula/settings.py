@@ -48,6 +48,11 @@ class LanguageSettings(Settings):
             raise ValueError(str(error)) from None
         return self
 
+    @property
+    def is_gated(self) -> bool:
+        """Whether formulas of gated units can be written: those of several inputs."""
+        return len(self.inputs) > 1
+
     def grammar(self) -> Grammar:
         """The grammar of these settings.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from rlsearch.formula.backends import NUMPY
 from rlsearch.formula.formula import Formula
-from rlsearch.formula.named import TITLES
+from rlsearch.formula.named import TITLES, applied
 from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.printing import to_infix
@@ -147,7 +147,7 @@ def shown(formula: Formula) -> str:
 
 def titled(formula: Formula) -> str:
     """How people are shown a function that others are compared with: its title, else as :func:`shown`."""
-    titles = {Formula.parse(f"{name}(x)"): title for name, title in TITLES.items()}
+    titles = {Formula.parse(applied(name)): title for name, title in TITLES.items()}
     return titles.get(formula) or shown(formula)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,3 +65,6 @@ def _summed(outputs: Tensor, labels: Tensor) -> Tensor:
 
 NEXT_TOKENS = TokenAtEachPosition(**{field.name: getattr(NEXT_TOKEN, field.name) for field in fields(NEXT_TOKEN)})
 """The label of each position is the token that comes next."""
+
+FACTS = replace(NEXT_TOKENS, name="facts")
+"""Labels are what is known of the tokens before."""

@@ -159,7 +159,8 @@ def _commands(material: Material) -> dict[str, str]:
     run, commands = shlex.quote(str(material.folder)), {}
     if material.confirmation is None:
         commands[f"rlsearch confirm {run}"] = "what can be claimed: fresh seeds and data, intervals, tests"
-    if not material.transfers:
+    # The tasks that come with rlsearch train formulas of x alone.
+    if not material.transfers and not material.run.config.language.is_gated:
         commands[f"rlsearch transfer {run}"] = "whether it holds on tasks of other kinds"
     return commands
 

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validato
 from rlsearch.common.settings import BY_TARGET_AND_KIND, DEFAULT_KIND, TARGET_KIND, TRAIN_KIND, Settings
 from rlsearch.errors import FormulaError, nearest
 from rlsearch.formula import OPERATORS, Formula
-from rlsearch.formula.named import BASELINES, NAMED
-from rlsearch.formula.typed import typed_formula
+from rlsearch.formula.named import BASELINES, GATED_BASELINES, NAMED, applied
+from rlsearch.formula.typed import GATED, typed_formula
 from rlsearch.proxies.own.settings import OwnProxySettings, OwnTrainingSettings
 from rlsearch.proxies.settings import ProxySettings, TrainingSettings
 from rlsearch.proxies.tasks import CLASSIFICATION
@@ -43,15 +43,16 @@ class ScreeningSettings(Settings):
     min_spread: float = Field(
         1e-3, ge=0, description="a formula whose values vary less than this is a constant, and unfit"
     )
+    gated_only: bool = Field(False, description="in a gated language: a formula of x alone is unfit too")
 
 
 def function(text: str) -> Formula:
-    """A function of ``x``: a formula, or the name of a published function or an operator.
+    """A function of ``x``, or of ``x`` and ``g``: a formula, or the name of a published function or an operator.
 
     Raises:
         FormulaError: If it is neither, or has another input.
     """
-    return typed_formula(f"{text}(x)" if text in NAMED or text in OPERATORS else text)
+    return typed_formula(applied(text) if text in NAMED or text in OPERATORS else text, GATED)
 
 
 def _checked_function(text: str) -> str:
@@ -100,9 +101,14 @@ class RewardSettings(Settings):
         "mean",
         description="how gains on several proxies become one; softmin lies between the mean and the worst",
     )
-    reference: _Function = Field("relu", description="what gains are counted from: a name or a formula of x")
+    reference: _Function = Field(
+        "relu", description="what gains are counted from: a name or a formula; if the language is gated: swiglu"
+    )
     baselines: tuple[_Function, ...] = Field(
-        BASELINES, min_length=2, description="functions whose spread is the unit of gains, names or formulas of x"
+        BASELINES,
+        min_length=2,
+        description="functions whose spread is the unit of gains, names or formulas; if the language is gated: "
+        f"{', '.join(GATED_BASELINES)}",
     )
     seeds: int = Field(1, ge=1, le=100, description="trainings of a new function on each proxy")
     baseline_seeds: int = Field(

@@ -6,7 +6,7 @@ they are held to the same rules.
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,12 +22,15 @@ from rlsearch.common.settings import RewardTarget as RewardTarget  # the other k
 from rlsearch.common.targets import lies_in
 from rlsearch.controller.methods import checked_method
 from rlsearch.controller.settings import ControllerSettings
-from rlsearch.errors import ConfigError, nearest
+from rlsearch.errors import ConfigError, InputError, nearest
+from rlsearch.formula.named import GATED_BASELINES, GATED_REFERENCE
 from rlsearch.formula.settings import LanguageSettings
+from rlsearch.formula.typed import GATED
 from rlsearch.judging.settings import RefiningSettings, RescoringSettings
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.rewards.base import StatusValues
 from rlsearch.rewards.settings import AnyProxy, RewardSettings
+from rlsearch.rewards.trainable import check_trainable, why_not_gated
 from rlsearch.search.settings import EvolutionSettings, ExhaustiveSettings, MiningSettings, SearchSettings
 
 
@@ -123,6 +126,20 @@ class Config(Settings):
                 )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_gated_references(cls, given: Any) -> Any:
+        """The published gated functions as reference and baselines of a gated language, where nothing else is said."""
+        if not isinstance(given, Mapping) or not _is_gated(given.get("language")):
+            return given
+        reward = given.get("reward", {})
+        if isinstance(reward, RewardSettings):
+            unsaid = {name: value for name, value in _GATED_REFERENCES.items() if name not in reward.model_fields_set}
+            reward = reward.model_copy(update=unsaid)
+        elif isinstance(reward, Mapping) and "target" not in reward:
+            reward = _GATED_REFERENCES | dict(reward)
+        return {**given, "reward": reward}
+
     @model_validator(mode="after")
     def _can_train_parameters(self) -> Self:
         if self.refine.every:
@@ -136,11 +153,22 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _can_train_the_language(self) -> Self:
-        if self.proxies and self.language.inputs != ("x",):
+        inputs, reward = self.language.inputs, self.proxy_reward
+        if reward is None:
+            return self
+        where = f"language.inputs is {list(inputs)}"
+        if not {"x"} <= set(inputs) <= set(GATED):
             raise ValueError(
-                f"language.inputs is {list(self.language.inputs)}, and proxies train formulas of x alone; set it to "
-                "[x], or take a reward of your own"
+                f"{where}; proxies train formulas of [x] or of [x, g], other inputs take a reward of yours"
             )
+        if len(inputs) > 1 and (reason := why_not_gated(reward.proxies)):
+            raise ValueError(f"{where}, and {reason}; set it to [x], or take that network or a reward of your own")
+        if reward.screening.gated_only and len(inputs) == 1:
+            raise ValueError(f"reward.screening.gated_only is true, and {where}: no formula would be fit")
+        try:
+            check_trainable(reward.scale_functions, reward.proxies)
+        except InputError as error:
+            raise ValueError(f"reward.reference and reward.baselines: {error}") from None
         return self
 
 
@@ -160,6 +188,15 @@ def check_trainable_parameters(config: Config, what: str) -> None:
     own = [proxy.name for proxy in config.proxies if not isinstance(proxy, ProxySettings)]
     if own:
         raise ValueError(f"{what} trains constants as parameters, and a network of your own has none: {', '.join(own)}")
+
+
+_GATED_REFERENCES = {"reference": GATED_REFERENCE, "baselines": GATED_BASELINES}
+
+
+def _is_gated(language: Any) -> bool:
+    """Whether a language, checked or not, has the input of a gate."""
+    inputs = language.get("inputs", ()) if isinstance(language, Mapping) else getattr(language, "inputs", ())
+    return isinstance(inputs, Iterable) and "g" in inputs
 
 
 REMOVED_SETTINGS = (("status_values", "illegal"),)

@@ -21,7 +21,7 @@ from rlsearch.judging.mirrors import best_groups
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs.config import Config, LoggingSettings, dump_config
 from rlsearch.runs.events import RunEvents
-from rlsearch.runs.pictures import curves_figure, front_figure, operators_figure, proxies_figure
+from rlsearch.runs.pictures import contours_figure, curves_figure, front_figure, operators_figure, proxies_figure
 from rlsearch.runs.tags import LAYOUT, describe
 
 MAX_FUNCTIONS_DRAWN = 5000
@@ -148,7 +148,11 @@ class Monitor(RunEvents):
         if rewards:
             self._writer.add_histogram("search/rewards", np.array(rewards), step)
         functions = _drawn(judge)
-        more = {"search/proxies": proxies_figure(functions), "search/front": front_figure(functions)}
+        more = {
+            "search/contours": contours_figure(board[:MAX_CURVES]),
+            "search/proxies": proxies_figure(functions),
+            "search/front": front_figure(functions),
+        }
         for tag, figure in more.items():
             if figure is not None:
                 self._writer.add_figure(tag, figure, step, close=False)

@@ -1,6 +1,7 @@
-"""The pictures of a search while it goes on: curves, score against latency, operators, and how alike proxies are."""
+"""The pictures of a search while it goes on: curves, contours, score against latency, operators, and alike proxies."""
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 
 from rlsearch.common.ranks import rank_correlations
 from rlsearch.formula import OPERATORS, Formula
-from rlsearch.formula.drawing import plot_curve
+from rlsearch.formula.drawing import plot_contours, plot_curve
+from rlsearch.formula.heat import EDGES
 from rlsearch.formula.simplify import shown
 from rlsearch.judging.history import Judged
 from rlsearch.judging.judge import RoundReport
@@ -20,6 +22,12 @@ MIN_FUNCTIONS_FOR_CORRELATION = 16
 
 KNOWN_CURVES = {"ReLU": Formula.parse("relu(x)"), "GELU": Formula.parse("gelu(x)")}
 """Drawn beside those of the best, for comparison."""
+
+SWIGLU = Formula.parse("swiglu(x, g)")
+"""Drawn before the best gated formulas, for comparison."""
+
+MOST_COLUMNS, LETTERS_ABOVE = 4, 40
+"""Contours in a row, and letters in a line above them."""
 
 CURVE_LIMITS = (-3.0, 5.0)
 """Of the vertical axis where the curves lie within them; functions that grow on both sides need more below 0."""
@@ -51,18 +59,37 @@ def proxies_figure(functions: Sequence[Judged]) -> Figure | None:
 
 
 def curves_figure(board: Sequence[Judged]) -> Figure:
-    """The curves of the best formulas, beside those of ReLU and GELU."""
+    """The curves of the best formulas of one input, beside those of ReLU and GELU."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for name, formula in KNOWN_CURVES.items():
         plot_curve(axes, formula, label=name, color="0.6", linestyle="--" if name == "ReLU" else ":")
     for judged in board:
-        plot_curve(axes, judged.formula, label=shown(judged.formula))
+        if not judged.formula.is_gated:
+            plot_curve(axes, judged.formula, label=shown(judged.formula))
     axes.set_ylim(*CURVE_LIMITS)
     axes.grid(alpha=0.3)
     axes.set_xlabel("x")
     axes.set_title("the best functions, beside ReLU and GELU", fontsize=9)
     axes.legend(fontsize=7)
+    return figure
+
+
+def contours_figure(board: Sequence[Judged]) -> Figure | None:
+    """The contours of the best gated formulas, after those of SwiGLU; None where there are none."""
+    gated = {shown(judged.formula): judged.formula for judged in board if judged.formula.is_gated}
+    if not gated:
+        return None
+    drawn = {"SwiGLU": SWIGLU, **{text: f for text, f in gated.items() if f.fingerprint != SWIGLU.fingerprint}}
+    columns = min(len(drawn), MOST_COLUMNS)
+    rows = math.ceil(len(drawn) / columns)
+    figure = Figure(figsize=(2.6 * columns, 2.9 * rows), layout="constrained")
+    for place, (text, formula) in enumerate(drawn.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        plot_contours(axes, formula, reach=4.0)
+        axes.set_title("\n".join(textwrap.wrap(text, LETTERS_ABOVE)), fontsize=7)
+        axes.tick_params(labelsize=7)
+    figure.suptitle(f"contours at {', '.join(f'{edge:g}' for edge in EDGES)}: blue above 0, orange below", fontsize=9)
     return figure
 
 

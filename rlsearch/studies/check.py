@@ -31,6 +31,7 @@ from rlsearch.rewards.panel import PanelReward
 from rlsearch.rewards.scale import Scale
 from rlsearch.rewards.settings import function
 from rlsearch.rewards.staged import Evaluation
+from rlsearch.rewards.trainable import check_trainable
 from rlsearch.runs.build import make_reward, proxies_of, resolve
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
@@ -151,12 +152,12 @@ def check(
 
     Raises:
         ConfigError: If the config's reward has no proxies.
-        InputError: If the bank cannot be read.
+        InputError: If the bank cannot be read, or has a function that a proxy cannot train.
         RewardError: If the reference itself does not train.
         KeyboardInterrupt: If it is stopped.
     """
-    proxies_of(config)
     functions = read_bank(bank, merit) if bank is not None else []
+    check_trainable([entry.formula for entry in functions], proxies_of(config))
     config = resolve(config)
     assert config.workers is not None
     with stop_requests() as check_stop, one_thread():

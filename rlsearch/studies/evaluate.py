@@ -31,12 +31,13 @@ from rlsearch.proxies.base import Training
 from rlsearch.proxies.tasks import Words
 from rlsearch.rewards.base import Status
 from rlsearch.rewards.settings import RewardSettings
+from rlsearch.rewards.trainable import check_trainable
 from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
 from rlsearch.runs.folder import Run, opened
 from rlsearch.runs.read import read_history
-from rlsearch.studies.functions import Function, baselines_of
+from rlsearch.studies.functions import Function, baselines_of, usual_baselines
 from rlsearch.studies.gains import Gains, is_panel, searched_score, words_of_scores
 from rlsearch.studies.paired import Floats
 from rlsearch.studies.retrain import Retraining
@@ -100,7 +101,7 @@ def evaluate(
     run: Run | Path | str | None = None,
     best: int = 5,
     mirrors: bool = False,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] | None = None,
     seeds: int = 5,
     events: Events = Events(),
 ) -> list[Comparison]:
@@ -109,13 +110,13 @@ def evaluate(
     On a panel the score is the gain, in spreads of the reward's baselines, which are trained for it whatever is shown.
 
     Args:
-        formulas: Any formulas of ``x``.
+        formulas: Any formulas that the proxies can train.
         config: The config whose proxies are trained; by default those of ``run``, else the default reward's.
         run: A run whose ``best`` functions are scored too, with what its search saw of every function. Trainings are
             stored in its folder ``evaluate`` and never repeated.
         best: How many of them.
         mirrors: Whether mirror images count each by itself; else the best one stands for them.
-        baselines: Names or formulas of ``x``.
+        baselines: Names or formulas; by default :data:`~rlsearch.formula.named.BASELINES`, or those of gated units.
         seeds: Fresh seeds per function.
         events: Told of progress.
 
@@ -124,7 +125,7 @@ def evaluate(
 
     Raises:
         ConfigError: If the config's reward has no proxies.
-        InputError: If there is nothing to score, or a baseline is no function of ``x``.
+        InputError: If there is nothing to score, or a proxy cannot train a function.
         RewardError: If the reward's reference diverges, and gains cannot be counted.
         KeyboardInterrupt: If it is stopped. What was trained for a run is stored.
     """
@@ -132,10 +133,10 @@ def evaluate(
         raise InputError(f"expected 1 to {MAX_EVALUATE_SEEDS} seeds, got {seeds}")
     run = None if run is None else opened(run)
     history = read_history(run) if run else History()
-    named = baselines_of(baselines)
-    wanted = _wanted(formulas, history, best, mirrors, named)
     if config is None:
         config = run.config if run else Config()
+    named = baselines_of(usual_baselines(config, BASELINES) if baselines is None else baselines)
+    wanted = _wanted(formulas, history, best, mirrors, named)
     # What the search saw by another reward says nothing beside these scores.
     searched = history.known if run and _scores_alike(config, run.config) else {}
     measured = _measured(list(wanted.values()), resolve(config), run, seeds, events)
@@ -188,9 +189,7 @@ def _measured(formulas: Sequence[Formula], config: Config, run: Run | None, seed
     fingerprints = {formula.fingerprint for formula in formulas}
     unit = reward.scale_functions if is_panel(reward) else ()
     trained = [*formulas, *(formula for formula in unit if formula.fingerprint not in fingerprints)]
-    # Before anything is trained: refuses other inputs than x.
-    for formula in trained:
-        kernel.population([formula.with_values()])
+    check_trainable(trained, config.proxies)
 
     with stop_requests() as check_stop, one_thread(), _store(run) as archive:
         told = AllOf([events, StopRequests(check_stop)])
@@ -264,7 +263,8 @@ def what_is_measured(config: Config | None = None, run: Run | Path | str | None 
     proxies: dict[str, Words] = {}
     if is_panel(reward):
         proxies = {name: proxy.task for name, proxy in zip(reward.names, reward.proxies, strict=True)}
-    return Measure(words_of_scores(reward), proxies, label(kernel_of(config), config.device))
+    measured_on = label(kernel_of(config), config.device, gated=config.language.is_gated)
+    return Measure(words_of_scores(reward), proxies, measured_on)
 
 
 def _wanted(

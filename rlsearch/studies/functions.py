@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from rlsearch.errors import InputError, RunError
 from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.mirrors import MOST_IMAGES
-from rlsearch.formula.named import NAMED, title_of
+from rlsearch.formula.named import GATED_SHOWN, NAMED, title_of
 from rlsearch.formula.simplify import simplified
 from rlsearch.judging.mirrors import grouped
 from rlsearch.rewards.settings import function
+from rlsearch.runs.config import Config
 from rlsearch.runs.folder import Run
 from rlsearch.runs.read import read_history
 from rlsearch.studies.gains import searched_score
@@ -18,7 +19,7 @@ from rlsearch.studies.gains import searched_score
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of ``x``.
+    """A function of ``x``, or a gated one.
 
     Attributes:
         name: Of a baseline: a name such as ``"gelu"``, or its formula; else empty.
@@ -36,11 +37,16 @@ class Function:
         return title_of(self.name) if self.name else str(self.formula)
 
 
+def usual_baselines(config: Config, pointwise: Sequence[str]) -> Sequence[str]:
+    """The baselines where none are asked for: ``pointwise``, or those of gated units if the language has such."""
+    return GATED_SHOWN if config.language.is_gated else pointwise
+
+
 def baselines_of(texts: Sequence[str]) -> list[Function]:
     """The baselines that were asked for, each function once.
 
     Args:
-        texts: Names of published functions or of operators, or formulas of ``x``.
+        texts: Names of published functions or of operators, or formulas of ``x``, or of ``x`` and ``g``.
 
     Raises:
         FormulaError: If one is none of these.

@@ -26,6 +26,7 @@ from rlsearch.formula import Formula
 from rlsearch.judging.archive import Archive
 from rlsearch.kernels import Kernel
 from rlsearch.kernels.latency import Latency, label, measure
+from rlsearch.rewards.trainable import check_trainable
 from rlsearch.runs.build import kernel_of, pool_of, proxies_of, resolve
 from rlsearch.runs.config import Config
 from rlsearch.runs.events import StopRequests
@@ -104,7 +105,7 @@ def study(
         with_spread: Whether the spread of the config's baselines is wanted where the findings do not need it.
 
     Raises:
-        FormulaError: If a formula has another input than ``x``.
+        InputError: If a proxy cannot train a formula.
         RewardError: If the reference diverges, and gains cannot be counted.
         StorageError: If the folder cannot be written.
     """
@@ -116,9 +117,7 @@ def study(
     if with_scale:
         there = {formula.fingerprint for formula in formulas}
         formulas += [formula for formula in reward.scale_functions if formula.fingerprint not in there]
-    # Refuses other inputs than x before anything is trained.
-    for formula in formulas:
-        kernel.population([formula.with_values()])
+    check_trainable(formulas, config.proxies)
 
     retraining: Retraining | None = None
     try:
@@ -135,7 +134,7 @@ def study(
             latencies = _latencies(compared, kernel, config.device, folder / "latencies.json", events)
             stop()
         counted = Gains.of(fresh.scores, formulas, reward) if with_scale else None
-        measured_on = label(kernel, config.device)
+        measured_on = label(kernel, config.device, gated=any(formula.is_gated for formula in compared))
         measured = Measurements(functions, reward, chosen, fresh, counted, latencies, measured_on, source)
         findings, proxies = measured.findings(), measured.on_each_proxy()
         write_confirmation(findings, proxies, folder, run, config, options)

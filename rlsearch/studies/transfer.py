@@ -10,10 +10,11 @@ from rlsearch.common.progress import Events, Prefixed
 from rlsearch.formula import Formula
 from rlsearch.formula.named import CONFIRMED_AGAINST
 from rlsearch.rewards.settings import function
+from rlsearch.rewards.trainable import check_trainable
 from rlsearch.runs.config import Config
 from rlsearch.runs.folder import Run, opened
 from rlsearch.studies.findings import Findings
-from rlsearch.studies.functions import baselines_of, functions_of
+from rlsearch.studies.functions import baselines_of, functions_of, usual_baselines
 from rlsearch.studies.retrain import Options
 from rlsearch.studies.study import Confirmation, study, with_proxies
 
@@ -27,7 +28,7 @@ def transfer(
     *,
     best: int = 10,
     mirrors: bool = False,
-    baselines: Sequence[str] = CONFIRMED_AGAINST,
+    baselines: Sequence[str] | None = None,
     options: Options = Options(),
     events: Events = Events(),
 ) -> dict[str, Confirmation]:
@@ -38,7 +39,8 @@ def transfer(
         configs: By name.
         best: How many functions, baselines not counted.
         mirrors: Whether mirror images, such as ``f(x)`` and ``-f(x)``, are all taken; else only the best of them.
-        baselines: Names or formulas of ``x``; :data:`RIVALS` are always among them.
+        baselines: Names or formulas, as for :func:`~rlsearch.studies.confirm.confirm`; :data:`RIVALS` are always among
+            them.
         options: How much is trained.
         events: Told of progress.
 
@@ -47,16 +49,21 @@ def transfer(
 
     Raises:
         ConfigError: If a config's reward has no proxies.
-        InputError: If there is nothing to confirm, or a baseline is no function of ``x``.
+        InputError: If there is nothing to confirm, or a proxy cannot train a function.
         RunError: If the folder is not a run, is in use, or has no formula with a score.
         RewardError: If a reward's reference diverges, and gains cannot be counted.
     """
-    run, named = opened(run), baselines_of([*baselines, *RIVALS])
+    run = opened(run)
+    asked = usual_baselines(run.config, CONFIRMED_AGAINST) if baselines is None else baselines
+    named = baselines_of([*asked, *RIVALS])
     ready = {name: with_proxies(config) for name, config in configs.items()}
     outcomes: dict[str, Confirmation] = {}
     with functions_of(run, best, named, mirrors=mirrors) as found:
         # What the search saw was on other proxies.
         functions = [replace(function, searched=None) for function in found]
+        # Before anything is trained for the first of them.
+        for config in ready.values():
+            check_trainable([function.formula for function in functions], config.proxies)
         for name, config in ready.items():
             folder = run.folder / f"transfer-{name}"
             told = Prefixed(f"{name}: ", events)

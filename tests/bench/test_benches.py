@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import DIGITS
-from helpers_plain import plain_mlp
+from helpers_plain import PlainTransformer, plain_mlp
 from torch import nn
 
 from rlsearch.bench import controller, latency, proxies
@@ -23,7 +23,7 @@ from rlsearch.formula import OPERATORS, Formula
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.kernels import TorchKernel
 from rlsearch.kernels.latency import Latency, LatencyCosts
-from rlsearch.proxies.base import Training
+from rlsearch.proxies.base import Training, kind_of
 from rlsearch.proxies.data.load import load_dataset
 from rlsearch.proxies.networks import NETWORKS
 from rlsearch.proxies.settings import ProxySettings
@@ -34,6 +34,10 @@ from rlsearch.rewards.settings import ScreeningSettings
 RELU, SILU, SWIGLU = (Formula.parse(text) for text in ("relu(x)", "silu(x)", "swiglu(x, g)"))
 KERNELS = list(available_kernels("cpu"))  # without numba there is one less
 TINY = ProxySettings(**DIGITS)
+TRANSFORMER = {
+    "dataset": "walks", "network": "transformer", "widths": (16, 16), "heads": 2,
+    "train_size": 96, "validation_size": 80, "test_size": 40, "batch_size": 32,
+}  # fmt: skip
 
 
 class Told(Events):
@@ -184,6 +188,42 @@ def test_the_eager_network_is_the_proxys(settings, normalisation):
         x = load_dataset(settings).validation.inputs[:5]
         torch.testing.assert_close(plain(x), ours(x[None])[0], atol=1e-5, rtol=1e-5)
     assert plain(x).shape == (5, settings.n_outputs)
+
+
+@pytest.mark.parametrize("text", ["silu(x)", "x * silu(g)"])
+@pytest.mark.parametrize("values", [{}, {"positions": "learned", "normalisation": "layer"}], ids=str)
+def test_the_eager_transformer_is_the_proxys(values, text):
+    """With the same weights it gives the same outputs. Its parameters come in another order."""
+    settings = ProxySettings.check(TRANSFORMER | values)
+    formula = Formula.parse(text)
+    kind = kind_of(formula, gated=True)
+    activation = TorchKernel().population([formula], kind)
+    ours = NETWORKS["transformer"].build(settings, [torch.Generator().manual_seed(0)], activation, kind)
+    plain = plain_network(settings, formula)
+    single = PlainTransformer(ours, 0, formula.to_module())
+    with torch.no_grad():
+        plain.embedding.weight.copy_(single.embedding.weight)
+        if plain.positions is not None:
+            plain.positions.copy_(single.positions)
+        for block, copied in zip(single.blocks, plain.blocks, strict=True):
+            query, key, value, out, *ups, down = [linear.weight for linear in block]
+            copied.query_key_value.weight.copy_(torch.cat([query, key, value]))
+            own = (copied.out, *copied.ups, copied.down)
+            for theirs, linear in zip((out, *ups, down), own, strict=True):
+                linear.weight.copy_(theirs)
+    tokens = load_dataset(settings).validation.inputs[:5]
+    torch.testing.assert_close(plain(tokens), ours(tokens[None])[0], atol=1e-5, rtol=1e-4)
+    assert plain(tokens).shape == (5, 8, 12)
+
+
+def test_the_eager_loop_trains_the_transformer_that_the_proxy_does(monkeypatch):
+    """From the proxy's own initial weights, for a few steps with clipped gradients."""
+    own = {"clip_norm": 0.5, "evaluations": 2, "optimiser": "adamw", "epochs": 2, "learning_rate": 3e-3}
+    settings = ProxySettings.check(TRANSFORMER | own)
+    start = NETWORKS["transformer"].build(settings, [torch.Generator().manual_seed(3)], None)
+    monkeypatch.setattr(proxies, "plain_network", lambda *_: PlainTransformer(start, 0, SILU.to_module()))
+    (ours,) = PopulationTrainer(settings, TorchKernel(), "cpu", 1).train([Training(SILU, "p", 3)])
+    assert train_eagerly(settings, SILU, 3, load_dataset(settings)) == pytest.approx(ours.score, abs=1e-3)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])

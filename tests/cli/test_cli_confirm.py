@@ -51,7 +51,7 @@ def write_config(path="c.yaml", **more):
         (["confirm", "--formulas", "x", "--set", "seed=1"], "--set goes with --config"),
         (["confirm", "--formulas", "x", "--config", "no.yaml"], "no.yaml cannot be read"),
         (["confirm", "--formulas", "x", "--config", "own.yaml"], "the reward rlsearch_envs:CurveReward has no proxies"),
-        (["confirm", "--formulas", "x * g", "--config", "c.yaml"], "'x * g' is a function of x, g; expected one of x"),
+        (["confirm", "--formulas", "x * g", "--config", "c.yaml"], "'x * g' is a function of x, g, and gated formulas"),
         (["confirm", "--formulas", "x", "--seeds", "1"], "expected 2 to 1000 seeds, got 1"),
         (["confirm", "--formulas", "x", "--rates", "1,a"], "--rates '1,a' is not a list of factors such as 1/3,1,3"),
         (["confirm", "--formulas", "x", "--rates", "1/0"], "--rates '1/0' is not a list of factors such as 1/3,1,3"),

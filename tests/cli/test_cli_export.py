@@ -29,6 +29,15 @@ def test_a_formula_goes_to_the_screen_or_to_a_file(run, tmp_path):
     assert (tmp_path / "found.py").read_text(encoding="utf-8") == export("silu(x)", class_name="Found")
 
 
+def test_the_whole_block_of_a_gated_formula(run, tmp_path):
+    code, out, err = run("export", "swiglu(x, g)", "--format", "block", "-o", "block.py")
+    assert (code, out, err) == (0, f"wrote {Formula.parse('swiglu(x, g)')} to block.py\n", "")
+    assert "class GatedFeedForward(torch.nn.Module):" in (tmp_path / "block.py").read_text(encoding="utf-8")
+    code, out, err = run("export", "x * sin(h)", "--format", "block")
+    assert (code, out) == (2, "")
+    assert err == "rlsearch: 'x * sin(h)' is a function of x, h; expected one of x and g\n"
+
+
 def test_a_binary_format_goes_to_a_file(run, tmp_path):
     pytest.importorskip("onnx")
     assert run("export", "silu(x)", "--format", "onnx", "-o", "activation.onnx")[0] == 0
@@ -61,7 +70,7 @@ def test_a_confirmed_run_gives_the_first_of_its_confirmation(run, curve_run):
         (["x", "--format", "onnx"], "onnx is no text; expected a file to write to: -o activation.onnx"),
         (["x", "--rank", "2"], "rank 2 goes with a run; x is a formula"),
         (["x", "--class-name", "1x"], "'1x' is not a Python class name; expected one such as 'Activation'"),
-        (["x", "--format", "jax", "--class-name", "A"], "the class name 'A' goes with the formats torch and triton"),
+        (["x", "--format", "jax", "--class-name", "A"], "the class name 'A' goes with the formats torch, block and"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -5,9 +5,15 @@ from rlsearch import Formula, export
 from rlsearch.errors import FormulaError, InputError, RunError
 from rlsearch.exports.export import FORMATS
 
+TEXTS = [name for name, each in FORMATS.items() if not each.is_binary]
 
-@pytest.mark.parametrize("form", [name for name, each in FORMATS.items() if not each.is_binary])
-@pytest.mark.parametrize("formula", FORMULAS, ids=str)
+
+@pytest.mark.parametrize(
+    ("form", "formula"),
+    # A block has places for x and g alone.
+    [(form, f) for f in FORMULAS for form in TEXTS if form != "block" or f.inputs in (("x",), ("x", "g"))],
+    ids=str,
+)
 def test_every_text_is_a_whole_file(form, formula):
     """Its last line ends; and it says which formula it is of."""
     text = export(formula, form)
@@ -27,9 +33,9 @@ def test_a_formula_may_be_given_as_text():
 
 def test_a_class_is_named_where_there_is_one():
     formula = Formula.parse("x * sigmoid(x)")
-    for form in ("torch", "triton"):
+    for form in ("torch", "block", "triton"):
         assert "\nclass Found(torch.nn.Module):" in export(formula, form, class_name="Found")
-    with pytest.raises(InputError, match="'Found' goes with the formats torch and triton; numpy has no class"):
+    with pytest.raises(InputError, match="'Found' goes with the formats torch, block and triton; numpy has no class"):
         export(formula, "numpy", class_name="Found")
     with pytest.raises(FormulaError, match="'a b' is not a Python class name"):
         export(formula, class_name="a b")

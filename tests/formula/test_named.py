@@ -8,7 +8,18 @@ from torch.nn import functional
 
 from rlsearch import Formula
 from rlsearch.formula.backends import NUMPY, torch_backend
-from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST, NAMED, TITLES, source_of, title_of
+from rlsearch.formula.named import (
+    BASELINES,
+    CONFIRMED_AGAINST,
+    GATED_BASELINES,
+    GATED_REFERENCE,
+    GATED_SHOWN,
+    NAMED,
+    TITLES,
+    applied,
+    source_of,
+    title_of,
+)
 from rlsearch.formula.operators import OPERATORS
 from rlsearch.formula.program import run_with_slopes
 
@@ -70,6 +81,12 @@ TORCH_HAS = {
     "reglu": glu_with(functional.relu),
     "geglu": glu_with(functional.gelu),
     "swiglu": glu_with(functional.silu),
+    "bilinear": lambda x, g: x * g,
+    "gtu": lambda x, g: torch.tanh(x) * torch.sigmoid(g),
+    "relu_squared_glu": glu_with(lambda g: functional.relu(g) ** 2),
+    "drelu": lambda x, g: functional.relu(x) * functional.relu(g),
+    # As in the published code of gpt-oss.
+    "swiglu_clamped": lambda x, g: (x.clamp(-7, 7) + 1) * g.clamp(max=7) * torch.sigmoid(1.702 * g.clamp(max=7)),
 }
 
 
@@ -106,8 +123,11 @@ PUBLISHED = {
 
 
 def call(name):
-    parameters = NAMED[name].parameters if name in NAMED else ("x",)
-    return Formula.parse(f"{name}({', '.join(parameters)})")
+    return Formula.parse(applied(name))
+
+
+def test_a_name_is_applied_to_its_inputs():
+    assert [applied(name) for name in ("gelu", "swiglu", "relu")] == ["gelu(x)", "swiglu(x, g)", "relu(x)"]
 
 
 def test_every_named_function_is_checked_here():
@@ -169,10 +189,17 @@ def test_baselines_can_be_parsed():
     assert len({call(name).fingerprint for name in BASELINES}) == 5
 
 
+def test_what_gated_formulas_are_compared_with():
+    assert (GATED_REFERENCE, GATED_BASELINES) == ("swiglu", ("geglu", "reglu", "bilinear", "relu_squared", "gelu"))
+    assert {GATED_REFERENCE, *GATED_BASELINES} < set(GATED_SHOWN) <= set(TITLES)
+    assert len({call(name).fingerprint for name in GATED_SHOWN}) == len(GATED_SHOWN) == 7
+    assert [name for name in GATED_SHOWN if not call(name).is_gated] == ["relu_squared", "gelu"]
+
+
 def test_what_a_winner_must_beat_has_title_and_source():
     assert {"gelusine", "relu_squared", *BASELINES} <= set(CONFIRMED_AGAINST) <= set(TITLES)
-    assert len({call(name).fingerprint for name in TITLES}) == len(TITLES) == 18
-    assert len(set(TITLES.values())) == 18
+    assert len({call(name).fingerprint for name in TITLES}) == len(TITLES) == 20
+    assert len(set(TITLES.values())) == 20
     assert all(source_of(name) for name in TITLES)
     assert (title_of("gelusine"), title_of("min_sin"), title_of("x * x")) == ("GELUSine", "min_sin", "x * x")
     assert source_of("x * x") is None

@@ -6,7 +6,7 @@ from rlsearch.errors import FormulaError, InputError
 from rlsearch.formula.module import Activation
 
 transformers = pytest.importorskip("transformers")
-from rlsearch.integrations.transformers import ACT2FN, register, register_all  # noqa: E402
+from rlsearch.integrations.transformers import ACT2FN, register, register_all, replace_gated_mlps  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -83,8 +83,42 @@ def test_what_cannot_be_registered_is_refused():
         InputError, match="'gelu' is an activation of transformers itself; expected a name that is free"
     ):
         register("gelu", "x * atan(x)")
-    with pytest.raises(InputError, match="has the inputs x, g; expected a function of x alone"):
+    with pytest.raises(InputError, match=r"has the inputs x, g; expected a function of x alone, .* replace_gated_mlps"):
         register("swiglu")
     with pytest.raises(FormulaError, match="unknown function 'foo'"):
         register("mine", "foo(x)")
     assert set(ACT2FN) == before
+
+
+def test_swiglu_in_the_place_of_the_product_changes_nothing():
+    torch.manual_seed(0)
+    model = llama("silu").eval()
+    ids = torch.arange(16).remainder(11)[None]
+    expected, state = model(ids).logits, model.state_dict()
+    assert replace_gated_mlps(model, "swiglu(x, g)") == ["model.layers.0.mlp", "model.layers.1.mlp"]
+    torch.testing.assert_close(model(ids).logits, expected)
+    assert list(model.state_dict()) == list(state)
+    model.load_state_dict(state)
+
+
+def test_any_gated_formula_trains_in_the_place_of_the_product():
+    torch.manual_seed(0)
+    model = llama("silu")
+    ids = torch.arange(16).remainder(11)[None]
+    before = model(ids).logits
+    replace_gated_mlps(model, Formula.parse("x * relu(g)**2 + tanh(g)"))
+    assert not torch.allclose(model(ids).logits, before)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(40):
+        optimiser.zero_grad()
+        loss = model(ids, labels=ids).loss
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 1.0
+
+
+def test_what_is_no_gated_mlp_is_refused():
+    with pytest.raises(InputError, match=r"'tanh[(]x[)]' has the inputs x; expected a function of x and g"):
+        replace_gated_mlps(llama("silu"), "tanh(x)")
+    with pytest.raises(InputError, match="a GPT2LMHeadModel has no module with the layers gate_proj, up_proj, down_"):
+        replace_gated_mlps(gpt2("gelu"), "swiglu(x, g)")

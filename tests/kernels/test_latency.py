@@ -39,10 +39,12 @@ def calibrated():
         ("sigmoid(x) + sigmoid(-x)", 0.5 + 2.0 + 0.25 + 2.0 + 0.25),
         ("x * sigmoid(2)", 0.5 + 0.25),  # a constant is computed beforehand
         ("x + 3", 0.5 + 0.25),
+        ("x * g", 2 / 3 * (0.5 + 3 / 5 + 0.25)),  # three arrays more than ReLU's five, and two thirds of the width
+        ("x * sigmoid(g)", 2 / 3 * (0.5 + 3 / 5 + 0.25 + 2.0)),
     ],
 )
 def test_ratio_by_hand(text, ratio):
-    assert table(sigmoid=2.0).ratio(Formula.parse(text)) == ratio
+    assert table(sigmoid=2.0).ratio(Formula.parse(text)) == pytest.approx(ratio, rel=1e-12)
 
 
 def test_save_and_load(tmp_path, calibrated):
@@ -172,8 +174,8 @@ def test_measured_on_so_many_elements(given, taken):
     sizes = set()
 
     class Kernel(TorchKernel):
-        def population(self, formulas):
-            activation = super().population(formulas)
+        def population(self, formulas, inputs):
+            activation = super().population(formulas, inputs)
             return lambda x: sizes.add(x.numel()) or activation(x)
 
     measure([RELU], Kernel(), "cpu", rounds=2, **given)
@@ -221,17 +223,32 @@ def test_the_same_formula_twice_is_measured_as_one():
     assert a == b
 
 
+def test_a_gated_unit_counts_by_two_thirds_of_its_width(monkeypatch):
+    """Whatever is measured: each formula takes as long as ReLU here, and a gated one of as many inputs is narrower."""
+    seen = []
+
+    def ratios(ways, reference, rounds, timer, **more):
+        seen.extend(len(step()) for step in ways.values())
+        return {formula: [1.0, 1.0, 4.0] for formula in ways}
+
+    monkeypatch.setattr(latency, "ratios_in_turn", ratios)
+    pointwise, gated = measure([SILU, Formula.parse("swiglu(x, g)")], KERNEL, "cpu", elements=16)
+    assert seen == [1, 2]  # gradients by each input
+    assert pointwise == Latency(1.0, 1.0, 2.5)
+    assert gated == Latency(2 / 3, 2 / 3, pytest.approx(2.5 * 2 / 3))
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_threads_are_put_back(fails):
     torch.set_num_threads(2)
     seen = []
 
     class Kernel(TorchKernel):
-        def population(self, formulas):
+        def population(self, formulas, inputs):
             seen.append(torch.get_num_threads())
             if fails:
                 raise RuntimeError("no kernel")
-            return super().population(formulas)
+            return super().population(formulas, inputs)
 
     try:
         if fails:

@@ -11,14 +11,14 @@ from mnist1d.data import get_dataset_args, make_dataset
 
 from rlsearch.proxies.data import DATASETS, load
 from rlsearch.proxies.data.load import load_dataset
-from rlsearch.proxies.sequence_tasks import NEXT_TOKENS
+from rlsearch.proxies.sequence_tasks import FACTS, IGNORED, NEXT_TOKENS
 from rlsearch.proxies.settings import ProxySettings
 from rlsearch.proxies.tasks import CLASSIFICATION, NEXT_TOKEN
 
 torch.set_num_threads(1)
 
 NAMES = [name for name in of_the_package(DATASETS) if not DATASETS[name].needs_path]
-CLASSES = (CLASSIFICATION, NEXT_TOKEN, NEXT_TOKENS)
+CLASSES = (CLASSIFICATION, NEXT_TOKEN, NEXT_TOKENS, FACTS)
 PARTS = ("train", "validation", "test")
 
 
@@ -76,7 +76,7 @@ def test_shapes_and_dtypes(name):
         assert inputs.isfinite().all()
         if declared.task in CLASSES:
             assert labels.dtype == torch.int64
-            assert set(labels.flatten().tolist()) <= set(range(declared.n_classes))
+            assert set(labels.flatten().tolist()) - {IGNORED} <= set(range(declared.n_classes))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if DATASETS[name].n_tokens is None])

@@ -11,7 +11,7 @@ from rlsearch import Formula
 from rlsearch.errors import ConfigError
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.networks import NETWORKS, Layer
-from rlsearch.proxies.networks.decoder import PopulationAttention
+from rlsearch.proxies.networks.attention import PopulationAttention
 from rlsearch.proxies.networks.transformer import hidden_width
 from rlsearch.proxies.settings import ProxySettings
 

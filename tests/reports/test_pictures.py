@@ -11,7 +11,7 @@ from rlsearch.reports.drawing import GRID, Scale, dots, number, polyline, reach,
 from rlsearch.reports.front import Names, confirmed_front, searched_front
 from rlsearch.reports.progress import progress_picture
 from rlsearch.reports.rows import MOST_ROWS, baseline_forests, seeds_picture, winner_forest
-from rlsearch.reports.shape import POINTS, REACH, shape_pictures, value_and_slope
+from rlsearch.reports.shape import CELLS, POINTS, REACH, shape_pictures, value_and_slope
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.studies.methods import Estimate
 
@@ -78,8 +78,6 @@ def test_slopes_are_those_of_the_function():
     np.testing.assert_allclose(value, x * np.tanh(x))
     np.testing.assert_allclose(slope, np.tanh(x) + x / np.cosh(x) ** 2, atol=1e-12)
     assert value_and_slope(parse("x"))[1].tolist() == [1.0] * POINTS
-    # By the first input; the other one is 1, where x * g is x.
-    assert value_and_slope(parse("x * g"))[1].tolist() == [1.0] * POINTS
 
 
 def test_the_shape_is_drawn_beside_relu_and_gelu():
@@ -87,7 +85,30 @@ def test_the_shape_is_drawn_beside_relu_and_gelu():
     assert ">ReLU<" in curve.svg
     assert ">GELU<" in slope.svg
     assert "nan" not in curve.svg + slope.svg
-    assert "g held at 1" in shape_pictures(parse("x * g"))[0].caption
+
+
+def test_a_gated_function_is_drawn_as_contours_of_its_values_and_both_slopes():
+    pictures = shape_pictures(parse("x * g"))
+    assert [picture.title for picture in pictures] == [
+        "Its values",
+        "SwiGLU's values",
+        "Its slope by x",
+        "Its slope by g",
+    ]
+    values, _, by_x, by_g = (picture.svg for picture in pictures)
+    # 16 in the corners, beyond the last number of the key on both sides.
+    classes = re.findall(r'class="(above|below)(\d)"', values)
+    assert {number for sign, number in classes if sign == "above"} == set("123456")
+    assert {number for sign, number in classes if sign == "below"} == set("0123456")
+    # The slope by x is g, which is the same along every row: a line from side to side for each.
+    rows = re.findall(r"M(\d+) ([\d.]+)h(\d+)", by_x.partition("</g>")[0])
+    assert [(start, length) for start, _, length in rows] == [("0", str(CELLS))] * CELLS
+    assert by_x != by_g
+    assert not re.search("nan|inf", values + by_x)
+
+
+def test_of_more_than_two_inputs_the_others_are_held():
+    assert shape_pictures(parse("x * g * h"))[0].caption.endswith(" h held at 1.")
 
 
 def test_a_forest_has_a_row_for_every_baseline():

@@ -19,7 +19,15 @@ def texts(formulas):
 
 @pytest.mark.parametrize(
     ("text", "formula"),
-    [("relu", "relu(x)"), ("silu", "x * sigmoid(x)"), ("sin", "sin(x)"), ("x", "x"), ("x * atan(x)", "x * atan(x)")],
+    [
+        ("relu", "relu(x)"),
+        ("silu", "x * sigmoid(x)"),
+        ("sin", "sin(x)"),
+        ("x", "x"),
+        ("x * atan(x)", "x * atan(x)"),
+        ("swiglu", "x * (g * sigmoid(g))"),
+        ("x * sin(g)", "x * sin(g)"),
+    ],
 )
 def test_a_function_is_named_or_written(text, formula):
     assert function(text) == Formula.parse(formula)
@@ -30,9 +38,9 @@ def test_a_function_is_named_or_written(text, formula):
     [
         ({"reference": "gelo"}, "reference: unknown name 'gelo' .*; did you mean 'gelu'"),
         ({"reference": "x +"}, "reference: expected a number, .* got the end at position 4"),
-        ({"reference": "g * x"}, "reference: 'g [*] x' is a function of x, g; expected one of x"),
+        ({"reference": "g * h"}, "reference: 'g [*] h' is a function of g, h; expected one of x and g"),
         ({"reference": "3"}, "reference: the formula '3' contains no input"),
-        ({"reference": "swiglu"}, r"reference: swiglu takes 2 argument\(s\), got 1"),
+        ({"reference": "swiglu(x)"}, r"reference: swiglu takes 2 argument\(s\), got 1"),
         ({"reference": "add"}, r"reference: add takes 2 argument\(s\), got 1"),
         ({"baselines": ["relu", "tanhh"]}, r"baselines\.1: unknown name 'tanhh' .*; did you mean 'tanh'"),
         ({"baselines": ["relu"]}, "baselines: .*at least 2 items"),

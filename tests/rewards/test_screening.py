@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from strategies import FIXED, formulas
 
 from rlsearch import Formula
-from rlsearch.rewards.screening import why_unfit
+from rlsearch.rewards.screening import screening_grid, why_unfit
 from rlsearch.rewards.settings import ScreeningSettings
 
 DEFAULT = ScreeningSettings()
@@ -76,10 +77,33 @@ def test_values_are_float32s():
     assert why("exp(11 * x)", max_slope=1e300, reach=7.5) == ""  # e^82.5 is 7e35
 
 
-def test_formulas_of_two_inputs_are_screened_along_the_diagonal():
-    assert why("x * g") == ""  # x^2, with slopes of 8 each
-    assert why("x - g") == "constant on [-8, 8]"
-    assert why("x * g**2") == "slope 128 on [-8, 8], above 20"  # by g: 2 * 64
+@pytest.mark.parametrize("name", ["swiglu", "geglu", "reglu", "bilinear", "glu", "gtu", "drelu", "swiglu_clamped"])
+def test_published_gated_units_are_fit(name):
+    assert why(f"{name}(x, g)") == ""
+
+
+def test_formulas_of_two_inputs_are_screened_in_the_square():
+    assert why("x - g") == ""
+    assert why("x * g**2", max_slope=65) != ""  # by g: 2 * x * g; by x: g^2, at most 64
+    assert why("x * g**2", max_slope=128) == ""
+    assert why("exp(x * g)").startswith("slope ")
+    assert why("max(x + g, 17)") == "constant on [-8, 8]"
+    assert why("sin(g)") == "a function of g and not of x"
+    assert why("sin(x)", gated_only=True) == "a function of x alone"
+    assert why("x * g", gated_only=True) == ""
+
+
+@pytest.mark.parametrize("points", [3, 4, 33, 100, 257, 1000])
+def test_the_points_of_two_inputs_fill_the_square(points):
+    line, second = grid = screening_grid(ScreeningSettings(points=points), 2)
+    assert grid.dtype == np.float32
+    assert np.array_equal(line, np.linspace(-8, 8, points, dtype=np.float32))
+    assert np.array_equal(np.sort(second), line)
+    if points % 2:
+        assert np.allclose(grid[:, ::-1], -grid, atol=1e-6)  # as many points on each side of 0, which is one of them
+    # No two are nearer than three fifths of the step of a square mesh of as many points.
+    distances = np.hypot(*(row[:, None] - row for row in grid)) + np.diag(np.full(points, np.inf))
+    assert distances.min() > 3 / 5 * 16 / np.sqrt(points)
 
 
 @settings(FIXED, max_examples=200)

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from strategies import FIXED
 
 from rlsearch.errors import ConfigError
+from rlsearch.formula.named import GATED_BASELINES, GATED_REFERENCE
+from rlsearch.formula.settings import LanguageSettings
+from rlsearch.rewards.settings import RewardSettings
 from rlsearch.runs.config import Config, TargetSettings, dump_config, load_config
 
 NESTED = """\
@@ -291,3 +294,57 @@ def test_aliases_of_aliases_are_bounded(write):
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
     with pytest.raises(ConfigError, match=r"more than 20,000 values when aliases are written out"):
         load_config(write("\n".join(lines)))
+
+
+# --- gated languages ---
+
+GATED = """\
+language: {inputs: [x, g]}
+reward:
+  proxies:
+    - {dataset: text_sequences, network: transformer, widths: [16]}
+"""
+
+
+def test_a_gated_language_has_the_published_units_as_references(write):
+    config = load_config(write(GATED))
+    assert (config.reward.reference, config.reward.baselines) == (GATED_REFERENCE, GATED_BASELINES)
+    assert "reference: swiglu" in dump_config(config)
+    assert load_config(write(dump_config(config))) == config
+    # What is said stands; and so do the defaults of a language of x.
+    said = load_config(write(GATED + "  reference: relu\n  baselines: [relu, glu]\n"))
+    assert (said.reward.reference, said.reward.baselines) == ("relu", ("relu", "glu"))
+    assert load_config(write(GATED), ["language.inputs=[x]"]).reward.reference == "relu"
+    assert load_config(write(GATED), ["reward.reference=geglu"]).reward.baselines == GATED_BASELINES
+
+
+def test_the_same_holds_for_settings_that_are_made_already():
+    proxy = {"dataset": "text_sequences", "network": "transformer", "widths": [16]}
+    reward = RewardSettings(proxies=(proxy,), baselines=("glu", "tanh"))
+    config = Config(language=LanguageSettings(inputs=("x", "g")), reward=reward)
+    assert (config.reward.reference, config.reward.baselines) == ("swiglu", ("glu", "tanh"))
+    assert Config(reward=reward).reward.reference == "relu"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("language.inputs=[x, h]", "language.inputs is ['x', 'h']; proxies train formulas of [x] or of [x, g], other"),
+        ("language.inputs=[g]", "language.inputs is ['g']; proxies train formulas of [x] or of [x, g], other"),
+        ("reward.proxies=general", "gated formulas are not trained by mnist1d-mlp, teacher-mlp, text-mlp, physics-mlp"),
+        ("reward.baselines=[relu, sin(g)]", "reward.reference and reward.baselines: 'sin(g)' is a function of g; exp"),
+    ],
+)
+def test_a_language_that_no_proxy_trains_is_refused(write, override, message):
+    assert message in refusal(write(GATED), override)
+
+
+def test_gated_references_need_a_network_that_trains_them(write):
+    message = refusal(write("reward: {proxies: [{dataset: digits}], reference: reglu}"))
+    assert "'x * relu(g)' is a function of x, g, and gated formulas are not trained by digits-mlp" in message
+
+
+def test_gated_formulas_alone_need_a_gated_language(write):
+    assert load_config(write(GATED), ["reward.screening.gated_only=true"]).reward.screening.gated_only
+    message = "reward.screening.gated_only is true, and language.inputs is ['x']: no formula would be fit"
+    assert message in refusal(write("reward: {screening: {gated_only: true}}"))

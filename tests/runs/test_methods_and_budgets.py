@@ -157,7 +157,10 @@ def test_the_callers_random_numbers_stay_as_they_are():
 
 
 def test_a_language_that_the_proxies_cannot_train_is_refused_before_anything_is_written(tmp_path):
-    message = r"language.inputs is \['x', 'g'\], and proxies train formulas of x alone"
+    message = (
+        r"language.inputs is \['x', 'g'\], and gated formulas are not trained by digits-mlp, but by the network .*; "
+        r"set it to \[x\], or take that network or a reward of your own"
+    )
     with pytest.raises(ConfigError, match=message):
         make_config(proxies(tmp_path), language={"inputs": ["x", "g"]})
     assert train(make_config(language={"inputs": ["x", "g"]}), "free").finished  # a reward of one's own may

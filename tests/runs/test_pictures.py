@@ -9,6 +9,7 @@ from rlsearch.judging.history import Judged
 from rlsearch.rewards.base import RewardResult, Status
 from rlsearch.runs.pictures import (
     MIN_FUNCTIONS_FOR_CORRELATION,
+    contours_figure,
     curves_figure,
     front_figure,
     operators_figure,
@@ -30,6 +31,12 @@ def test_figures():
     (axes,) = curves_figure(a_board()).get_axes()
     assert [line.get_label() for line in axes.get_lines()] == ["ReLU", "GELU", "x * sigmoid(x)", "relu(x)"]
     assert len(curves_figure([]).get_axes()[0].get_lines()) == 2
+    texts = ("x * relu(g)", "relu(x)", "x * g", "swiglu(x, g)")
+    gated = [Judged(Formula.parse(text), RewardResult(0.1)) for text in texts]
+    assert len(curves_figure(gated).get_axes()[0].get_lines()) == 3
+    # SwiGLU comes first, and once.
+    assert [axes.get_title() for axes in contours_figure(gated).get_axes()] == ["SwiGLU", "x * relu(g)", "x * g"]
+    assert contours_figure(a_board()) is None
     (axes,) = operators_figure(a_report()).get_axes()
     # Uses per formula, most frequent first: mul and sigmoid in two of the four, exp, add and cube in one.
     labels = [label.get_text() for label in axes.get_xticklabels()]

@@ -49,7 +49,7 @@ class TestReadingABank:
         [
             ("gelo,1", ":3: unknown name 'gelo' .*; did you mean 'gelu'"),
             ("sin(x,1", r":3: "),
-            ("x * g,1", r":3: 'x [*] g' is a function of x, g; expected one of x"),
+            ("x * h,1", r":3: 'x [*] h' is a function of x, h; expected one of x and g"),
             (",1", ":3: expected a number, an input, a function"),
             ("tanh,good", ":3: the merit of tanh is 'good'; expected a finite number"),
             ("tanh,nan", ":3: the merit of tanh is 'nan'; expected a finite number"),

@@ -312,7 +312,7 @@ def test_what_cannot_be_confirmed_is_refused(run, tmp_path):
         confirm(run, baselines=[])
     with pytest.raises(InputError, match="nothing to confirm"):
         confirm_formulas([], make_config({"proxies": [DIGITS]}))
-    with pytest.raises(FormulaError, match="x alone"):
+    with pytest.raises(InputError, match="gated formulas are not trained by digits-mlp"):
         confirm_formulas([parse("x * g")], make_config({"proxies": [DIGITS]}), output=tmp_path / "out")
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file cannot be made"):

@@ -116,7 +116,7 @@ def test_what_cannot_be_evaluated_is_refused(run, tmp_path):
         evaluate([parse("x")], make_config(CURVE))
     with pytest.raises(InputError, match="nothing to score"):
         evaluate([], make_config())
-    with pytest.raises(FormulaError, match="x alone"):
+    with pytest.raises(InputError, match="gated formulas are not trained by digits-mlp"):
         evaluate([parse("x * g")], run=run, seeds=1)
     with pytest.raises(FormulaError, match="unknown name 'rleu'"):
         evaluate([parse("x")], run=run, baselines=["rleu"])

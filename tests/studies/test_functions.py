@@ -2,14 +2,16 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from helpers_gated import gated_config
 
 from rlsearch import Formula
 from rlsearch.errors import FormulaError, InputError
-from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST
+from rlsearch.formula.named import BASELINES, CONFIRMED_AGAINST, GATED_SHOWN
 from rlsearch.judging.history import History, Judged
 from rlsearch.rewards.base import RewardResult
+from rlsearch.runs.config import Config
 from rlsearch.studies import functions
-from rlsearch.studies.functions import baselines_of, beside_baselines, functions_of
+from rlsearch.studies.functions import baselines_of, beside_baselines, functions_of, usual_baselines
 
 parse = Formula.parse
 
@@ -26,13 +28,26 @@ def test_a_function_that_is_asked_for_twice_is_one_baseline():
     assert [f.name for f in baselines_of(["silu", "swish", "x * sigmoid(x)", "relu"])] == ["silu", "relu"]
 
 
+def test_gated_units_are_baselines_by_their_names():
+    assert [f.title for f in baselines_of(["swiglu", "x * relu(g)", "bilinear"])] == [
+        "SwiGLU",
+        "x * relu(g)",
+        "bilinear",
+    ]
+
+
+def test_a_gated_language_has_baselines_of_its_own():
+    assert usual_baselines(Config(), BASELINES) == BASELINES
+    assert usual_baselines(gated_config(), BASELINES) == GATED_SHOWN
+
+
 @pytest.mark.parametrize(
     ("texts", "error", "message"),
     [
         ([], InputError, "expected at least one baseline, such as gelu"),
         (["gelu", "rleu"], FormulaError, "did you mean 'relu'"),
-        (["swiglu"], FormulaError, "swiglu takes 2 argument"),
-        (["x * g"], FormulaError, "'x \\* g' is a function of x, g; expected one of x"),
+        (["swiglu(x)"], FormulaError, "swiglu takes 2 argument"),
+        (["x * h"], FormulaError, "'x \\* h' is a function of x, h; expected one of x and g"),
     ],
 )
 def test_what_is_no_baseline_is_refused(texts, error, message):

@@ -12,6 +12,7 @@ from rlsearch.proxies.data.cifar import Cifar100 as Cifar100
 from rlsearch.proxies.data.digits import Digits as Digits
 from rlsearch.proxies.data.from_files import FileDataset as FileDataset
 from rlsearch.proxies.data.harmonics import Harmonics as Harmonics
+from rlsearch.proxies.data.memorisation import Memorisation as Memorisation
 from rlsearch.proxies.data.mnist import FashionMnist as FashionMnist
 from rlsearch.proxies.data.mnist import Mnist as Mnist
 from rlsearch.proxies.data.mnist1d import Mnist1d as Mnist1d

@@ -3,94 +3,24 @@
 Values have the shape ``[K, batch * length, width]``, so that a layer is one batched product.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from rlsearch.proxies.networks.layers import HEAD_MULTIPLE, Population, PopulationEmbedding, uniform
-from rlsearch.proxies.networks.norms import NORMS
+from rlsearch.proxies.networks.attention import PopulationAttention
+from rlsearch.proxies.networks.layers import HEAD_MULTIPLE, Population, PopulationEmbedding
+from rlsearch.proxies.networks.matrix import PopulationMatrix
+from rlsearch.proxies.networks.norms import PopulationLayerNorm, PopulationRMSNormInPasses
 from rlsearch.proxies.networks.transformer import hidden_width
 from rlsearch.proxies.settings import ProxySettings
 
 INITIAL_SD = 0.02
 """Of the embedding's weights and of learned positions: GPT-2's."""
 
-ROTARY_BASE = 10_000.0
-"""The slowest pair of numbers turns by 1 in about so many positions (arXiv 2104.09864, section 3.2.2)."""
 
-
-class PopulationMatrix(nn.Module):
-    """K products without a bias, initialised as the weights of torch's ``nn.Linear`` from one generator per member.
-
-    Attributes:
-        weight: ``[K, inputs, outputs]``.
-    """
-
-    def __init__(self, generators: Sequence[torch.Generator], n_in: int, n_out: int) -> None:
-        super().__init__()
-        drawn = [uniform(generator, n_in * n_out, 1 / math.sqrt(n_in)) for generator in generators]
-        self.weight = nn.Parameter(torch.stack(drawn).reshape(-1, n_in, n_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[K, rows, n_in]`` to ``[K, rows, n_out]``."""
-        return torch.bmm(x, self.weight)
-
-
-class PopulationAttention(nn.Module):
-    """K causal attentions of several heads.
-
-    Args:
-        generators: One per member.
-        width: Of the input and of the output.
-        heads: Each of them sees its own share of the width.
-        length: Positions of an example.
-        rotary: Whether queries and keys are turned by their position (arXiv 2104.09864).
-    """
-
-    turns: Tensor | None
-
-    def __init__(
-        self, generators: Sequence[torch.Generator], width: int, heads: int, length: int, *, rotary: bool
-    ) -> None:
-        super().__init__()
-        self.query_key_value = PopulationMatrix(generators, width, 3 * width)
-        self.out = PopulationMatrix(generators, width, width)
-        self.heads = heads
-        self._shape = (length, 3, heads, width // heads)
-        # With the population's axis, as every buffer of a network has it.
-        turns = rotations(length, width // heads).expand(len(generators), -1, -1, -1) if rotary else None
-        self.register_buffer("turns", turns)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape ``[K, batch * length, width]``."""
-        members, rows, width = x.shape
-        # [K * batch, length, heads, width of a head] each.
-        query, key, value = self.query_key_value(x).reshape(-1, *self._shape).unbind(dim=2)
-        if self.turns is not None:
-            query, key = turned(query, self.turns[0]), turned(key, self.turns[0])
-        # Each head of each example of each member is alone there.
-        mixed = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
-        )
-        rows_again: Tensor = self.out(mixed.transpose(1, 2).reshape(members, rows, width))
-        return rows_again
-
-
-def rotations(length: int, width: int) -> Tensor:
-    """By which the pairs of numbers of a head are turned at each position: complex, ``[length, 1, width / 2]``."""
-    speeds = ROTARY_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angles = torch.outer(torch.arange(length, dtype=torch.float64), speeds).unsqueeze(1)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
-
-
-def turned(x: Tensor, turns: Tensor) -> Tensor:
-    """Turns neighbouring numbers of ``[..., length, heads, width]`` as points of a plane."""
-    points = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
-    return torch.view_as_real(points * turns).flatten(-2)
+_NORMS: dict[str, type[nn.Module]] = {"rms": PopulationRMSNormInPasses, "layer": PopulationLayerNorm}
 
 
 class PopulationFeedForward(nn.Module):
@@ -138,8 +68,7 @@ class PopulationDecoder(Population):
         length, width, blocks = settings.data.n_features, settings.widths[0], len(settings.widths)
         self._channels = (hidden_width(width, gated=gated),) * blocks
         rotary = settings.positions == "rotary"
-        norm = NORMS[settings.normalisation]
-        assert norm is not None, "the network says which normalisations it can have"
+        norm = _NORMS[settings.normalisation]
         self.embedding = PopulationEmbedding(generators, -(-self._n_outputs // HEAD_MULTIPLE) * HEAD_MULTIPLE, width)
         self.embedding.weight.data *= INITIAL_SD
         self.positions: nn.Parameter | None = None
@@ -170,4 +99,7 @@ class PopulationDecoder(Population):
             x = x + attention(first(x))
             x = x + feed_forward(second(x), partial(self.activate, block))
         logits = torch.bmm(self.norms[-1](x), self.embedding.weight.mT)
-        return logits[..., : self._n_outputs].reshape(members, batch, length, -1)
+        # A slice of all would cost a copy in the backward pass.
+        if logits.shape[-1] > self._n_outputs:
+            logits = logits[..., : self._n_outputs]
+        return logits.reshape(members, batch, length, -1)

@@ -114,3 +114,40 @@ NORMS: dict[str, type[nn.Module] | None] = {
     "batch": PopulationBatchNorm,
 }
 """What a setting stands for; each is made of the number of members and the width."""
+
+
+class PopulationRMSNormInPasses(PopulationRMSNorm):
+    """The same with its backward pass written out, in few passes over memory.
+
+    A class of its own: its last bits differ from those of :class:`PopulationRMSNorm`, whose scores are kept.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keeps the shape ``[K, rows, width]``."""
+        y: Tensor = _RootNormalised.apply(x, self.scale)  # type: ignore[no-untyped-call]
+        return y
+
+
+class _RootNormalised(torch.autograd.Function):
+    """Normalises rows by the root of their mean square."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
+        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        rate = squares.div_(x.shape[-1]).add_(NORM_EPSILON).rsqrt_()
+        ctx.save_for_backward(x, rate, scale)
+        y: Tensor = (x * rate).mul_(scale)
+        return y
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, rate, scale = ctx.saved_tensors
+        # Sums over rows and over columns are products with a vector, which are one pass each.
+        products = gradient * x
+        of_scale = torch.bmm(rate.mT, products)
+        of_rate = torch.bmm(products, scale.mT)
+        # rate * (scale * gradient - x * rate**2 * mean of x * scale * gradient).
+        pulls = of_rate.mul_(rate.pow(3)).div_(-x.shape[-1])
+        of_x = torch.mul(gradient, scale, out=products).mul_(rate).addcmul_(x, pulls)
+        return of_x, of_scale

@@ -37,6 +37,7 @@ class Transformer(Network):
     gated = True
     by_position = True
     own_settings = ("heads", "positions")
+    cpu_members = 4
 
     def layers(self, settings: ProxySettings) -> tuple[Layer, ...]:
         """Of each block: query, key and value in one, their result, up and down; and the head. All are pointwise."""

@@ -13,10 +13,12 @@ from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.formula import fingerprint_grid
+from rlsearch.formula.mirrors import exchange_key
 from rlsearch.formula.rules import HAS_INPUT
 from rlsearch.formula.template import WILDCARDS, check_form, parts_of
 from rlsearch.kernels.choice import INSTALL
 from rlsearch.kernels.latency import LatencyCosts
+from rlsearch.rewards.screening import screening_grid
 from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.mining.table import (
     FIT,
@@ -62,9 +64,8 @@ class Mined:
     """What mining found.
 
     Attributes:
-        tested: Formulas tried: an operator on functions that have one spelling each. Of ``a + b`` and ``b + a``
-            one is; in a template only if both operands have the same form. A template's parts are counted too, each
-            different one once.
+        tested: Formulas tried: an operator on functions that have one spelling each. Of ``a + b`` and ``b + a`` one is;
+            in a template only if both operands have the same form. A template's different parts are counted too.
         unique: Functions among them that the grammar's lengths allow, or that fill a template's whole, told apart by
             rounded float32 values.
         fit: Those that pass screening.
@@ -96,7 +97,7 @@ def mine(
     work is that of the functions. Of the spellings of one size the cheapest stands.
 
     Args:
-        grammar: What can be written, of one input.
+        grammar: What can be written, of one input or several.
         template: A form in prefix order (see ``rlsearch.formula.template``), to which the grammar's lengths do not
             apply; None for every form.
         screening: What is fit.
@@ -107,7 +108,7 @@ def mine(
         memory_bytes: After which no more functions are taken in. What was found until then is returned.
 
     Raises:
-        ConfigError: If the template is not a form, the grammar has several inputs, or numba is not installed.
+        ConfigError: If the template is no form, the grammar's rules have too many marks, or numba is not installed.
     """
     check_minable(grammar, template)
     expansion = _Expansion(grammar, screening, costs, memory_bytes, events)
@@ -117,15 +118,13 @@ def mine(
 
 
 def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
-    """Checks that the template is a form, the grammar has one input, and a row has room for the marks of its rules.
+    """Checks that the template is a form, and a row has room for the marks of the grammar's rules.
 
     Raises:
         ConfigError: If not.
     """
     if template is not None:
         check_form(template, grammar.vocabulary)
-    if len(grammar.vocabulary.inputs) > 1:
-        raise ConfigError(f"mining takes formulas of one input; the language has {grammar.vocabulary.inputs}")
     if grammar.vocabulary.parameters:
         raise ConfigError(
             "mining screens formulas without trained parameters; the language has "
@@ -150,16 +149,16 @@ class _Expansion:
         events: Events,
     ) -> None:
         self.grammar = grammar
-        self.costs = costs
-        self.events = events
-        self.memory_bytes = memory_bytes
+        self.costs, self.gated_only = costs, screening.gated_only
+        self.events, self.memory_bytes = events, memory_bytes
         self.loops = _load()
-        self.names = list(grammar.vocabulary.operators)
+        self.names, self.inputs = list(grammar.vocabulary.operators), grammar.vocabulary.inputs
         self.language = Language.of(grammar, costs)
         self.limits = Limits(np.float64(screening.max_slope), np.float64(screening.min_spread))
         self.factors = np.random.default_rng(0).integers(-(2**62), 2**62, KEY_POINTS) | 1
         self.counts = np.zeros(N_COUNTS, np.int64)
-        self.store = Store(np.empty((1, KEY_POINTS), np.float32), np.empty((1, 2 * screening.points), np.float32))
+        numbers = len(grammar.vocabulary.inputs) * 2 * screening.points
+        self.store = Store(np.empty((1, KEY_POINTS), np.float32), np.empty((1, numbers), np.float32))
         self.table = Table(*(np.zeros(1, kind) for kind in TABLE_TYPES))
         self.known = _empty(_FIRST_PLACES)
         self.leaves = self._add_leaves(screening)
@@ -211,7 +210,7 @@ class _Expansion:
             if sides:
                 taken = sides[0] if part[0] == "unary" else self.leaves[:0]
             else:
-                taken = self.leaves if part[0] == "leaf" else self.leaves[:1]
+                taken = self.leaves if part[0] == "leaf" else self.leaves[[self.inputs.index(part[0])]]
             self._know(taken, counting=whole)
             todo = list(self._pairs(part[0], *sides))
             self.expected = int(self.counts[TESTED]) + sum(map(_tests, todo))
@@ -233,13 +232,14 @@ class _Expansion:
                 yield self.operators(place, commutative=True), *sides, np.array_equal(*sides)
 
     def cheapest(self, keep: int) -> list[Formula]:
-        """The ``keep`` cheapest fit functions, each once by its fingerprint."""
+        """The ``keep`` cheapest fit functions, each once, whatever the order of its inputs."""
         found: dict[str, tuple[float, int, int, Formula]] = {}
         for row in self._cheapest_rows(keep):
             formula = Formula(tuple(self._tokens(row)))
-            place = (self.costs.ratio(formula), formula.size, row)
-            if formula.fingerprint not in found or place < found[formula.fingerprint][:3]:
-                found[formula.fingerprint] = (*place, formula)
+            place, key = (self.costs.ratio(formula), formula.size, row), exchange_key(formula)
+            is_wanted = formula.is_gated or not self.gated_only
+            if is_wanted and (key not in found or place < found[key][:3]):
+                found[key] = (*place, formula)
             if len(found) == keep:
                 break
         return [formula for *_, formula in sorted(found.values(), key=lambda entry: entry[:3])]
@@ -317,18 +317,19 @@ class _Expansion:
         return True
 
     def _add_leaves(self, screening: ScreeningSettings) -> IntArray:
-        """Adds the input and the constants, and returns their rows."""
-        vocabulary = self.grammar.vocabulary
-        key_grid = fingerprint_grid(vocabulary.inputs[0])[:KEY_POINTS]
-        grid = np.linspace(-screening.reach, screening.reach, screening.points)
-        leaves = len(vocabulary.inputs) + len(vocabulary.constants)
+        """Adds the inputs and the constants, and returns their rows."""
+        constants, many = self.grammar.vocabulary.constants, len(self.inputs)
+        leaves = many + len(constants)
         self._make_room(leaves, storing=True)
+        grid = screening_grid(screening, many)
+        screened = self.store.screened[:leaves].reshape(leaves, many, 2, screening.points)
+        screened[:, :, 1] = 0.0
         for row in range(leaves):
-            is_input = row == 0
-            constant = 0.0 if is_input else vocabulary.constants[row - 1]
-            self.store.keyed[row] = key_grid if is_input else constant
-            self.store.screened[row, : len(grid)] = grid if is_input else constant
-            self.store.screened[row, len(grid) :] = float(is_input)
+            if row < many:
+                self.store.keyed[row] = fingerprint_grid(self.inputs[row])[:KEY_POINTS]
+                screened[row, :, 0], screened[row, row, 1] = grid[row], 1.0
+            else:
+                self.store.keyed[row] = screened[row, :, 0] = constants[row - many]
             token = len(self.names) + row
             self.table.operator[row] = token
             self.table.left[row] = self.table.right[row] = -1
@@ -355,7 +356,7 @@ class _Expansion:
             if before >= 0:
                 self.table.flags[row] |= self.table.flags[before] & FIT  # perhaps a cheaper spelling
                 continue
-            is_fit = loops.is_fit(self.store.screened[place], self.limits)
+            is_fit = loops.is_fit(self.store.screened[place], self.language, self.limits)
             self.table.flags[row] |= FIT if is_fit else 0
             is_leaf = bool(self.table.operator[row] >= len(self.names))
             self.counts[[TESTED, UNIQUE, UNFIT]] += is_leaf, 1, not is_fit

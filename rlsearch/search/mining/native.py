@@ -101,9 +101,25 @@ def key_of(values: Any, factors: Any) -> Any:
     return _mixed(total)
 
 
+@compiled(inline="always")
+def part_of(screened: Any, language: Any, i: Any) -> Any:
+    """The values of a function and its slopes by input number ``i``, of all that is known of it for screening."""
+    length = screened.size // language.inputs
+    return screened[i * length : (i + 1) * length]
+
+
 @compiled()
-def is_fit(values_and_slopes: Any, limits: Any) -> Any:
+def is_fit(screened: Any, language: Any, limits: Any) -> Any:
     """Whether a function is finite, not constant and not too steep; as ``rewards.screening.why_unfit``."""
+    fit = True
+    for i in range(language.inputs):
+        fit = fit and _is_fit_along(part_of(screened, language, i), limits)
+    return fit
+
+
+@compiled(inline="always")
+def _is_fit_along(values_and_slopes: Any, limits: Any) -> Any:
+    """Whether it is, by its values and its slopes by one input."""
     points = values_and_slopes.size // 2
     values = values_and_slopes[:points]
     slopes = values_and_slopes[points:]
@@ -147,8 +163,11 @@ def _apply(
     constant = store.keyed[b if form == 1 else a, 0]
     if keyed.size:
         apply_values(opcode, store.keyed[a], store.keyed[b], constant, keyed)
-    else:
-        apply_slopes(opcode, store.screened[a], store.screened[b], constant, screened)
+        return
+    # The values are computed once for each input, which takes no operators of another form.
+    for i in range(language.inputs):
+        first, second = part_of(store.screened[a], language, i), part_of(store.screened[b], language, i)
+        apply_slopes(opcode, first, second, constant, part_of(screened, language, i))
 
 
 @compiled(inline="always")
@@ -233,7 +252,7 @@ def _enter(
         if is_new or storing:
             _apply(operator, table, store, language, left, right, nothing, screened)
         if is_new:
-            fit = is_fit(screened, limits)
+            fit = is_fit(screened, language, limits)
             if fit and counting:
                 flags |= np.uint8(FIT)
             counts[UNIQUE] += counting

@@ -39,7 +39,7 @@ class Store(NamedTuple):
     """Values of the rows that are operands of others."""
 
     keyed: Any  # float32 [rows, points]
-    screened: Any  # float32 [rows, 2 * points]: values and then slopes
+    screened: Any  # float32 [rows, inputs * 2 * points]: for each input the values, and then the slopes by it
 
 
 class Language(NamedTuple):
@@ -51,6 +51,7 @@ class Language(NamedTuple):
     refused: Any  # int64 [tokens]
     needed: Any  # int64 [tokens]
     inherited: Any  # int64
+    inputs: Any  # int64: how many
 
     @classmethod
     def of(cls, grammar: Grammar, costs: LatencyCosts) -> "Language":
@@ -70,6 +71,7 @@ class Language(NamedTuple):
             refused=np.array(marks.refused[1:], np.int64),
             needed=np.array(marks.needed[1:], np.int64),
             inherited=np.int64(marks.inherited),
+            inputs=np.int64(len(grammar.vocabulary.inputs)),
         )
 
 

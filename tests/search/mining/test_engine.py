@@ -10,6 +10,7 @@ from helpers import Recorder
 from rlsearch.common.progress import Events
 from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Formula, Grammar, Vocabulary
+from rlsearch.formula.mirrors import exchange_key
 from rlsearch.formula.rules import ALL_RULES, ForbidConstantSubexpressions
 from rlsearch.formula.template import WILDCARDS
 from rlsearch.kernels.latency import LatencyCosts
@@ -40,7 +41,7 @@ def by_brute_force(language):
         # min_length is applied below: a function with a shorter spelling is not one of its length.
         free = Grammar(vocabulary, 1, language.max_length, language.rules)
         for row in itertools.compress(complete, free.allows(complete)):
-            if any(vocabulary.tokens[i - 1] == "x" for i in row):
+            if any(vocabulary.tokens[i - 1] in vocabulary.inputs for i in row):
                 formula = vocabulary.decode(row)
                 found.setdefault(formula.fingerprint, formula)
     return {key: formula for key, formula in found.items() if formula.size >= language.min_length}
@@ -276,10 +277,40 @@ def test_what_is_no_form(template, message):
         mined(grammar("sin add"), template)
 
 
-def test_several_inputs_are_refused():
-    language = Grammar(Vocabulary(("sin", "mul"), ("x", "g")), 1, 4)
-    with pytest.raises(ConfigError, match="mining takes formulas of one input"):
-        mined(language)
+@pytest.mark.parametrize(
+    "language",
+    [
+        Grammar(Vocabulary(("neg", "sigmoid", "mul"), ("x", "g")), 1, 5),
+        Grammar(Vocabulary(("square", "exp", "sub", "max"), ("x", "g"), (2.0,)), 2, 4, ALL_RULES),
+    ],
+    ids=str,
+)
+def test_functions_of_two_inputs_are_those_of_brute_force_each_in_one_order(language):
+    expected = by_brute_force(language)
+    fit = {exchange_key(formula) for formula in expected.values() if not why_unfit(formula, SCREENING)}
+    found = mined(language)
+    assert found.unique == len(expected)
+    # Of f(x, g) and f(g, x) one is returned, and none of g alone.
+    assert {exchange_key(formula) for formula in found.formulas} == fit
+    assert len(found.formulas) == len(fit) < found.fit <= len(expected)
+    assert all("x" in formula.inputs for formula in found.formulas)
+    gated = mined(language, screening=ScreeningSettings(gated_only=True)).formulas
+    assert gated == [formula for formula in found.formulas if formula.is_gated]
+    assert 0 < len(gated) < len(found.formulas)
+
+
+def test_the_gate_of_a_template_may_be_named():
+    language = Grammar(Vocabulary(("sigmoid", "relu", "mul"), ("x", "g"), (2.0,)), 1, 9)
+    found = mined(language, ["mul", "x", "unary", "g"])
+    assert {formula.spelling for formula in found.formulas} == {"x * g", "x * sigmoid(g)", "x * relu(g)"}
+
+
+def test_slopes_by_both_inputs_are_screened():
+    """Of ``x**2 * g`` the slope by ``x`` is ``2 * x * g``, up to 2 * 8 * 8, and that by ``g`` is ``x**2``, up to 64."""
+    language, cubic = Grammar(Vocabulary(("square", "mul"), ("x", "g")), 1, 4), exchange_key(Formula.parse("x**2 * g"))
+    for steepest, is_there in ((100.0, False), (128.0, True)):
+        found = mined(language, screening=ScreeningSettings(max_slope=steepest)).formulas
+        assert any(exchange_key(formula) == cubic for formula in found) is is_there
 
 
 def test_without_numba(monkeypatch):
