@@ -15,7 +15,7 @@ from rlsearch.formula import OPERATORS, Formula, Grammar
 from rlsearch.formula.formula import fingerprint_grid
 from rlsearch.formula.mirrors import exchange_key
 from rlsearch.formula.rules import HAS_INPUT
-from rlsearch.formula.template import WILDCARDS, check_form, parts_of
+from rlsearch.formula.template import WILDCARDS, parts_of
 from rlsearch.kernels.choice import INSTALL
 from rlsearch.kernels.latency import LatencyCosts
 from rlsearch.rewards.screening import screening_grid
@@ -23,7 +23,6 @@ from rlsearch.rewards.settings import ScreeningSettings
 from rlsearch.search.mining.table import (
     FIT,
     KEY_POINTS,
-    MAX_INHERITED,
     N_COUNTS,
     ROWS,
     STORED,
@@ -35,6 +34,7 @@ from rlsearch.search.mining.table import (
     Limits,
     Store,
     Table,
+    check_minable,
 )
 
 # Pairs tested between two looks at the clock, with at most 26 operators each. Fewer where the values of what is found
@@ -115,26 +115,6 @@ def mine(
     complete = expansion.grow() if template is None else expansion.fill(template)
     tested, unique, unfit = expansion.counts[[TESTED, UNIQUE, UNFIT]].tolist()
     return Mined(tested, unique, unique - unfit, expansion.cheapest(keep), complete)
-
-
-def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
-    """Checks that the template is a form, and a row has room for the marks of the grammar's rules.
-
-    Raises:
-        ConfigError: If not.
-    """
-    if template is not None:
-        check_form(template, grammar.vocabulary)
-    if grammar.vocabulary.parameters:
-        raise ConfigError(
-            "mining screens formulas without trained parameters; the language has "
-            f"{', '.join(grammar.vocabulary.parameters)}: write constants, which rlsearch refine tunes afterwards"
-        )
-    if grammar.marks.inherited > MAX_INHERITED:
-        raise ConfigError(
-            f"mining has room for {MAX_INHERITED.bit_length()} inherited marks; the grammar's rules look at "
-            f"{grammar.marks.inherited.bit_length()}"
-        )
 
 
 class _Expansion:

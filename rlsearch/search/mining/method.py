@@ -119,7 +119,7 @@ class MiningSearch(SearchMethod):
         seed: int,
         warm_start: Sequence[Formula] = (),
     ) -> None:
-        from rlsearch.search.mining.engine import check_minable
+        from rlsearch.search.mining.table import check_minable
 
         super().__init__(grammar, formulas_per_round, seed, warm_start)
         check_minable(grammar, settings.template)

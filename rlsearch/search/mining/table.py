@@ -4,11 +4,14 @@ A function is a row of a table: operator, operands and cost. Its values on two g
 is an operand of others, so that a formula costs one operator on numbers that are there already.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlsearch.errors import ConfigError
 from rlsearch.formula import OPERATORS, Grammar
+from rlsearch.formula.template import check_form
 from rlsearch.kernels.latency import LatencyCosts
 
 # Of the fingerprint's 128 points; fewer, and in float32, since the archive's own fingerprint is asked last.
@@ -84,3 +87,23 @@ class Limits(NamedTuple):
 
     max_slope: Any
     min_spread: Any
+
+
+def check_minable(grammar: Grammar, template: Sequence[str] | None) -> None:
+    """Checks that the template is a form, and a row has room for the marks of the grammar's rules.
+
+    Raises:
+        ConfigError: If not.
+    """
+    if template is not None:
+        check_form(template, grammar.vocabulary)
+    if grammar.vocabulary.parameters:
+        raise ConfigError(
+            "mining screens formulas without trained parameters; the language has "
+            f"{', '.join(grammar.vocabulary.parameters)}: write constants, which rlsearch refine tunes afterwards"
+        )
+    if grammar.marks.inherited > MAX_INHERITED:
+        raise ConfigError(
+            f"mining has room for {MAX_INHERITED.bit_length()} inherited marks; the grammar's rules look at "
+            f"{grammar.marks.inherited.bit_length()}"
+        )
