@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from rlsearch import Formula, RewardResult
-from rlsearch.common.targets import build_callable
 from rlsearch.kernels import TorchKernel
 from rlsearch.proxies.base import Training
 from rlsearch.proxies.own.factories import check_network
 from rlsearch.proxies.own.settings import OwnProxySettings
 from rlsearch.proxies.proxy import Proxy
+from rlsearch.rewards.own import make_own
 from rlsearch.runs.config import load_config
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -63,7 +63,7 @@ def test_networks_and_a_training(configs):
 def test_rewards(configs):
     plain, made = configs("own-reward.md", "my_reward")
     formulas = (Formula.parse("sin(x)"), Formula.parse("x"))
-    assert build_callable(plain.reward.model_dump(), "formulas")(formulas) == [RewardResult(-2), RewardResult(-1)]
-    found = build_callable(made.reward.model_dump(), "formulas")(formulas)
+    assert make_own(plain.reward, 0)(formulas) == [RewardResult(-2), RewardResult(-1)]
+    found = make_own(made.reward, 0)(formulas)
     assert [(result.value, result.gains) for result in found] == [(-1.0, {"size": -2}), (-0.5, {"size": -1})]
     assert plain.code == made.code

@@ -74,7 +74,7 @@ def test_the_config_file_means_the_same_search():
     assert config.language == language(1)
     assert config.controller == SETTINGS
     assert config.search.formulas_per_round == PER_ROUND
-    reward = build_target(config.reward.model_dump())
+    reward = build_target({"target": config.reward.target, **config.reward.arguments})
     assert isinstance(reward, NguyenReward)
     truth, cubic = Formula.parse("x**3 + x**2 + x"), Formula.parse("x**3 + x**2")
     exact, other = reward([truth, cubic])

@@ -205,10 +205,12 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
 
 
 STARTING = """
-import sys, time
+import signal, sys, time
 from rlsearch.common.pool import Call, LokyPool
 
 if __name__ == "__main__":
+    # Where the tests run in the background, a shell has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results = LokyPool(2).run(time.sleep, [Call((0.0,)), Call((0.0,))])
     print("started", flush=True)
     try:

@@ -28,6 +28,7 @@ ADDED_LATER = {
     "clip_norm": {"clip_norm": 1.0},
     "heads": TRANSFORMER | {"heads": 2},
     "positions": TRANSFORMER | {"positions": "learned"},
+    "parameters": {"parameters": "network"},
 }
 CHANGES = ADDED_LATER | {
     "dataset": {"dataset": "waves"},

@@ -11,7 +11,7 @@ from rlsearch.errors import ConfigError
 from rlsearch.formula.named import GATED_BASELINES, GATED_REFERENCE
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.rewards.settings import RewardSettings
-from rlsearch.runs.config import Config, TargetSettings, dump_config, load_config
+from rlsearch.runs.config import Config, RewardTarget, dump_config, load_config
 
 NESTED = """\
 # a comment
@@ -72,7 +72,7 @@ def test_numbers_are_those_of_yaml_1_2(write):
     assert config.controller.ppo.learning_rate == 3e-4
     assert config.controller.ppo.ent_coef == 0.01
     target = load_config(write("reward: {target: 'a:b', limit: 1e6, no: no, on: yes, sure: true}")).reward
-    assert target == TargetSettings(target="a:b", limit=1e6, no="no", on="yes", sure=True)
+    assert target == RewardTarget(target="a:b", limit=1e6, no="no", on="yes", sure=True)
 
 
 def test_what_is_not_a_number_stays_text(write):

@@ -120,7 +120,7 @@ def test_both_kinds_in_a_file(tmp_path):
             NETWORK | {"lerning_rate": 1},
             r"proxies.0.lerning_rate: unknown key; did you mean 'learning_rate'.*arguments",
         ),
-        (DIGITS | {"arguments": {}}, "proxies.0.arguments: unknown key .known: .*widths"),
+        (DIGITS | {"arguments": {}}, "proxies.0.arguments: unknown key; did you mean 'parameters'. .known: .*widths"),
         ({"target": "a:b"}, "proxies.0.data: missing"),
         (NETWORK | {"data": {"examples": 3}}, "proxies.0.data.target: missing"),
         (NETWORK | {"data": "a:b"}, "proxies.0.data: expected a group of settings, got 'a:b'"),
