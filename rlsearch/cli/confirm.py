@@ -66,7 +66,7 @@ def confirm(
     from rlsearch.studies import confirm as confirming
 
     find_own_code_here()
-    options, against = _confirm_options(seeds, rates, selection_seeds), _against(baselines)
+    options, against = confirm_options(seeds, rates, selection_seeds), _against(baselines)
     # What follows the first of --formulas comes as an argument.
     given = [*(what or []), *(formulas or [])]
     if formulas is None:
@@ -122,7 +122,7 @@ def transfer(
     from rlsearch.studies import transfer as transferring
 
     find_own_code_here()
-    options, against = _confirm_options(seeds, rates, selection_seeds), _against(baselines)
+    options, against = confirm_options(seeds, rates, selection_seeds), _against(baselines)
     # What follows the first target comes as an argument.
     if more and not to:
         raise InputError(f"expected one run, got {run}, {', '.join(more)}; targets stand after --to")
@@ -162,7 +162,12 @@ def _against(baselines: str | None) -> list[str] | None:
     return None if baselines is None else functions_in(baselines)
 
 
-def _confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
+def confirm_options(seeds: int, rates: str, selection_seeds: int) -> "Options":
+    """How much is trained, from what was typed.
+
+    Raises:
+        InputError: If the rates are not a list of factors.
+    """
     from rlsearch.studies.retrain import Options
 
     try:

@@ -1,7 +1,7 @@
 """The verbs.
 
-init, train, mine, refine, runs, sample, top, check, evaluate, confirm, transfer, compare, report, export, config,
-bench.
+init, train, mine, refine, runs, sample, top, check, evaluate, confirm, transfer, speedup, compare, report, export,
+config, bench.
 
 Everything heavy is imported inside the verbs, so that ``--help`` answers at once. Exit codes: 0 done (or stopped by
 Ctrl-C with everything saved), 1 failed, 2 wrong usage, config or input.
@@ -38,6 +38,7 @@ from rlsearch.cli.options import (
 from rlsearch.cli.refine import refine
 from rlsearch.cli.report import report
 from rlsearch.cli.runs import runs as list_runs
+from rlsearch.cli.speedup import speedup
 from rlsearch.cli.tables import (
     JUDGED_COLUMNS,
     judged_fields,
@@ -264,6 +265,7 @@ app.command()(check)
 app.command()(compare)
 app.command()(confirm)
 app.command()(transfer)
+app.command()(speedup)
 app.command()(operators)
 app.command()(report)
 app.command()(export)

@@ -1,13 +1,11 @@
 """Confirming what a search found: its best formulas beside strong baselines, on fresh seeds and fresh data."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rlsearch.common.progress import Events
-from rlsearch.errors import InputError, StorageError, why
+from rlsearch.errors import InputError
 from rlsearch.formula import Formula
 from rlsearch.formula.named import CONFIRMED_AGAINST
 from rlsearch.runs.config import Config
@@ -15,6 +13,7 @@ from rlsearch.runs.folder import Run, opened
 from rlsearch.studies.functions import Function, baselines_of, beside_baselines, functions_of, usual_baselines
 from rlsearch.studies.retrain import Options
 from rlsearch.studies.study import Confirmation, study, with_proxies
+from rlsearch.studies.subjects import held_folder
 
 
 def confirm(
@@ -79,17 +78,7 @@ def confirm_formulas(
     functions = beside_baselines({f.fingerprint: f for f in reversed(formulas)}, {}, _baselines(baselines, config))
     if not formulas:
         raise InputError("nothing to confirm: expected a formula, or a run with results")
-    # Trainings go to the folder that was asked for, held against other processes, or to one that is not kept.
-    with ExitStack() as stack:
-        if output is None:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-        else:
-            folder = output
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageError(f"{folder} cannot be made: {why(error)}") from error
-            stack.enter_context(Run(folder).lock())
+    with held_folder(output) as folder:
         outcome = study(functions, config, folder, None, options, events, "of those given")
     return outcome if output else replace(outcome, folder=None)
 

@@ -1,17 +1,20 @@
-"""Writes a confirmation: as JSON, as a table, as figures, and into a run's TensorBoard."""
+"""Writes a confirmation: as JSON, as a table, as figures, and into a run's TensorBoard; and other studies as JSON."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from rlsearch.common.files import write_text
 from rlsearch.errors import StorageError, why
 from rlsearch.judging.archive import Archive
+from rlsearch.rewards.settings import AnyProxy
 from rlsearch.runs.config import Config
 from rlsearch.runs.folder import Run
 from rlsearch.studies.figures import forest_figure, pareto_figure
@@ -42,13 +45,7 @@ def write_confirmation(
     Raises:
         StorageError: If the folder cannot be written.
     """
-    more = {
-        "rlsearch": version("rlsearch"),
-        "source": findings.source,
-        "options": asdict(options),
-        "config_seed": config.seed,
-        "proxies": [proxy.model_dump(mode="json") for proxy in config.proxies],
-    }
+    more = {**_origin(config, config.proxies, options), "source": findings.source}
     figures = {"forest": forest_figure(findings), "pareto": pareto_figure(findings)}
     for name, found in proxies.items():
         ending = _file_name(name)
@@ -63,6 +60,38 @@ def write_confirmation(
             _show_in_tensorboard(lines, figures, folder.name, run)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {why(error)}") from error
+
+
+def write_json(
+    path: Path, tree: Mapping[str, Any], config: Config, proxies: Sequence[AnyProxy], options: Options
+) -> None:
+    """Writes what a study found, after what it was found with.
+
+    Args:
+        path: The file; an earlier one is replaced.
+        tree: What was found: values that JSON has, without NaN and infinity.
+        config: The config.
+        proxies: Those that were trained.
+        options: How much was trained.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    text = json.dumps({**_origin(config, proxies, options), **tree}, indent=1, allow_nan=False) + "\n"
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def _origin(config: Config, proxies: Sequence[AnyProxy], options: Options) -> dict[str, Any]:
+    """What findings were made with."""
+    return {
+        "rlsearch": version("rlsearch"),
+        "options": asdict(options),
+        "config_seed": config.seed,
+        "proxies": [proxy.model_dump(mode="json") for proxy in proxies],
+    }
 
 
 def _file_name(proxy: str) -> str:
