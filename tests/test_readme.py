@@ -36,6 +36,7 @@ SHORTER = {
     "transfer": "--seeds 5 --selection-seeds 1 --best 1 --baselines relu,tanh",
     "compare": "--seeds 2 --candidates 6 --methods ppo,random --confirm-seeds 0",
     "evaluate": "--seeds 1",
+    "speedup": "--seeds 2 --selection-seeds 1 --rates 1",
     "bench": "configs/smoke.yaml --rounds 2",
 }
 """What is added to a verb's options, so that it takes seconds; the last one of a name counts."""

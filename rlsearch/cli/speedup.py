@@ -78,8 +78,8 @@ def speedup(
     print_out(_curve(found))
     print_out(_table(found))
     print_out(
-        f"Difference in {found.words.unit}; then how many times the steps {found.baseline} needs for the same, the time "
-        "of a step as a ratio, and how many times the time."
+        f"Difference in {found.words.unit}; then how many times the steps {found.baseline} needs for the same, the "
+        "time of a step as a ratio, and how many times the time."
     )
     print_out("In parentheses 95 % intervals by bootstrap over seeds, each for one number by itself.")
     for sentence in found.caveats:
