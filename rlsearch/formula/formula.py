@@ -17,7 +17,7 @@ from rlsearch.formula.backends import NUMPY, torch_backend
 from rlsearch.formula.display import formula_html
 from rlsearch.formula.parsing import parse_tokens
 from rlsearch.formula.program import Program, compile_program, run
-from rlsearch.formula.source import module_source
+from rlsearch.formula.source import module_source, signature
 from rlsearch.formula.tokens import (
     MAX_SIZE,
     Token,
@@ -27,7 +27,6 @@ from rlsearch.formula.tokens import (
     is_input,
     is_parameter,
     letter_of,
-    number_text,
     parameters_of,
     plain_token,
 )
@@ -175,17 +174,15 @@ class Formula:
         return _on_arrays(self.program, arrays, n_inputs)
 
     def _bind(self, values: Sequence[Any], named: dict[str, Any]) -> list[Any]:
-        starts = [f"{letter}={number_text(start)}" for letter, start in self.parameters.items()]
-        expected = ", ".join([*self.inputs, *starts])
         parameters = [named.get(letter, start) for letter, start in self.parameters.items()]
         if values:
             others = named.keys() - self.parameters.keys()
             if others or len(values) != len(self.inputs):
-                raise FormulaError(f"'{self}' takes ({expected}), got {len(values) + len(others)} value(s)")
+                raise FormulaError(f"'{self}' takes ({signature(self)}), got {len(values) + len(others)} value(s)")
             return [*values, *parameters]
         missing = [name for name in self.inputs if name not in named]
         if missing:
-            raise FormulaError(f"'{self}' takes ({expected}); {', '.join(missing)} is missing")
+            raise FormulaError(f"'{self}' takes ({signature(self)}); {', '.join(missing)} is missing")
         return [*(named[name] for name in self.inputs), *parameters]
 
     def with_values(self, **values: float) -> "Formula":
