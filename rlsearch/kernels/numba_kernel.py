@@ -79,7 +79,7 @@ class NumbaActivation(TorchActivation):
     def gradients(self, tensors: Sequence[Tensor], outer: Tensor) -> list[Tensor]:
         """The gradient by each input, given that of the values."""
         _, *slopes = self.value_and_slopes(tensors)
-        return [product(outer, slope, tensor.shape) for slope, tensor in zip(slopes, tensors, strict=True)]
+        return [summed_to(tensor.shape, slope.mul_(outer)) for slope, tensor in zip(slopes, tensors, strict=True)]
 
     def value_and_slopes(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The values and their slope by each input at every place, of float32 tensors on the CPU."""
@@ -105,17 +105,6 @@ class NumbaActivation(TorchActivation):
 def _spread(tensor: Tensor, first: Tensor) -> Tensor:
     """An input at every place of the first one; the interpreter itself spreads one number of a member."""
     return tensor if len(tensor) == tensor.numel() else tensor.expand_as(first)
-
-
-def product(outer: Tensor, slope: Tensor, shape: torch.Size) -> Tensor:
-    """The gradient by an input of ``shape``: the product, summed over all places over which the input was spread."""
-    if shape == slope.shape:
-        return outer * slope
-    if shape.numel() == len(outer):
-        # In one pass over both, where product and sum would be three.
-        summed: Tensor = torch.linalg.vecdot(outer.flatten(1), slope.flatten(1))
-        return summed.reshape(shape)
-    return summed_to(shape, outer * slope)
 
 
 def _rows(x: Tensor) -> NDArray[np.float32]:
@@ -203,4 +192,4 @@ class _ValueAndSlopes(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), wanted = gradients, ctx.needs_input_grad[1:]
         slopes = zip(ctx.slopes, ctx.shapes, strict=True)
-        return None, *[product(gradient, s, shape) if wanted[j] else None for j, (s, shape) in enumerate(slopes)]
+        return None, *[summed_to(shape, gradient * s) if wanted[j] else None for j, (s, shape) in enumerate(slopes)]
