@@ -19,14 +19,15 @@ def module_class(formula: Formula | str) -> type[Activation]:
     if formula.inputs != ("x",):
         raise InputError(f"'{formula}' has the inputs {', '.join(formula.inputs)}; expected a function of x alone")
     made = type(formula.to_module())
-    return type(made.__name__, (made,), {"__module__": made.__module__, "__init__": _init})
 
+    def init(self: Activation, inplace: bool = False) -> None:
+        """Makes a module.
 
-def _init(self: Activation, inplace: bool = False) -> None:
-    """Makes a module.
+        Args:
+            self: The module.
+            inplace: Is accepted and has no effect: the result never overwrites the input.
+        """
+        # Of the class itself, which makes the formula's parameters.
+        made.__init__(self)
 
-    Args:
-        self: The module.
-        inplace: Is accepted and has no effect: the result never overwrites the input.
-    """
-    super(Activation, self).__init__()
+    return type(made.__name__, (made,), {"__module__": made.__module__, "__init__": init})

@@ -60,7 +60,7 @@ def refine_leaders(judge: Judge, settings: RefiningSettings) -> list[Refinement]
         return []
     tuned = [formula for _, formula in chosen]
     learned = judge.train(tuned, settings.seeds)
-    refined = [with_learned(f, values) if values else None for f, values in zip(tuned, learned, strict=True)]
+    refined = [simplified(with_learned(f, v)) if v else None for f, v in zip(tuned, learned, strict=True)]
     judge([*tuned, *(formula for formula in refined if formula is not None)])
 
     def judged(formula: Formula) -> Judged:

@@ -9,16 +9,17 @@ import torch
 from hypothesis import given, settings
 from strategies import FIXED, SMALL_CONSTANTS, formulas
 
-from rlsearch import Formula, export
+from rlsearch import Formula, export, replace_activations
 from rlsearch.errors import ConfigError, FormulaError
 from rlsearch.formula.formula import fingerprint_grid
 from rlsearch.formula.grammar import Grammar
+from rlsearch.formula.mirrors import mirror_key
 from rlsearch.formula.rules import ForbidConstantSubexpressions
 from rlsearch.formula.settings import LanguageSettings
 from rlsearch.formula.simplify import simplified
 from rlsearch.formula.tokens import parameter_token
 from rlsearch.formula.vocabulary import Vocabulary
-from rlsearch.judging.mirrors import mirror_key
+from rlsearch.integrations.modules import module_class
 
 torch.set_num_threads(1)
 
@@ -249,3 +250,13 @@ def test_a_wrong_vocabulary_is_refused():
         Vocabulary(("add",), parameters=("a@1", "a@2"))
     with pytest.raises(ConfigError, match=r"'0\.5' is not a parameter; expected a letter and its start value"):
         Vocabulary(("add",), parameters=("0.5",))
+
+
+def test_a_class_for_libraries_makes_parameters_of_its_own_for_every_layer():
+    cls = module_class("prelu(x)")
+    one, other = cls(), cls(inplace=True)
+    one.a.data.fill_(0.5)
+    assert (one(torch.tensor(-1.0)).item(), other(torch.tensor(-1.0)).item()) == (-0.5, -0.25)
+    model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(1, 1), torch.nn.ReLU())
+    replace_activations(model, "relu", PRELU.to_module())
+    assert [name for name, _ in model.named_parameters()] == ["0.a", "1.weight", "1.bias", "2.a"]
