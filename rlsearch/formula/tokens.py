@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 from rlsearch.errors import FormulaError, nearest
@@ -64,15 +65,13 @@ def number_text(value: float) -> str:
     return repr(value).removesuffix(".0")
 
 
-def plain_token(token: Token) -> Token:
+@lru_cache(maxsize=1024)
+def plain_token(token: str) -> str:
     """A token as it is spelled in formulas: ``"a@0.25"`` for ``"a@.250"``, and ``"a@1"`` for ``"a"``.
 
     Raises:
         FormulaError: If it is a parameter whose start value is not a finite number.
     """
-    # Most tokens are operators, and formulas are made by the million.
-    if not isinstance(token, str) or (len(token) > 1 and "@" not in token):
-        return token
     if not (match := _PARAMETER.fullmatch(token)):
         return token
     letter, start = match.groups()
@@ -94,15 +93,15 @@ def parameters_of(tokens: Iterable[Token]) -> Mapping[str, float]:
         FormulaError: If a letter has two start values.
     """
     found: dict[str, float] = {}
-    for token in tokens:
-        if isinstance(token, str) and is_parameter(token):
-            letter, start = letter_of(token), start_of(token)
-            if found.setdefault(letter, start) != start:
-                one, other = number_text(found[letter]), number_text(start)
-                raise FormulaError(
-                    f"the parameter {letter} has two start values, {one} and {other}; a letter has one start value, "
-                    f"{number_text(DEFAULT_START)} where none is written: take another letter for the other"
-                )
+    # Not by is_parameter: formulas are made by the million.
+    for token in [token for token in tokens if isinstance(token, str) and "@" in token]:
+        letter, start = letter_of(token), start_of(token)
+        if found.setdefault(letter, start) != start:
+            one, other = number_text(found[letter]), number_text(start)
+            raise FormulaError(
+                f"the parameter {letter} has two start values, {one} and {other}; a letter has one start value, "
+                f"{number_text(DEFAULT_START)} where none is written: take another letter for the other"
+            )
     return MappingProxyType(dict(sorted(found.items())))
 
 

@@ -128,9 +128,9 @@ class Vocabulary:
 def _parameter(token: str) -> str:
     """The parameter as it is spelled in formulas."""
     try:
-        plain = plain_token(token)
+        plain = plain_token(str(token))
     except FormulaError as error:
         raise ConfigError(str(error)) from None
-    if not isinstance(plain, str) or not is_parameter(plain) or plain[0] not in PARAMETER_LETTERS:
+    if not is_parameter(plain) or plain[0] not in PARAMETER_LETTERS:
         raise ConfigError(f"{token!r} is not a parameter; expected a letter and its start value, such as a@0.25")
     return plain
