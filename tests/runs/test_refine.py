@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from helpers import CURVE, InterruptAfter, archive_rows, make_config, proxies
-from test_resume import resumed_after_deaths
+from test_deaths import resumed_after_deaths
 
 from rlsearch import Formula, refine, resume, top, train
 from rlsearch.cli import main
