@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 
 import torch
 from helpers_networks import mlp, sequences, vectors
@@ -122,12 +121,10 @@ def ending(activation, seed, device):
 
 
 def dangerous(activation, seed, device):
-    """Scores by the value at 1: where that is negative the process ends, where it is large nothing comes."""
+    """Scores by the value at 1; where that is negative the process ends."""
     value = float(activation(torch.ones(1)))
     if value < 0:
         os._exit(3)
-    while value > 2:
-        time.sleep(60)
     return value
 
 

@@ -6,6 +6,7 @@ import math
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rlsearch.common.numbers import number_text
@@ -271,7 +272,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_csv: bool, columns: Sequ
         print_json(rows)
         return
     flat = [dict(_flat(row)) for row in rows]
-    names = dict.fromkeys([*columns, *(name for row in flat for name in row)])
+    names = dict.fromkeys([*columns, *chain.from_iterable(flat)])
     # A group that some rows lack is empty in them.
     groups = {name.partition(".")[0] for name in names if "." in name}
     writer = csv.DictWriter(

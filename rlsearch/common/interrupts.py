@@ -13,7 +13,7 @@ from types import FrameType
 
 from rlsearch.errors import RlsearchError, WorkerError
 
-_STOPPING = b"\nstopping as soon as the trainings that have begun are stored; Ctrl-C again ends them now\n"
+_STOPPING = b"\nstopping as soon as the trainings that have begun are done; a second Ctrl-C ends them now\n"
 
 
 @contextmanager
